@@ -1,0 +1,74 @@
+"""Errors that end a command, each with its exit code. What only ends a pair is a value, not an error."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command. An unknown non-zero code means failure."""
+
+    OK = 0
+    CRASH = 1
+    USAGE = 2
+    REJECTED = 3
+    TOO_MANY_ERRORS = 4
+    RETRYABLE = 5
+    PORTAL = 6
+    LOCKED = 7
+    DIFFERENCES = 8
+    MAX_DURATION = 10
+    SIGINT = 130
+    SIGTERM = 143
+
+
+class WorkerError(Exception):
+    """Root of all errors that reach a user; the message is one line that names the thing."""
+
+    exit_code: Exit = Exit.CRASH
+
+
+class UsageError(WorkerError):
+    """An option, a variable or a configuration file is wrong."""
+
+    exit_code = Exit.USAGE
+
+
+class InputError(WorkerError):
+    """The input cannot be read at all; a bad row is never an error."""
+
+    exit_code = Exit.USAGE
+
+
+class LedgerError(WorkerError):
+    """The ledger cannot be opened, read or written; without it nothing may be sent."""
+
+
+class OutputError(WorkerError):
+    """A file of the run directory cannot be written; the ledger still holds all of it."""
+
+
+class LockedError(WorkerError):
+    """Another process works on the same run."""
+
+    exit_code = Exit.LOCKED
+
+
+class PortalError(WorkerError):
+    """The portal says no to us, not to a pair: nothing later can succeed."""
+
+    exit_code = Exit.PORTAL
+
+
+class PortalRefused(PortalError):
+    """The portal rejects our identity or our rights (contract 3.3, 3.4, 6)."""
+
+
+class PortalClosed(PortalError):
+    """The portal is suspended, unpaid, in maintenance, or does not let our address in (contract 3.4)."""
+
+
+class WrongBaseUrl(PortalError):
+    """Something answers at the address, but it is not the API of a portal (contract 1.4)."""
+
+
+class PortalUnreachable(PortalError):
+    """Nothing answers at the address."""

@@ -1,0 +1,126 @@
+"""The values that pass between rooms. Frozen; each stage makes a new one.
+
+Plain dataclasses: these are made by us, once or more per row, so there is nothing to validate and every
+microsecond counts. What comes from outside is validated by pydantic where it enters
+(:mod:`worker.settings`, :mod:`worker.contact`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.contact import Contact
+
+MAX_ID = 2_147_483_647
+"""Ids are .NET ``int``; a larger one is a 400 at the portal (contract 1.5)."""
+
+
+class Status(StrEnum):
+    """The state of a row; the states sum to the rows read."""
+
+    LINKED = "linked"
+    ALREADY_LINKED = "already_linked"
+    DUPLICATE = "duplicate"
+    INVALID = "invalid"
+    REJECTED = "rejected"
+    RETRYABLE = "retryable"
+    UNKNOWN = "unknown"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+class Result(StrEnum):
+    """What one attempt proves."""
+
+    OK = "ok"
+    THROTTLED = "throttled"
+    """Refused before processing because we are too fast; says nothing about the pair."""
+    TRANSIENT = "transient"
+    """Certainly not stored; another try may succeed."""
+    AMBIGUOUS = "ambiguous"
+    """May or may not be stored."""
+    PERMANENT = "permanent"
+    """The portal says no to this pair, and will say it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record of the input, before anyone judged it.
+
+    Attributes:
+        number: 1 for the first record after the header.
+        line: the physical line where the record starts, 1 for the first line of the file.
+        cells: the original text of the source's columns, in their order.
+        opportunity: text of the opportunity cell as it stands, or None if the record has none.
+        contact: text of the contact cell as it stands, or None if the record has none.
+        fault: why the record could not be read as a record; empty if it could.
+    """
+
+    number: int
+    line: int
+    cells: tuple[str, ...]
+    opportunity: str | None
+    contact: str | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A valid request to link; ``row`` and ``line`` say where it was first asked for."""
+
+    row: int
+    line: int
+    opportunity_id: int
+    contact_id: int
+
+    @property
+    def key(self) -> int:
+        """Both ids in one 64-bit integer: the identity of a link within a portal."""
+        return self.opportunity_id << 32 | self.contact_id
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that can never be a pair, and why."""
+
+    row: int
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request and what its answer proves.
+
+    Attributes:
+        number: 1 for the first request of a pair in this session.
+        reason: a stable word for the cause, such as ``http_503`` or ``timeout``; empty when ok.
+        retry_after: seconds the portal asks everyone to wait; None if it names no time.
+        seconds: from sending to the last byte of the answer, or to the failure.
+        contact: the typed Contact; None unless ok, or if the body proves the link but is odd.
+        body: the Contact as the portal sent it, as JSON; empty unless ok.
+    """
+
+    number: int
+    result: Result
+    reason: str = ""
+    http_status: int | None = None
+    retry_after: float | None = None
+    seconds: float = 0.0
+    contact: "Contact | None" = None
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The last word on a pair. At most one per pair per run; none means resume takes it."""
+
+    pair: Pair
+    status: Status
+    attempts: tuple[Attempt, ...]
+    reason: str = ""
+
+    @property
+    def last(self) -> Attempt:
+        """The attempt that settled the pair."""
+        return self.attempts[-1]

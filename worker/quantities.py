@@ -1,0 +1,57 @@
+"""Durations, rates and shares as users write them: ``30s``, ``500/10s``, ``5%``. Pure parsing."""
+
+import re
+from dataclasses import dataclass
+
+_UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)?", re.ASCII)
+_RATE = re.compile(r"(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|sec|m|min|h|d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``limit`` requests in any window of ``period`` seconds."""
+
+    limit: int
+    period: float
+
+    @property
+    def per_second(self) -> float:
+        """The same limit as a mean, in requests per second."""
+        return self.limit / self.period
+
+    def __str__(self) -> str:
+        window = format_duration(self.period)
+        return f"{self.limit}/{window.removeprefix('1') if window in {'1s', '1m', '1h', '1d'} else window}"
+
+
+def parse_rate(text: str) -> Rate:
+    """Read ``50/s``, ``500/10s`` or ``1500/min``.
+
+    Raises:
+        ValueError: not such a rate, or a limit or period of zero.
+    """
+    match = _RATE.fullmatch(text.strip().lower())
+    if not match or not int(match[1]) or (match[2] is not None and not float(match[2])):
+        raise ValueError(f"{text!r} is not a rate like 50/s, 500/10s or 1500/min")
+    return Rate(limit=int(match[1]), period=float(match[2] or 1) * _UNITS[match[3]])
+
+
+def parse_duration(text: str) -> float:
+    """Read ``30s``, ``5m``, ``2h`` or a bare number of seconds; the result is in seconds.
+
+    Raises:
+        ValueError: not such a duration.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match:
+        raise ValueError(f"{text!r} is not a duration like 30s, 5m or 2h")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as the shortest exact form that :func:`parse_duration` reads: ``90s``, ``2h``."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{seconds:g}s"
