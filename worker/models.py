@@ -113,14 +113,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The last word on a pair. At most one per pair per run; none means resume takes it."""
+    """The last word on a pair. At most one per pair per run; none means resume takes it.
+
+    Attributes:
+        attempts: every request made for the pair in this session, oldest first.
+        reason: a stable word for the cause; empty when linked.
+        http_status: of the answer that decided.
+    """
 
     pair: Pair
     status: Status
     attempts: tuple[Attempt, ...]
     reason: str = ""
-
-    @property
-    def last(self) -> Attempt:
-        """The attempt that settled the pair."""
-        return self.attempts[-1]
+    http_status: int | None = None

@@ -1,0 +1,259 @@
+"""The table of what each answer proves, row by row."""
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
+from worker.models import Result
+from worker.portal.classify import (
+    FAILURES,
+    HINTS,
+    RULES,
+    Answer,
+    BodyKind,
+    FailureKind,
+    classify,
+    classify_failure,
+    parse_retry_after,
+    read_body,
+)
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "portal"
+JSON, XML, HTML = BodyKind.JSON_ENVELOPE, BodyKind.XML_ENVELOPE, BodyKind.HTML
+TEXT, EMPTY, OTHER = BodyKind.TEXT, BodyKind.EMPTY, BodyKind.OTHER
+NOW = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
+    (Answer(201, JSON, proven=True), "", Result.OK),
+    (Answer(200, XML, proven=True), "", Result.OK),
+    (Answer(201, JSON), "wrong_id", Result.AMBIGUOUS),
+    (Answer(200, XML), "wrong_id", Result.AMBIGUOUS),
+    (Answer(200, JSON, message="no batch specified"), "error_in_success", Result.AMBIGUOUS),
+    (Answer(200, XML, hresult=-1), "error_in_success", Result.AMBIGUOUS),
+    (Answer(200, HTML), "html_200", Result.AMBIGUOUS),
+    (Answer(204, EMPTY), "empty_body", Result.AMBIGUOUS),
+    (Answer(200, TEXT), "odd_body", Result.AMBIGUOUS),
+    (Answer(299, OTHER), "odd_body", Result.AMBIGUOUS),
+    (Answer(300, EMPTY), "redirected", WrongBaseUrl),
+    (Answer(302, HTML, location="login.example"), "redirected", WrongBaseUrl),
+    (Answer(399, JSON, proven=True), "redirected", WrongBaseUrl),
+    (Answer(400, JSON), "bad_argument", Result.PERMANENT),
+    (Answer(400, HTML), "bad_request", Result.PERMANENT),
+    (Answer(401, TEXT), "unauthorized", PortalRefused),
+    (Answer(401, EMPTY), "unauthorized", PortalRefused),
+    (Answer(402, EMPTY), "payment_required", PortalClosed),
+    (Answer(402, JSON, message="PaymentRequired"), "payment_required", PortalClosed),
+    (Answer(403, EMPTY), "address_not_allowed", PortalClosed),
+    (Answer(403, HTML), "blocked_by_proxy", PortalRefused),
+    (Answer(403, TEXT), "blocked_by_proxy", PortalRefused),
+    (Answer(403, OTHER), "blocked_by_proxy", PortalRefused),
+    (Answer(403, JSON, hresult=-2146233079, message="Sequence"), "internal_fault", Result.TRANSIENT),
+    (Answer(403, JSON, hresult=-2146233078, message="Zugriff"), "access_denied", Result.PERMANENT),
+    (Answer(403, XML, hresult=-2147467259, message="Verboten"), "crm_not_allowed", PortalRefused),
+    (Answer(403, JSON, message=" Forbidden"), "crm_not_allowed", PortalRefused),
+    (Answer(403, JSON, hresult=-1, message="Access denied"), "forbidden", Result.PERMANENT),
+    (Answer(404, JSON, hresult=-2147467259, message="Not found"), "not_found", Result.PERMANENT),
+    (Answer(404, JSON, message="The record could not be found"), "not_found", Result.PERMANENT),
+    (Answer(404, JSON, message="Method not found"), "no_such_route", WrongBaseUrl),
+    (Answer(404, EMPTY), "portal_gone", PortalClosed),
+    (Answer(404, HTML), "no_such_route", WrongBaseUrl),
+    (Answer(404, OTHER), "no_such_route", WrongBaseUrl),
+    *((Answer(status, HTML), "request_not_accepted", WrongBaseUrl) for status in (405, 411, 413)),
+    *((Answer(status, EMPTY), "request_not_accepted", WrongBaseUrl) for status in (414, 415, 431)),
+    (Answer(407, HTML), "blocked_by_proxy", PortalRefused),
+    (Answer(408, EMPTY), "request_timeout", Result.TRANSIENT),
+    (Answer(425, EMPTY), "too_early", Result.TRANSIENT),
+    (Answer(429, EMPTY), "throttled", Result.THROTTLED),
+    (Answer(429, JSON, retry_after=2.0), "throttled", Result.THROTTLED),
+    *((Answer(status, JSON), "refused", Result.PERMANENT) for status in (409, 410, 418, 422, 499)),
+    (Answer(500, JSON, message="Duplicate entry"), "server_error", Result.AMBIGUOUS),
+    (Answer(500, HTML), "server_error", Result.AMBIGUOUS),
+    (Answer(501, HTML), "not_supported", Result.PERMANENT),
+    (Answer(505, HTML), "not_supported", Result.PERMANENT),
+    (Answer(503, EMPTY, retry_after=0.0), "throttled", Result.THROTTLED),
+    (Answer(503, HTML, retry_after=9.0), "throttled", Result.THROTTLED),
+    (Answer(503, EMPTY), "maintenance", PortalClosed),
+    (Answer(503, HTML), "unavailable", Result.TRANSIENT),
+    *((Answer(status, HTML), "gateway_error", Result.AMBIGUOUS) for status in (502, 504, 520, 524, 529)),
+    *((Answer(status, EMPTY), "server_error", Result.AMBIGUOUS) for status in (506, 519, 530, 599)),
+    *((Answer(status, EMPTY), "odd_status", Result.AMBIGUOUS) for status in (0, 102, 199, 600, 999)),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason", "follows"), ROWS)
+def test_each_answer_proves_what_its_row_says(
+    answer: Answer, reason: str, follows: Result | type[PortalError]
+) -> None:
+    verdict = classify(answer)
+    assert verdict.reason == reason
+    assert (verdict.result or verdict.stop) == follows
+    assert (verdict.result is None) != (verdict.stop is None)
+    assert verdict.hint.startswith(HINTS[reason] if reason else "")
+
+
+def test_each_rule_decides_some_answer() -> None:
+    """A rule that an earlier one hides would be a claim that nobody keeps."""
+    deciding = [next(rule for rule in RULES if rule.fits(row[0])) for row in ROWS if row[1] != "odd_status"]
+    assert [rule for rule in RULES if rule not in deciding] == []
+
+
+def test_each_reason_has_one_hint_and_each_hint_a_reason() -> None:
+    reasons = {rule.reason for rule in RULES} | {reason for _, reason in FAILURES.values()} | {"odd_status"}
+    assert reasons - {""} == set(HINTS)
+    assert all(hint.endswith(".") and "\n" not in hint for hint in HINTS.values())
+
+
+def test_a_reason_always_means_the_same() -> None:
+    meanings = defaultdict(set)
+    for rule in RULES:
+        meanings[rule.reason].add(rule.follows)
+    assert {reason: found for reason, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_a_redirect_names_where_it_leads() -> None:
+    assert classify(Answer(301, EMPTY, location="eu.example")).hint.endswith(" It leads to eu.example.")
+    assert classify(Answer(301, EMPTY)).hint == HINTS["redirected"]
+    assert classify(Answer(401, EMPTY, location="eu.example")).hint == HINTS["unauthorized"]
+
+
+answers = st.builds(
+    Answer,
+    http_status=st.integers(0, 999),
+    body=st.sampled_from(BodyKind),
+    hresult=st.none() | st.sampled_from([-2147467259, -2146233079, -2146233078, 0]),
+    message=st.none() | st.sampled_from(["Forbidden", "Method not found", ""]),
+    retry_after=st.none() | st.floats(0, 1e9),
+    proven=st.booleans(),
+    sent=st.booleans(),
+)
+
+
+@given(answers)
+def test_ok_means_a_proven_2xx_and_nothing_else(answer: Answer) -> None:
+    is_proof = answer.proven and 200 <= answer.http_status < 300
+    assert (classify(answer).result is Result.OK) == is_proof
+
+
+@given(answers)
+def test_a_read_is_never_in_doubt(answer: Answer) -> None:
+    result = classify(answer).result
+    assert answer.sent or result is not Result.AMBIGUOUS
+
+
+def test_a_read_that_failed_can_be_repeated() -> None:
+    assert classify(Answer(502, HTML, sent=False)).result is Result.TRANSIENT
+    assert classify(Answer(0, EMPTY, sent=False)).result is Result.TRANSIENT
+    assert classify(Answer(404, JSON, sent=False)).result is Result.PERMANENT
+    assert classify_failure("timeout", sent=False).result is Result.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "reason"),
+    [
+        ("connect", Result.TRANSIENT, "cannot_connect"),
+        ("timeout", Result.AMBIGUOUS, "timeout"),
+        ("disconnected", Result.AMBIGUOUS, "connection_lost"),
+        ("payload", Result.AMBIGUOUS, "body_cut"),
+        ("too_large", Result.AMBIGUOUS, "body_too_large"),
+    ],
+)
+def test_only_a_request_that_never_left_is_surely_not_stored(
+    kind: FailureKind, result: Result, reason: str
+) -> None:
+    verdict = classify_failure(kind)
+    assert (verdict.result, verdict.reason, verdict.stop) == (result, reason, None)
+    assert verdict.hint == HINTS[reason]
+
+
+def test_each_kind_of_failure_is_in_the_table() -> None:
+    assert set(get_args(FailureKind)) == set(FAILURES)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "kind"),
+    [
+        ("application/json; charset=UTF-8", b'{"status":0,"response":[]}', JSON),
+        ("text/plain", b' {"status":1,"error":{}}\n', JSON),
+        ("text/xml; charset=UTF-8", b"<result><status>0</status></result>", XML),
+        (None, b"\n<result>\n <status>0</status>\n</result>", XML),
+        ("text/html", b"<!DOCTYPE html><title>404</title>", HTML),
+        (None, b"<html><body>Bad Gateway<br></body></html>", HTML),
+        ("application/xhtml+xml", b"<html><body/></html>", HTML),
+        ("text/html", b"Unauthorized", TEXT),
+        ("Text/Plain", b"no", TEXT),
+        ("application/json", b"", EMPTY),
+        (None, b" \r\n", EMPTY),
+        ("text/xml", b"<result><status>0</status>", OTHER),
+        ("text/xml", b"oops", OTHER),
+        ("application/json", b'{"status":0', OTHER),
+        ("text/html", b'{"message":"blocked"}', OTHER),
+        ("application/json", b'"Unauthorized"', OTHER),
+        (None, b"\x1f\x8b\x08", OTHER),
+        (None, b"Unauthorized", OTHER),
+    ],
+)
+def test_the_body_tells_its_kind_more_than_its_label(
+    content_type: str | None, body: bytes, kind: BodyKind
+) -> None:
+    found, envelope = read_body(content_type, body)
+    assert found is kind
+    assert (envelope is not None) == (kind in {JSON, XML})
+
+
+@pytest.mark.parametrize(("name", "kind"), [("person.json", JSON), ("docs_contact.xml", XML)])
+def test_a_body_is_read_once_for_both_questions(name: str, kind: BodyKind) -> None:
+    found, envelope = read_body(None, (FIXTURES / name).read_bytes())
+    assert found is kind
+    assert envelope is not None
+    assert envelope.response
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("1000000", 1e6),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("\u0661", None),
+        ("9" * 400, None),
+        ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
+        ("Thursday, 01-Jan-26 00:00:30 GMT", 30.0),
+        ("Thu Jan  1 00:00:30 2026", 30.0),
+        ("Wed, 31 Dec 2025 23:59:00 GMT", 0.0),
+        ("Thu, 32 Jan 2026 00:00:30 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:30 +99999999999999", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_time_and_else_nothing(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, date=None, now=NOW) == seconds
+
+
+@given(skew=st.integers(-86400, 86400), wait=st.integers(0, 3600))
+def test_the_clock_of_the_portal_may_be_wrong(skew: int, wait: int) -> None:
+    theirs = NOW + skew
+    until, date = (
+        format_datetime(datetime.fromtimestamp(time, UTC), usegmt=True) for time in (theirs + wait, theirs)
+    )
+    assert parse_retry_after(until, date=date, now=NOW) == wait
+
+
+def test_a_date_that_is_none_leaves_our_own_clock() -> None:
+    assert parse_retry_after("Thu, 01 Jan 2026 00:00:30 GMT", date="today", now=NOW) == 30.0
+
+
+@given(value=st.text(), date=st.none() | st.text())
+def test_garbage_in_headers_raises_nothing(value: str, date: str | None) -> None:
+    seconds = parse_retry_after(value, date=date, now=NOW)
+    assert seconds is None or seconds >= 0

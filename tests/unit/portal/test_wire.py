@@ -1,0 +1,298 @@
+"""Bodies become envelopes, or are refused; only a body that shows the id proves a link."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from worker.contact import Person
+from worker.portal.wire import (
+    Envelope,
+    NotAnEnvelope,
+    WireFormat,
+    as_list,
+    contact_of,
+    read_envelope,
+    response_json,
+)
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "portal"
+
+
+def read(name: str) -> Envelope:
+    return read_envelope((FIXTURES / name).read_bytes(), "xml" if name.endswith(".xml") else "json")
+
+
+def answer(response: object) -> Envelope:
+    return read_envelope(
+        orjson.dumps({"count": 1, "status": 0, "statusCode": 201, "response": response}), "json"
+    )
+
+
+@pytest.mark.parametrize("name", ["person.json", "person.xml", "person_sparse.xml"])
+def test_a_success_has_a_response_and_no_error(name: str) -> None:
+    envelope = read(name)
+    assert (envelope.error_message, envelope.hresult, envelope.status_code) == (None, None, 201)
+    assert envelope.response["firstName"] == "Zoë"
+
+
+@pytest.mark.parametrize("name", ["error_404.json", "error_404.xml"])
+def test_an_error_has_its_message_and_number_and_no_response(name: str) -> None:
+    envelope = read(name)
+    assert (envelope.error_message, envelope.hresult, envelope.status_code) == ("Not found", -2147467259, 404)
+    assert envelope.response is None
+
+
+def test_an_error_of_appserver_is_read_alike() -> None:
+    envelope = read("appserver_error.json")
+    assert (envelope.error_message, envelope.hresult) == ("The record could not be found", -2146233088)
+
+
+@pytest.mark.parametrize("name", ["docs_contact.json", "docs_contact.xml"])
+def test_the_documented_envelope_lacks_the_status_code(name: str) -> None:
+    assert read(name).status_code is None
+
+
+def test_members_are_found_in_any_casing() -> None:
+    body = b'{"Status":1,"StatusCode":403,"Error":{"Message":"Forbidden","HResult":-2147467259}}'
+    envelope = read_envelope(body, "json")
+    assert (envelope.error_message, envelope.hresult, envelope.status_code) == ("Forbidden", -2147467259, 403)
+
+
+def test_an_error_beside_a_zero_status_is_an_error() -> None:
+    """The batch answers so when it is empty (contract 7.6)."""
+    body = b'{"status":0,"error":{"message":"no batch specified","hresult":-2146233079,"data":{}}}'
+    assert read_envelope(body, "json").error_message == "no batch specified"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (b"null", None),
+        (b'""', None),
+        (b"{}", ""),
+        (b'{"message":null}', ""),
+        (b'"denied"', "denied"),
+        (b"[1]", ""),
+    ],
+)
+def test_an_error_without_words_is_still_an_error_and_null_is_none(error: bytes, message: str | None) -> None:
+    envelope = read_envelope(b'{"status":0,"error":%s,"response":{"id":7}}' % error, "json")
+    assert envelope.error_message == message
+    assert (contact_of(envelope, 7) is None) == (message is not None)
+
+
+@pytest.mark.parametrize("hresult", [b"true", b'"x"', b"1.5", b"null", b'"' + b"9" * 5000 + b'"'])
+def test_a_number_that_is_none_is_no_hresult(hresult: bytes) -> None:
+    body = b'{"status":1,"error":{"message":"x","hresult":%s}}' % hresult
+    assert read_envelope(body, "json").hresult is None
+
+
+NO_JSON = {
+    "empty": b"",
+    "blank": b"  \n",
+    "page": b"<html><body>404</body></html>",
+    "cut": b'{"count":1,"status":0,"response":{"id":7}',
+    "doubled": b'{"status":1,"error":{}}{"status":1,"error":{}}',
+    "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+    "number": b"1",
+    "null": b"null",
+    "list": b'[{"status":0}]',
+    "no status": b'{"response":{"id":7}}',
+    "another's status": b'{"status":403,"message":"blocked"}',
+    "status in words": b'{"status":"ok","response":{"id":7}}',
+    "boolean status": b'{"status":true,"response":{"id":7}}',
+    "bad text": b'{"status":0,"response":"\xff"}',
+    "deep lists": b'{"status":0,"response":' + b"[" * 40 + b"]" * 40 + b"}",
+    "deep objects": b'{"status":0,"response":' + b'{"a":' * 900 + b"1" + b"}" * 901,
+    "bomb": b"[" * 1_000_000,
+}
+NO_XML = {
+    "empty": b"",
+    "json": b'{"status":0}',
+    "page": b"<!DOCTYPE html><html><body>404</body></html>",
+    "page without a type": b"<html><status>0</status></html>",
+    "text alone": b"<result>0</result>",
+    "nothing": b"<result />",
+    "no status": b"<result><response><id>7</id></response></result>",
+    "two statuses": b"<result><status>0</status><status>0</status></result>",
+    "cut": b"<result><status>0</status><response><id>7</id>",
+    "doubled": b"<result><status>1</status></result><result><status>1</status></result>",
+    "undefined entity": b"<result><status>0</status>&nbsp;</result>",
+    "entity bomb": b'<!DOCTYPE r [<!ENTITY a "0"><!ENTITY b "&a;&a;">]><result><status>&b;</status></result>',
+    "outside entity": b'<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/hostname">]>'
+    b"<result><status>0</status><response><id>&a;</id></response></result>",
+    "outside type": b'<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd"><result><status>0</status></result>',
+    "deep": b"<result><status>0</status>" + b"<a>" * 40 + b"</a>" * 40 + b"</result>",
+    "bomb": b"<result>" + b"<a>" * 100_000,
+    "unknown encoding": b'<?xml version="1.0" encoding="bogus"?><result><status>0</status></result>',
+    "namespace": b'<result xmlns="urn:x"><status>0</status></result>',
+}
+
+
+@pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON.keys())
+def test_what_is_no_json_envelope_is_refused(body: bytes) -> None:
+    with pytest.raises(NotAnEnvelope):
+        read_envelope(body, "json")
+
+
+@pytest.mark.parametrize("body", NO_XML.values(), ids=NO_XML.keys())
+def test_what_is_no_xml_envelope_is_refused(body: bytes) -> None:
+    with pytest.raises(NotAnEnvelope):
+        read_envelope(body, "xml")
+
+
+@given(body=st.binary(max_size=200), wire=st.sampled_from(["json", "xml"]))
+@example(body=b'<?xml version="1.0" encoding="UTF-16"?><result/>', wire="xml")
+def test_no_bytes_raise_anything_else(body: bytes, wire: WireFormat) -> None:
+    for text in (body, b"<result>" + body + b"</result>", b'{"status":' + body + b"}"):
+        with suppress(NotAnEnvelope):
+            read_envelope(text, wire)
+
+
+@given(cut=st.integers(0, 2255))
+def test_half_an_answer_proves_nothing(cut: int) -> None:
+    body = (FIXTURES / "person.json").read_bytes()[:cut]
+    with pytest.raises(NotAnEnvelope):
+        read_envelope(body, "json")
+
+
+@pytest.mark.parametrize("wire", ["json", "xml"])
+@pytest.mark.parametrize(("depth", "is_read"), [(31, True), (32, False)])
+def test_both_formats_may_nest_equally_deep(wire: WireFormat, depth: int, *, is_read: bool) -> None:
+    if wire == "json":
+        body = b'{"status":0,"response":' + b'{"a":' * depth + b'"1"' + b"}" * (depth + 1)
+    else:
+        inner = b"<a>" * depth + b"1" + b"</a>" * depth
+        body = b"<result><status>0</status><response>" + inner + b"</response></result>"
+    if is_read:
+        assert response_json(read_envelope(body, wire)).count(b"a") == depth
+        return
+    with pytest.raises(NotAnEnvelope, match="deeper"):
+        read_envelope(body, wire)
+
+
+def test_a_long_flat_list_is_not_deep() -> None:
+    assert len(answer([{"id": number} for number in range(1, 1001)]).response) == 1000
+
+
+def test_comments_and_instructions_are_no_members() -> None:
+    body = b"<result><!--a--><status>0</status><?b c?><response><id>7<!--8--></id></response></result>"
+    assert read_envelope(body, "xml").response == {"id": "7"}
+
+
+def test_repeated_siblings_are_a_list() -> None:
+    body = b"<result><status>0</status><response><t>1</t><t>2</t><t>3</t></response></result>"
+    assert read_envelope(body, "xml").response == {"t": ["1", "2", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "items"), [("members.xml", [{"id": "7"}, {"id": "9"}]), ("empty_list.xml", [])]
+)
+def test_an_xml_list_is_its_repeated_responses(name: str, items: list[dict[str, str]]) -> None:
+    assert as_list(read(name).response) == items
+
+
+def test_a_lone_object_counts_as_a_list_of_one() -> None:
+    assert as_list(answer({"id": 7}).response) == as_list(answer([{"id": 7}]).response) == [{"id": 7}]
+
+
+def test_an_empty_response_in_xml_is_none() -> None:
+    assert read_envelope(b"<result><status>0</status><response /></result>", "xml").response is None
+
+
+def test_json_is_given_back_as_it_came_but_for_its_spelling() -> None:
+    envelope = read("person.json")
+    written = response_json(envelope)
+    assert orjson.loads(written) == envelope.response
+    assert rb"\/" not in written
+    assert "Zoë".encode() in written
+
+
+@pytest.mark.parametrize("name", ["person", "company"])
+def test_xml_is_written_as_typed_json(name: str) -> None:
+    """Both formats of a contact give the same JSON, but for the date's digits and the lost empty lists."""
+    from_xml = orjson.loads(response_json(read(f"{name}.xml")))
+    from_json = orjson.loads(response_json(read(f"{name}.json")))
+    assert from_xml.pop("created") == from_json.pop("created").replace(".0000000", "")
+    assert from_xml == {key: value for key, value in from_json.items() if value != []}
+
+
+def test_an_xml_list_is_written_typed_item_by_item() -> None:
+    body = b"<result><status>0</status><response><id>7</id></response><response><x>9</x></response></result>"
+    assert response_json(read_envelope(body, "xml")) == b'[{"id":7},{"x":"9"}]'
+
+
+@pytest.mark.parametrize("wire", ["json", "xml"])
+def test_no_response_is_written_as_null(wire: WireFormat) -> None:
+    assert response_json(Envelope(wire)) == b"null"
+
+
+def test_a_number_beyond_64_bits_in_xml_can_be_written() -> None:
+    response = b"<response><id>7</id><taskCount>" + b"9" * 30 + b"</taskCount></response>"
+    found = contact_of(read_envelope(b"<result><status>0</status>" + response + b"</result>", "xml"), 7)
+    assert found is not None
+    assert found[1] == b'{"id":7,"taskCount":' + b"9" * 30 + b"}"
+
+
+@pytest.mark.parametrize(
+    "name", ["person.json", "person.xml", "person_sparse.xml", "docs_contact.json", "docs_contact.xml"]
+)
+def test_the_contact_asked_for_proves_the_link(name: str) -> None:
+    found = contact_of(read(name), 1234)
+    assert found is not None
+    contact, written = found
+    assert isinstance(contact, Person)
+    assert written == response_json(read(name))
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        None,
+        {},
+        {"id": 8},
+        {"id": None},
+        {"id": 7.0},
+        {"id": "7x"},
+        {"id": "\u0667"},
+        {"id": [7]},
+        {"contact": {"id": 7}},
+        [],
+        [{"id": 7}, {"id": 8}],
+        [[{"id": 7}]],
+        7,
+        "7",
+    ],
+)
+def test_any_other_response_proves_nothing(response: object) -> None:
+    assert contact_of(answer(response), 7) is None
+    assert contact_of(answer({"id": True}), 1) is None
+
+
+@pytest.mark.parametrize("response", [{"id": 7}, {"ID": 7}, {"Id": "7"}, {"id": "007"}, [{"id": 7}]])
+def test_the_bare_id_is_proof_enough(response: object) -> None:
+    found = contact_of(answer(response), 7)
+    assert found is not None
+    assert found[0] is not None
+
+
+@pytest.mark.parametrize("wire", ["json", "xml"])
+def test_an_odd_rest_is_a_link_without_a_contact(wire: WireFormat) -> None:
+    bodies: dict[Any, bytes] = {
+        "json": b'{"status":0,"response":{"id":7,"created":"soon"}}',
+        "xml": b"<result><status>0</status><response><id>7</id><created>soon</created></response></result>",
+    }
+    found = contact_of(read_envelope(bodies[wire], wire), 7)
+    assert found is not None
+    assert found[0] is None
+    assert orjson.loads(found[1])["created"] == "soon"
+
+
+@pytest.mark.parametrize("name", ["error_404.json", "error_404.xml", "members.xml", "empty_list.xml"])
+def test_errors_and_lists_prove_nothing(name: str) -> None:
+    assert contact_of(read(name), 7) is None

@@ -1,0 +1,53 @@
+"""``bulklink check INPUT``: what is in an input, without a network."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from worker.cli.options import INPUT, settings_options
+from worker.errors import Exit
+from worker.run import check_input
+from worker.settings import Settings, load_settings
+from worker.sources import open_source
+
+
+@click.command("check")
+@click.argument("input_path", metavar="INPUT")
+@settings_options(*INPUT, "as_json", "quiet")
+def command(input_path: str, **flags: Any) -> int:
+    """Read INPUT and judge every row; sends nothing and leaves nothing behind.
+
+    Exit code 0 if every row is a pair or a duplicate of one, 3 if some are invalid.
+    """
+    return check(input_path, load_settings(flags))
+
+
+def check(input_path: str, settings: Settings) -> int:
+    """Judge an input and print the result; gives the exit code."""
+    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    try:
+        result = check_input(source, settings.limit)
+    finally:
+        source.close()
+    if settings.as_json:
+        click.echo(json.dumps(asdict(result), indent=2))
+    if not settings.quiet:
+        click.echo(
+            f"{result.name}: {result.rows:,} rows, {result.pairs:,} pairs,"
+            f" {result.duplicates:,} duplicates, {result.invalid:,} invalid",
+            err=True,
+        )
+        for fault in result.faults:
+            click.echo(f"  line {fault.line}: {fault.reason}", err=True)
+        if result.invalid > len(result.faults):
+            click.echo(f"  and {result.invalid - len(result.faults):,} more", err=True)
+        if settings.portal and settings.dry_run:
+            seconds = result.pairs / settings.rate.per_second
+            click.echo(
+                f"  would send {result.pairs:,} requests to {settings.portal} at {settings.rate},"
+                f" in {seconds:,.0f} s or more",
+                err=True,
+            )
+    return Exit.REJECTED if result.invalid else Exit.OK

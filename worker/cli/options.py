@@ -1,0 +1,81 @@
+"""Make click options of the settings, so that none is spelled twice; print them as README's table."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from worker.quantities import Rate, format_duration
+from worker.settings import PREFIX, Option, Settings, option_name, options
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+RUN = (
+    "portal",
+    "rate",
+    "concurrency",
+    "wire",
+    "max_attempts",
+    "timeout",
+    "grace",
+    "allow_http",
+    "runs_dir",
+    "as_json",
+    "progress",
+    "log_file",
+    "quiet",
+    "verbose",
+)
+"""What every verb that sends takes."""
+
+INPUT = ("columns", "delimiter", "limit")
+"""What every verb that reads an input takes."""
+
+
+def settings_options(*fields: str) -> Callable[[_F], _F]:
+    """Add an option for each field, and ``--config``; an option not given is None."""
+
+    def decorate(command: _F) -> _F:
+        for field in reversed(fields):
+            command = _option(field, options()[field])(command)
+        return click.option("--config", metavar="FILE", help="TOML file with any of these options.")(command)
+
+    return decorate
+
+
+def _option(field: str, option: Option) -> Callable[[_F], _F]:
+    info = Settings.model_fields[field]
+    name = option_name(field)
+    words = [f"--{name.replace('_', '-')}", *([option.short] if option.short else []), name]
+    default = _default(field)
+    text = f"{info.description}{f'  [default: {default}]' if default and option.metavar else ''}"
+    if option.metavar:
+        return click.option(*words, metavar=option.metavar, default=None, help=text)
+    return click.option(*words, is_flag=True, flag_value=True, default=None, help=text)
+
+
+def _default(field: str) -> str:
+    value = Settings.model_fields[field].default
+    if value is None or value is False:
+        return ""
+    if isinstance(value, Rate):
+        return str(value)
+    return format_duration(value) if isinstance(value, float) else str(value)
+
+
+def options_table() -> str:
+    """Every setting as a row of Markdown, for README."""
+    rows = ["| option | variable | default | meaning |", "| --- | --- | --- | --- |"]
+    for field, option in options().items():
+        name = option_name(field)
+        flag = f"`--{name.replace('_', '-')}{' ' + option.metavar if option.metavar else ''}`"
+        if option.short:
+            flag = f"`{option.short}`, {flag}"
+        cells = [
+            "(never a flag)" if option.secret else flag,
+            f"`{PREFIX}{name.upper()}`",
+            f"`{_default(field)}`" if _default(field) else "",
+            Settings.model_fields[field].description or "",
+        ]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)

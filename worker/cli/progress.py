@@ -1,0 +1,72 @@
+"""Show how a run goes, on standard error: one line redrawn on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Literal, TextIO
+
+from worker.models import Status
+from worker.run import Tally
+
+PLAIN_EVERY = 10.0
+_BAR = 20
+_FAILED = (Status.INVALID, Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
+
+
+def progress(kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool) -> Callable[[Tally], None]:
+    """A function to be called often with the counts so far; it decides when to print."""
+    if quiet or kind == "none":
+        return lambda _: None
+    if kind == "bar" or (kind == "auto" and sys.stderr.isatty()):
+        return _Bar(sys.stderr)
+    return _Plain(sys.stderr)
+
+
+class _Plain:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._next = time.monotonic() + PLAIN_EVERY
+        self._note = ""
+
+    def __call__(self, tally: Tally) -> None:
+        if tally.note != self._note:
+            self._note = tally.note
+            print(f"bulklink: {tally.note}", file=self._stream, flush=True)
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_EVERY
+            print(f"bulklink: {_line(tally)}", file=self._stream, flush=True)
+
+
+class _Bar:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, tally: Tally) -> None:
+        share = tally.done / tally.rows if tally.complete and tally.rows else 0.0
+        bar = "#" * int(share * _BAR)
+        end = "\n" if tally.ended else ""
+        line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {tally.note}' if tally.note else ''}"
+        # Erase to the end of the line: the last one may have been longer.
+        self._stream.write(f"\r{line}\x1b[K{end}")
+        self._stream.flush()
+
+
+def _line(tally: Tally) -> str:
+    total = f"{tally.rows:,}" if tally.complete else f"{tally.rows:,}+"
+    failed = sum(tally.settled[status] for status in _FAILED)
+    pace = tally.settled_here / tally.seconds if tally.seconds else 0.0
+    words = [f"{tally.done:,}/{total} rows", f"{tally.settled[Status.LINKED]:,} linked"]
+    if failed:
+        words.append(f"{failed:,} failed")
+    words.append(f"{pace:,.0f}/s")
+    if tally.throttled:
+        words.append(f"{tally.throttled:,} throttled")
+    if tally.complete and pace and tally.rows > tally.done:
+        words.append(f"about {_clock((tally.rows - tally.done) / pace)} left")
+    return ", ".join(words)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,27 @@
+"""``bulklink resume [RUN]``: go on where a run stopped."""
+
+from typing import Any
+
+import click
+
+from worker.cli.options import RUN, settings_options
+
+
+@click.command("resume")
+@click.argument("run", metavar="[RUN]", required=False)
+@settings_options(*RUN)
+def command(run: str | None, **flags: Any) -> int:
+    """Go on with RUN, by default the latest: rows without an outcome are sent, no other.
+
+    Options not given are those the run began with. Credentials are never saved and must be given again.
+    """
+    from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.ledger import LedgerReader  # noqa: PLC0415 - same
+    from worker.run import find_run, resume_job  # noqa: PLC0415 - same
+    from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+
+    directory = find_run(load_settings(flags).runs_dir, run)
+    with LedgerReader(directory.ledger) as reader:
+        saved = reader.meta().get("settings", {})
+    settings = load_settings(flags, saved)
+    return work_and_report(resume_job(directory, settings), settings)

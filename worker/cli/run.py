@@ -1,0 +1,29 @@
+"""``bulklink run INPUT``: the main job."""
+
+from typing import Any
+
+import click
+
+from worker.cli.options import INPUT, RUN, settings_options
+
+
+@click.command("run")
+@click.argument("input_path", metavar="INPUT")
+@settings_options(*RUN, *INPUT, "run_id", "dry_run")
+def command(input_path: str, **flags: Any) -> int:
+    """Link every pair of INPUT, a CSV or JSONL file (.gz and .zst too; - is standard input).
+
+    Credentials come from the environment or the configuration file only: BULKLINK_TOKEN or
+    BULKLINK_TOKEN_FILE, or BULKLINK_USERNAME with BULKLINK_PASSWORD or BULKLINK_PASSWORD_FILE.
+    """
+    from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+
+    settings = load_settings(flags)
+    if settings.dry_run:
+        from worker.cli.check import check  # noqa: PLC0415 - only here
+
+        return check(input_path, settings)
+    from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.run import start_job  # noqa: PLC0415 - same
+
+    return work_and_report(start_job(settings, input_path), settings)

@@ -1,0 +1,179 @@
+"""Take pairs to their outcomes: permit, then turn, then send, and retry around all of it.
+
+Lanes are coroutines, more of them than permits, since a lane that backs off holds nothing. A permit is kept
+until the outcome is durable, so that never more links than permits are stored at the portal and not yet in
+the ledger: that bounds what a crash makes us repeat.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from random import Random
+from typing import Protocol
+
+from worker.errors import WorkerError
+from worker.limiter import Limiter
+from worker.models import Attempt, Outcome, Pair, Result
+from worker.retry import Reread, RetryIn, RetryPolicy, Settle, Step
+
+LANES_PER_PERMIT = 4
+
+
+class Transport(Protocol):
+    """What dispatch needs of a portal. Expected failures are values; a PortalError ends the run."""
+
+    async def link(self, pair: Pair, number: int) -> Attempt:
+        """Ask the portal once to store the link."""
+
+    async def reread(self, pair: Pair, number: int) -> Attempt:
+        """Look for the link: ok if stored, transient if certainly not, ambiguous if it cannot be told."""
+
+
+class Dispatcher:
+    """Runs the lanes and accounts for every pair it took.
+
+    Args:
+        take: gives the next pair, or None when there are no more.
+        record: makes an outcome durable; awaited before the permit is given back.
+        observe: told of each attempt as soon as it is known.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        limiter: Limiter,
+        policy: RetryPolicy,
+        *,
+        take: Callable[[], Awaitable[Pair | None]],
+        record: Callable[[Outcome], Awaitable[None]],
+        observe: Callable[[Attempt], None],
+        rng: Random,
+    ) -> None:
+        self._transport = transport
+        self._limiter = limiter
+        self._policy = policy
+        self._take = take
+        self._record = record
+        self._observe = observe
+        self._rng = rng
+        self._stop = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
+        self._in_doubt: dict[int, bool] = {}
+
+    def stop(self) -> None:
+        """Take no more pairs and send no more; what is on its way is waited for."""
+        self._stop.set()
+
+    @property
+    def in_doubt(self) -> list[int]:
+        """Rows without an outcome whose link the portal may hold all the same."""
+        return [row for row, doubt in self._in_doubt.items() if doubt]
+
+    async def run(self, concurrency: int, grace: float) -> None:
+        """Work until there are no more pairs, or until stopped and drained.
+
+        Args:
+            concurrency: permits of the limiter; sets the number of lanes.
+            grace: seconds that requests on their way get after a stop; then they are cancelled, and their
+                pairs stay without an outcome.
+
+        Raises:
+            WorkerError: the first error that ended a lane, after the others were drained.
+        """
+        lanes = [asyncio.create_task(self._lane()) for _ in range(concurrency * LANES_PER_PERMIT)]
+        stopped = asyncio.create_task(self._stop.wait())
+        everyone = asyncio.create_task(_all_done(lanes))
+        try:
+            await asyncio.wait({everyone, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for lane in lanes:
+                if lane not in self._sending:
+                    lane.cancel()
+            await asyncio.wait(lanes, timeout=grace)
+        finally:
+            stopped.cancel()
+            for lane in lanes:
+                lane.cancel()
+            await everyone
+        if self._failure is not None:
+            raise self._failure
+
+    async def _lane(self) -> None:
+        try:
+            while not self._stop.is_set() and (pair := await self._take()) is not None:
+                await self._settle(pair)
+        except Exception as error:  # noqa: BLE001 - whatever ends a lane ends the run, by run()'s raise
+            self._failure = self._failure or error
+            self._stop.set()
+
+    async def _settle(self, pair: Pair) -> None:
+        attempts: tuple[Attempt, ...] = ()
+        spent = 0.0
+        self._in_doubt[pair.row] = False
+        for number in count(1):
+            async with self._limiter.permit():  # a retry queues like a first try
+                await self._limiter.turn()
+                attempt = await self._send(pair, self._transport.link, number)
+                attempts += (attempt,)
+                spent += attempt.seconds
+                step: Step = self._policy.after(attempts, spent, self._rng)
+                if isinstance(step, Settle):
+                    return await self._close(pair, step, attempts)
+            if isinstance(step, Reread):
+                return await self._settle_by_reading(pair, attempts)
+            if self._stop.is_set():
+                return None
+            await self._back_off(step)  # no permit is held while we wait
+            spent += step.seconds
+        return None
+
+    async def _settle_by_reading(self, pair: Pair, attempts: tuple[Attempt, ...]) -> None:
+        async with self._limiter.permit():
+            await self._limiter.turn()
+            reread = await self._send(pair, self._transport.reread, len(attempts) + 1)
+            step = self._policy.after_reread(attempts, reread)
+            await self._close(pair, step, (*attempts, reread))
+
+    async def _send(
+        self, pair: Pair, call: Callable[[Pair, int], Awaitable[Attempt]], number: int
+    ) -> Attempt:
+        before = self._in_doubt[pair.row]
+        self._begin()
+        # In doubt while the request is on its way: if it is cancelled, or we crash, nobody knows.
+        self._in_doubt[pair.row] = True
+        try:
+            attempt = await call(pair, number)
+        except WorkerError:
+            # The portal refused us before looking at the pair.
+            self._in_doubt[pair.row] = before
+            raise
+        finally:
+            self._end()
+        self._in_doubt[pair.row] = before or attempt.result in (Result.AMBIGUOUS, Result.OK)
+        self._observe(attempt)
+        return attempt
+
+    async def _close(self, pair: Pair, step: Settle, attempts: tuple[Attempt, ...]) -> None:
+        self._begin()
+        try:
+            await self._record(Outcome(pair, step.status, attempts, step.reason, step.http_status))
+        finally:
+            self._end()
+        del self._in_doubt[pair.row]
+
+    async def _back_off(self, step: RetryIn) -> None:
+        await asyncio.sleep(step.seconds)
+
+    def _begin(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._sending.add(task)
+
+    def _end(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._sending.discard(task)
+
+
+async def _all_done(lanes: list[asyncio.Task[None]]) -> None:
+    await asyncio.wait(lanes)

@@ -1,0 +1,149 @@
+"""The ledger as coroutines: one thread owns the connection, and what waits together commits together.
+
+No timer decides how much goes into a transaction: while one is being committed, the next gathers. A lone
+caller pays one commit; a hundred callers share one.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from worker.errors import LedgerError
+from worker.ledger.schema import connect
+from worker.ledger.store import Admitted, Store
+from worker.models import Outcome, Pair, Reject, Row
+
+_T = TypeVar("_T")
+_MOST_PER_COMMIT = 1000
+
+_Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]"]
+
+
+class Ledger:
+    """An open ledger. Every coroutine returns only after what it wrote is committed.
+
+    Use as an async context manager; on the way out all that was asked for is written, and the side files
+    of SQLite are folded into ``ledger.db``.
+    """
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self._path = path
+        self._db = connect(path, mode="rwc" if create else "rw")
+        self._store = Store(self._db)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
+        self._broken: LedgerError | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        try:
+            if self._broken is None:
+                # Out of WAL mode, so that a closed run is one file and reading it leaves no others behind.
+                self._db.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error:
+            # A reader is at it, or the disk is full. The -wal file holds the same rows; nothing is lost.
+            pass
+        finally:
+            self._db.close()
+
+    async def begin_session(self) -> int:
+        """Count a new stretch of work; intents written from now on bear its number."""
+        return await self._do(lambda store: store.begin_session())
+
+    async def beat(self, seconds: float, paused_seconds: float) -> None:
+        """Note how long this session has lasted."""
+        await self._do(lambda store: store.beat(seconds, paused_seconds))
+
+    async def put_meta(self, **values: object) -> None:
+        """Set named facts of the run."""
+        await self.put_facts(values)
+
+    async def put_facts(self, values: Mapping[str, object]) -> None:
+        """Set facts of the run whose names are data."""
+        await self._do(lambda store: store.put_meta(values))
+
+    async def forget(self, *names: str) -> None:
+        """Drop named facts of the run."""
+        await self._do(lambda store: store.drop_meta(names))
+
+    async def admit(self, judged: Sequence[tuple[Row, Pair | Reject]]) -> Admitted:
+        """Take a chunk of judged rows in."""
+        return await self._do(lambda store: store.admit(judged))
+
+    async def claim(self, limit: int) -> list[Pair]:
+        """The next pairs without an outcome, each noted as about to be sent; given once a session."""
+        return await self._do(lambda store: store.claim(limit))
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Write the last word on a pair."""
+        await self._do(lambda store: store.settle(outcome))
+
+    async def release(self, in_doubt: Sequence[int]) -> None:
+        """Take back this session's open intents, but for rows that the portal may hold."""
+        await self._do(lambda store: store.release(in_doubt))
+
+    async def last_row(self) -> tuple[int, tuple[str, ...]] | None:
+        """Number and cells of the last admitted row."""
+        return await self._do(lambda store: store.last_row())
+
+    async def _do(self, work: Callable[[Store], _T]) -> _T:
+        future: asyncio.Future[_T] = self._loop.create_future()
+        self._jobs.put((work, future))
+        return await future
+
+    def _serve(self) -> None:
+        closing = False
+        while not closing:
+            batch: list[_Job] = []
+            job = self._jobs.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) == _MOST_PER_COMMIT:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            closing = job is None
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        answers: list[tuple[asyncio.Future[Any], Any]] = []
+        try:
+            if self._broken is not None:
+                raise self._broken
+            self._db.execute("BEGIN IMMEDIATE")
+            answers = [(future, work(self._store)) for work, future in batch]
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, LedgerError) as error:
+            # Nothing of the batch is in, and what its callers built on would be missing: from here on the
+            # ledger only says no, so that no request can leave without an intent on disk.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._broken = self._broken or LedgerError(f"{self._path}: {error}")
+            answers = [(future, self._broken) for _, future in batch]
+        self._loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: list[tuple["asyncio.Future[Any]", Any]]) -> None:
+    for future, answer in answers:
+        if future.done():  # its caller was cancelled meanwhile
+            continue
+        if isinstance(answer, LedgerError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

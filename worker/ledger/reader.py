@@ -1,0 +1,162 @@
+"""Read a ledger: what reports and output files are made of. Changes nothing."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from worker.errors import LedgerError
+from worker.ledger.schema import connect
+from worker.models import Result, Status
+
+_LOW = 0xFFFFFFFF
+_EXAMPLES = 5
+
+_GOOD = (Status.LINKED, Status.ALREADY_LINKED, Status.DUPLICATE)
+
+
+@dataclass(frozen=True, slots=True)
+class RowRecord:
+    """A row as the ledger knows it.
+
+    Attributes:
+        opportunity_id: None for an invalid row; so is ``contact_id``.
+        body: the Contact as JSON; empty unless asked for and there.
+    """
+
+    row: int
+    line: int
+    cells: tuple[str, ...]
+    opportunity_id: int | None
+    contact_id: int | None
+    status: Status
+    reason: str
+    http_status: int | None
+    attempts: int
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Rows that failed alike."""
+
+    reason: str
+    http_status: int | None
+    count: int
+    example_lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was sent, over all sessions."""
+
+    attempts: int
+    retries: int
+    retries_by_reason: dict[str, int]
+    throttled: int
+    latency_ms: dict[str, float]
+
+
+class LedgerReader:
+    """A read-only view of a run's ledger, one consistent moment of it.
+
+    Raises:
+        LedgerError: on opening or reading, if the file is no sound ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_file():
+            raise LedgerError(f"{path}: no such ledger")
+        self._db = connect(path, mode="ro")
+
+    def __enter__(self) -> Self:
+        self._db.execute("BEGIN")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def meta(self) -> dict[str, Any]:
+        """All named facts of the run."""
+        rows = self._query("SELECT name, value FROM meta WHERE name <> 'schema_version'")
+        return {name: json.loads(value) for name, value in rows}
+
+    def counts(self) -> dict[Status, int]:
+        """Rows by state; every state is there, and they sum to the rows read."""
+        found = dict(self._query("SELECT status, count(*) FROM links GROUP BY 1"))
+        return {status: found.get(status, 0) for status in Status}
+
+    def rows(self, statuses: Sequence[Status], *, bodies: bool = False) -> Iterator[RowRecord]:
+        """Rows in these states, in input order, one at a time; with their Contacts if asked."""
+        wanted = json.dumps(statuses)
+        found = self._query(
+            "SELECT row, line, cells, opportunity_id, contact_id, status, reason, http_status, attempts,"
+            " CASE WHEN ?1 THEN coalesce((SELECT body FROM contacts c WHERE c.row = l.row), '') ELSE '' END"
+            " FROM links l WHERE status IN (SELECT value FROM json_each(?2)) ORDER BY row",
+            (bodies, wanted),
+        )
+        for row, line, cells, opportunity, contact, status, *rest in found:
+            yield RowRecord(row, line, tuple(json.loads(cells)), opportunity, contact, Status(status), *rest)
+
+    def causes(self) -> list[Cause]:
+        """Failed rows grouped by reason and HTTP status, most frequent first."""
+        groups = self._query(
+            "SELECT reason, http_status, count(*) AS n FROM links"
+            " WHERE status NOT IN (?, ?, ?) GROUP BY 1, 2 ORDER BY n DESC, reason",
+            _GOOD,
+        )
+        return [
+            Cause(reason, http_status, count, self._examples(reason, http_status))
+            for reason, http_status, count in list(groups)
+        ]
+
+    def _examples(self, reason: str, http_status: int | None) -> tuple[int, ...]:
+        lines = self._query(
+            "SELECT line FROM links WHERE status NOT IN (?, ?, ?) AND reason = ? AND http_status IS ?"
+            " ORDER BY row LIMIT ?",
+            (*_GOOD, reason, http_status, _EXAMPLES),
+        )
+        return tuple(line for (line,) in lines)
+
+    def sessions(self) -> list[tuple[float, float, float]]:
+        """Start (epoch seconds), length and paused time of each session, in order."""
+        return list(self._query("SELECT started_at, seconds, paused_seconds FROM sessions ORDER BY session"))
+
+    def traffic(self) -> Traffic:
+        """Requests, retries and latencies, from the attempts of every settled pair."""
+        attempts, tried = next(
+            self._query("SELECT coalesce(sum(attempts), 0), count(*) FROM rows WHERE attempts > 0")
+        )
+        # The last attempt of a pair was not followed by another; all others were retried.
+        by_reason = dict(
+            self._query(
+                "SELECT f.reason, count(*) FROM failures f JOIN rows r USING (row)"
+                " WHERE f.number < r.attempts GROUP BY 1 ORDER BY 2 DESC"
+            )
+        )
+        (throttled,) = next(
+            self._query("SELECT count(*) FROM failures WHERE result = ?", (Result.THROTTLED,))
+        )
+        return Traffic(attempts, attempts - tried, by_reason, throttled, self._latency())
+
+    def _latency(self) -> dict[str, float]:
+        (count,) = next(self._query("SELECT count(*) FROM latencies"))
+        wanted = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+        rank = {name: min(count - 1, int(share * count)) for name, share in wanted.items()}
+        at: dict[int, float] = {}
+        for index, (value,) in enumerate(self._query("SELECT seconds FROM latencies ORDER BY 1")):
+            if index in rank.values():
+                at[index] = round(value * 1000, 1)
+        return {name: at.get(index, 0.0) for name, index in rank.items()}
+
+    def _query(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(sql, values)
+        except sqlite3.Error as error:
+            raise LedgerError(f"{self._path}: {error}") from error

@@ -1,0 +1,98 @@
+"""Tables of a ledger, and how a connection to one is made."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from worker.errors import LedgerError
+
+SCHEMA_VERSION = "1"
+
+TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sessions (
+    session INTEGER PRIMARY KEY,
+    started_at REAL NOT NULL,
+    seconds REAL NOT NULL DEFAULT 0,
+    paused_seconds REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE rows (
+    row INTEGER PRIMARY KEY,
+    line INTEGER NOT NULL,
+    cells TEXT NOT NULL,
+    key INTEGER,
+    status TEXT,
+    reason TEXT NOT NULL DEFAULT '',
+    http_status INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    session INTEGER,
+    sent_at REAL,
+    settled_at REAL,
+    seconds REAL
+);
+CREATE TABLE pairs (key INTEGER PRIMARY KEY, row INTEGER NOT NULL);
+CREATE TABLE contacts (row INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE failures (
+    row INTEGER NOT NULL,
+    session INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    result TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    http_status INTEGER,
+    seconds REAL NOT NULL
+);
+CREATE VIEW links AS  -- rows in the words of a report; one without an outcome is in doubt if sent
+    SELECT row, line, key >> 32 AS opportunity_id, key & 4294967295 AS contact_id,
+           coalesce(status, CASE WHEN sent_at IS NULL THEN 'not_attempted' ELSE 'unknown' END) AS status,
+           CASE WHEN status IS NOT NULL THEN reason WHEN sent_at IS NULL THEN 'run_ended'
+                ELSE 'no_answer' END AS reason,
+           http_status, attempts, datetime(sent_at, 'unixepoch') AS sent_at,
+           datetime(settled_at, 'unixepoch') AS settled_at, cells
+    FROM rows;
+CREATE VIEW latencies AS
+    SELECT seconds FROM rows WHERE seconds IS NOT NULL UNION ALL SELECT seconds FROM failures;
+"""
+
+
+def connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    """Open the ledger at ``path``; ``mode`` is SQLite's own: ``ro``, ``rw`` or ``rwc`` (create).
+
+    Raises:
+        LedgerError: there is none, or the file is none.
+    """
+    try:
+        if mode == "rwc":
+            # SQLite would make it readable for all; its side files take this file's mode.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        # Used by one thread at a time: opened by the caller's, then handed to the ledger's own.
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except OSError as error:
+        raise LedgerError(f"{path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path}: {error}") from error
+    try:
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A row is called durable once committed; only FULL keeps that word through a power cut.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        if mode == "rwc":
+            connection.executescript(TABLES)
+            connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+        _check_version(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise LedgerError(f"{path}: {error}") from error
+    except LedgerError:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+    if found is None or found[0] != SCHEMA_VERSION:
+        version = "no" if found is None else f"version {found[0]} of the"
+        raise LedgerError(f"{path}: {version} ledger schema; this bulklink reads version {SCHEMA_VERSION}")

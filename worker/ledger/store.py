@@ -1,0 +1,152 @@
+"""What can be done to a ledger, as plain SQL on one connection. No threads, no transactions of its own."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.models import Outcome, Pair, Reject, Result, Row, Status
+
+_LOW = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How a chunk of rows was judged."""
+
+    pairs: int = 0
+    duplicates: int = 0
+    invalid: int = 0
+
+
+class Store:
+    """The statements of one session. Whoever calls decides what makes a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._session = 0
+        self._cursor = 0
+
+    def begin_session(self) -> int:
+        """Count a new stretch of work, by ``run`` or ``resume``."""
+        cursor = self._db.execute("INSERT INTO sessions (started_at) VALUES (?)", (time.time(),))
+        self._session = cursor.lastrowid or 0
+        return self._session
+
+    def beat(self, seconds: float, paused_seconds: float) -> None:
+        """Note how long this session has lasted, for a report after a crash."""
+        self._db.execute(
+            "UPDATE sessions SET seconds = ?, paused_seconds = ? WHERE session = ?",
+            (seconds, paused_seconds, self._session),
+        )
+
+    def put_meta(self, values: Mapping[str, object]) -> None:
+        """Set named facts of the run; values are JSON."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+            [(name, json.dumps(value)) for name, value in values.items()],
+        )
+
+    def drop_meta(self, names: Sequence[str]) -> None:
+        """Drop named facts of the run."""
+        self._db.executemany("DELETE FROM meta WHERE name = ?", [(name,) for name in names])
+
+    def admit(self, judged: Sequence[tuple[Row, Pair | Reject]]) -> Admitted:
+        """Take rows in: pairs wait to be claimed; rejects and repeated pairs are settled at once."""
+        now = time.time()
+        pairs = duplicates = invalid = 0
+        records: list[tuple[object, ...]] = []
+        for row, verdict in judged:
+            key: int | None = None
+            status: Status | None = None
+            reason = ""
+            if isinstance(verdict, Reject):
+                status, reason = Status.INVALID, verdict.reason
+                invalid += 1
+            else:
+                key = verdict.key
+                if self._db.execute("INSERT OR IGNORE INTO pairs VALUES (?, ?)", (key, row.number)).rowcount:
+                    pairs += 1
+                else:
+                    status, reason = Status.DUPLICATE, self._first_seen(key)
+                    duplicates += 1
+            # ASCII, so that bytes which are no UTF-8 (kept as lone surrogates) survive in a TEXT column.
+            cells = json.dumps(row.cells)
+            settled = now if status else None
+            records.append((row.number, row.line, cells, key, status, reason, settled))
+        self._db.executemany(
+            "INSERT INTO rows (row, line, cells, key, status, reason, settled_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            records,
+        )
+        return Admitted(pairs, duplicates, invalid)
+
+    def _first_seen(self, key: int) -> str:
+        (line,) = self._db.execute(
+            "SELECT line FROM rows WHERE row = (SELECT row FROM pairs WHERE key = ?)", (key,)
+        ).fetchone() or ("above",)
+        return f"same pair as line {line}"
+
+    def claim(self, limit: int) -> list[Pair]:
+        """The next pairs without an outcome, in input order, noted as about to be sent.
+
+        Each is given once a session. The note of an earlier session stays: it may be what a crash left
+        behind, and a later release by this session must not hide that.
+        """
+        found = self._db.execute(
+            "SELECT row, line, key FROM rows WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
+            (self._cursor, limit),
+        ).fetchall()
+        if not found:
+            return []
+        self._cursor = found[-1][0]
+        now = time.time()
+        self._db.executemany(
+            "UPDATE rows SET sent_at = ?, session = ? WHERE row = ? AND sent_at IS NULL",
+            [(now, self._session, row) for row, _, _ in found],
+        )
+        return [Pair(row, line, key >> 32, key & _LOW) for row, line, key in found]
+
+    def settle(self, outcome: Outcome) -> None:
+        """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""
+        last = outcome.attempts[-1]
+        row = outcome.pair.row
+        self._db.execute(
+            "UPDATE rows SET status = ?, reason = ?, http_status = ?, attempts = attempts + ?,"
+            " settled_at = ?, seconds = ? WHERE row = ?",
+            (
+                outcome.status,
+                outcome.reason,
+                outcome.http_status,
+                len(outcome.attempts),
+                time.time(),
+                last.seconds if last.result is Result.OK else None,
+                row,
+            ),
+        )
+        if last.body:
+            self._db.execute("INSERT OR REPLACE INTO contacts VALUES (?, ?)", (row, last.body.decode()))
+        self._db.executemany(
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (row, self._session, a.number, a.result, a.reason, a.http_status, a.seconds)
+                for a in outcome.attempts
+                if a.result is not Result.OK
+            ],
+        )
+
+    def release(self, in_doubt: Sequence[int]) -> None:
+        """Take back this session's intents, but for rows whose request may have reached the portal."""
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS doubt (row INTEGER PRIMARY KEY)")
+        self._db.executemany("INSERT OR IGNORE INTO doubt VALUES (?)", [(row,) for row in in_doubt])
+        self._db.execute(
+            "UPDATE rows SET sent_at = NULL, session = NULL"
+            " WHERE status IS NULL AND session = ? AND row NOT IN (SELECT row FROM doubt)",
+            (self._session,),
+        )
+
+    def last_row(self) -> tuple[int, tuple[str, ...]] | None:
+        """Number and cells of the last admitted row; None if there is none."""
+        found = self._db.execute("SELECT row, cells FROM rows ORDER BY row DESC LIMIT 1").fetchone()
+        return None if found is None else (found[0], tuple(json.loads(found[1])))

@@ -1,0 +1,101 @@
+"""Two limits of everything that is sent: how many at once (permits), how many per window (turns).
+
+Order is meaning: a permit first, then a turn, then send. A turn taken before a permit would go stale while
+the permit is waited for, and stale turns are then spent in one burst.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from asyncio_throttle.throttler import Throttler
+
+from worker.models import Attempt, Result
+from worker.quantities import Rate
+
+HEADROOM = 0.012
+"""Share of the rate left unused, so that jitter on the way to the portal cannot close up a full window."""
+
+SLACK = 0.005
+"""Seconds a late turn may be made up for; timers wake about a millisecond late, and that would add up."""
+
+
+class PacedThrottler(Throttler):
+    """asyncio-throttle, but evenly paced, first in first out, and asleep until its turn.
+
+    The package as shipped lets a whole window through at once and polls for the next. Here turn ``i`` is due
+    one step after turn ``i-1`` (the generic cell rate algorithm with a burst of one), and since a step is
+    longer than ``period / limit`` by more than the slack, no window of ``period`` seconds holds more than
+    ``limit`` turns.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        super().__init__(rate.limit, rate.period)
+        self._first_come = asyncio.Lock()
+        self._slack = min(SLACK, HEADROOM / 2 * rate.period)
+        self._due = float("-inf")
+        self._paused_until = float("-inf")
+        self.paused_seconds = 0.0
+        """Time for which the portal has held everyone back so far; overlapping pauses count once."""
+
+    async def acquire(self) -> None:
+        """Wait for a turn. A cancelled waiter takes none."""
+        clock = asyncio.get_running_loop().time
+        async with self._first_come:
+            # Looked at again after each sleep, for a pause may have come in meanwhile.
+            while (wait := max(self._due, self._paused_until) - clock()) > 0:  # noqa: ASYNC110 - waits for a time
+                await asyncio.sleep(wait)
+            step = self.period / self.rate_limit * (1 + HEADROOM)
+            self._due = max(self._due, clock() - self._slack) + step
+
+    def pause(self, seconds: float) -> None:
+        """Give no turn to anyone for ``seconds`` from now; a shorter pause never cuts a longer one."""
+        now = asyncio.get_running_loop().time()
+        until = max(self._paused_until, now + seconds)
+        self.paused_seconds += until - max(now, self._paused_until)
+        self._paused_until = until
+
+
+class Limiter:
+    """Permits and turns, and what the portal's answers teach about them.
+
+    Args:
+        rate: at most so many requests in any window of so many seconds, retries included.
+        concurrency: at most so many requests in flight.
+        max_pause: seconds; a longer Retry-After is waited for in pieces of this length, one probe each.
+        rng: source of jitter.
+    """
+
+    def __init__(self, rate: Rate, concurrency: int, *, max_pause: float, rng: Random) -> None:
+        self._permits = asyncio.Semaphore(concurrency)
+        self._throttler = PacedThrottler(rate)
+        self._max_pause = max_pause
+        self._rng = rng
+        self._throttled_in_a_row = 0
+
+    @property
+    def paused_seconds(self) -> float:
+        """Time for which the portal has held everyone back so far."""
+        return self._throttler.paused_seconds
+
+    @asynccontextmanager
+    async def permit(self) -> AsyncIterator[None]:
+        """Be one of the requests in flight."""
+        async with self._permits:
+            yield
+
+    async def turn(self) -> None:
+        """Wait until one more request fits under the rate; to be taken last before sending."""
+        await self._throttler.acquire()
+
+    def observe(self, attempt: Attempt) -> None:
+        """Learn from an attempt: a throttled one speaks for the whole portal and holds everyone back."""
+        if attempt.result is not Result.THROTTLED:
+            self._throttled_in_a_row = 0
+            return
+        self._throttled_in_a_row += 1
+        named = attempt.retry_after
+        seconds = named if named is not None else min(60.0, 2.0 ** min(self._throttled_in_a_row, 6) / 2)
+        # A little later than asked: the portal's clock and ours need not agree to the millisecond.
+        self._throttler.pause(min(seconds, self._max_pause) + self._rng.uniform(0.0, 0.1))

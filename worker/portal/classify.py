@@ -1,0 +1,278 @@
+"""What each answer of the portal proves, as one table. Pure: no clock, no I/O.
+
+The first rule that fits decides. A rule gives either what the attempt proves about its pair, or the error
+that stops the run because the answer is about us and not about a pair. Reasons are stable words; reports and
+retries go by them, and :data:`HINTS` has a sentence for each.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Literal
+
+from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
+from worker.models import Result
+from worker.portal.wire import Envelope, NotAnEnvelope, WireFormat, read_envelope
+
+
+class BodyKind(StrEnum):
+    """What a body is; the same status means different things with different bodies (contract 1.4, 3.4)."""
+
+    JSON_ENVELOPE = "json_envelope"
+    XML_ENVELOPE = "xml_envelope"
+    HTML = "html"
+    TEXT = "text"
+    EMPTY = "empty"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One reply, as far as the table looks at it.
+
+    Attributes:
+        retry_after: seconds from now that the reply asks to wait, by :func:`parse_retry_after`.
+        location: the host that a redirect names.
+        proven: the body shows the contact that was asked for, by :func:`worker.portal.wire.contact_of`.
+        sent: a write left with the request. False for a read, after which nothing can have been stored.
+    """
+
+    http_status: int
+    body: BodyKind
+    content_type: str = ""
+    hresult: int | None = None
+    message: str | None = None
+    retry_after: float | None = None
+    location: str | None = None
+    proven: bool = False
+    sent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer or a failure proves. Either ``result`` or ``stop`` is set, never both.
+
+    Attributes:
+        reason: a stable word, empty when ok.
+        stop: the error that ends the run.
+        hint: a sentence for the user, empty when ok.
+    """
+
+    result: Result | None
+    reason: str
+    stop: type[PortalError] | None = None
+    hint: str = ""
+
+
+_ENVELOPE = frozenset({BodyKind.JSON_ENVELOPE, BodyKind.XML_ENVELOPE})
+_EMPTY = frozenset({BodyKind.EMPTY})
+_ANY = frozenset(BodyKind)
+_2XX, _3XX, _4XX, _5XX = (range(first, first + 100) for first in (200, 300, 400, 500))
+
+_HTTP_FAULT = -2147467259
+_INVALID_OPERATION = -2146233079
+_SECURITY = -2146233078
+
+_SECONDS = re.compile(r"[0-9]{1,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row: the conditions, all of which must hold; where they come from; and what follows.
+
+    None as a condition always holds. ``section`` is of the contract; ``policy`` where that is silent.
+    """
+
+    section: str
+    reason: str
+    follows: Result | type[PortalError]
+    statuses: Collection[int]
+    bodies: frozenset[BodyKind] = _ANY
+    hresult: int | None = None
+    message: str | None = None
+    proven: bool | None = None
+    is_error: bool | None = None
+    is_paced: bool | None = None
+
+    def fits(self, answer: Answer) -> bool:
+        """Whether all conditions hold."""
+        return (
+            answer.http_status in self.statuses
+            and answer.body in self.bodies
+            and self.hresult in {None, answer.hresult}
+            and (self.message is None or self.message == (answer.message or "").strip().lower())
+            and self.proven in {None, answer.proven}
+            and self.is_error in {None, answer.message is not None or answer.hresult is not None}
+            and self.is_paced in {None, answer.retry_after is not None}
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("3.1", "", Result.OK, _2XX, proven=True),
+    Rule("9.2", "error_in_success", Result.AMBIGUOUS, _2XX, _ENVELOPE, is_error=True),
+    Rule("9.2", "wrong_id", Result.AMBIGUOUS, _2XX, _ENVELOPE),
+    Rule("9.2", "html_200", Result.AMBIGUOUS, _2XX, frozenset({BodyKind.HTML})),
+    Rule("9.2", "empty_body", Result.AMBIGUOUS, _2XX, _EMPTY),
+    Rule("9.2", "odd_body", Result.AMBIGUOUS, _2XX),
+    # For API paths a portal never redirects, not even to its login page.
+    Rule("3.4", "redirected", WrongBaseUrl, _3XX),
+    Rule("3.2", "bad_argument", Result.PERMANENT, {400}, _ENVELOPE),
+    Rule("3.4", "bad_request", Result.PERMANENT, {400}),
+    Rule("3.4", "unauthorized", PortalRefused, {401}),
+    Rule("3.3", "payment_required", PortalClosed, {402}),
+    Rule("3.4", "address_not_allowed", PortalClosed, {403}, _EMPTY),
+    Rule("3.4", "blocked_by_proxy", PortalRefused, {403}, _ANY - _ENVELOPE - _EMPTY),
+    # Texts of a 403 are in the user's language, so the number goes first (9.3).
+    Rule("3.2", "internal_fault", Result.TRANSIENT, {403}, hresult=_INVALID_OPERATION),
+    Rule("3.2", "access_denied", Result.PERMANENT, {403}, hresult=_SECURITY),
+    Rule("3.3", "crm_not_allowed", PortalRefused, {403}, hresult=_HTTP_FAULT),
+    Rule("3.3", "crm_not_allowed", PortalRefused, {403}, message="forbidden"),
+    Rule("3.2", "forbidden", Result.PERMANENT, {403}),
+    Rule("3.2", "no_such_route", WrongBaseUrl, {404}, _ENVELOPE, message="method not found"),
+    Rule("3.2", "not_found", Result.PERMANENT, {404}, _ENVELOPE),
+    Rule("3.4", "portal_gone", PortalClosed, {404}, _EMPTY),
+    Rule("1.4", "no_such_route", WrongBaseUrl, {404}),
+    # Verb and path are the same for each pair, so what is wrong with them is not the pair.
+    Rule("1.4", "request_not_accepted", WrongBaseUrl, {405, 411, 413, 414, 415, 431}),
+    Rule("policy", "blocked_by_proxy", PortalRefused, {407}),
+    Rule("policy", "request_timeout", Result.TRANSIENT, {408}),
+    Rule("policy", "too_early", Result.TRANSIENT, {425}),
+    Rule("8", "throttled", Result.THROTTLED, {429}),
+    Rule("policy", "refused", Result.PERMANENT, _4XX),
+    Rule("8", "throttled", Result.THROTTLED, {503}, is_paced=True),
+    Rule("3.4", "maintenance", PortalClosed, {503}, _EMPTY),
+    Rule("policy", "unavailable", Result.TRANSIENT, {503}),
+    Rule("3.4", "gateway_error", Result.AMBIGUOUS, {502, 504, *range(520, 530)}),
+    Rule("policy", "not_supported", Result.PERMANENT, {501, 505}),
+    Rule("3.2", "server_error", Result.AMBIGUOUS, _5XX),
+)
+"""Tried in order. A status that no rule names proves nothing: ``odd_status``."""
+
+FailureKind = Literal["connect", "timeout", "disconnected", "payload", "too_large"]
+
+FAILURES: Mapping[FailureKind, tuple[Result, str]] = {
+    "connect": (Result.TRANSIENT, "cannot_connect"),
+    "timeout": (Result.AMBIGUOUS, "timeout"),
+    "disconnected": (Result.AMBIGUOUS, "connection_lost"),
+    "payload": (Result.AMBIGUOUS, "body_cut"),
+    "too_large": (Result.AMBIGUOUS, "body_too_large"),
+}
+"""What a request proves that got no whole answer (contract 9.1): only if it never left, anything."""
+
+HINTS: Mapping[str, str] = {
+    "error_in_success": "The portal reported success and an error at once; verify whether the link is there.",
+    "wrong_id": "The answer does not show the contact that was asked for; verify whether the link is there.",
+    "html_200": "A web page came instead of an answer of the API; look for a proxy or a login page between.",
+    "empty_body": "The portal reported success but showed no contact; verify whether the link is there.",
+    "odd_body": "The body is no answer of the API; look for a proxy between, then verify the link.",
+    "redirected": "The address redirects elsewhere; give the portal's own https address as the base URL.",
+    "bad_argument": "The portal does not accept one of the ids; check that both are ids of this portal.",
+    "bad_request": "Something before the portal called the request malformed; check base URL and proxies.",
+    "unauthorized": "The token or password is missing, wrong or expired; give a valid one and resume.",
+    "payment_required": "The portal's subscription has ended; renew it and resume.",
+    "address_not_allowed": "The portal does not let this IP address in; have it added to the allowed ones.",
+    "blocked_by_proxy": "A proxy or firewall before the portal refuses us; ask its owner to let us through.",
+    "internal_fault": "The portal failed inside and called it a refusal; if it stays, see the portal's log.",
+    "access_denied": "The user may not touch this opportunity or contact; run with a user who may.",
+    "crm_not_allowed": "The CRM module is off for this user, or the user is a guest; run with a CRM user.",
+    "forbidden": "The portal refuses this pair to this user; run with a user who has the right.",
+    "not_found": "The opportunity or the contact does not exist, or this user may not see it.",
+    "portal_gone": "No active portal answers under this name; check that it is right and not suspended.",
+    "no_such_route": "Something answers there, but not the CRM API; check the base URL.",
+    "request_not_accepted": "The server does not take the request at all; check the base URL and proxies.",
+    "request_timeout": "The server waited too long for the request; if it stays, lower the concurrency.",
+    "too_early": "The server wants the request again later; nothing was stored.",
+    "throttled": "The portal asked to slow down; if it is frequent, set a lower rate.",
+    "refused": "The server refuses this request, and would refuse it again; its status says why.",
+    "maintenance": "The portal is being moved, restored or encrypted; resume when that is over.",
+    "unavailable": "The portal was not available for a while; resume or retry later.",
+    "gateway_error": "The proxy got no answer from the portal in time; the portal may have stored the link.",
+    "not_supported": "The server does not know this kind of request; check the base URL and proxies.",
+    "server_error": "The portal failed while it worked on the pair; the link may be stored, so verify it.",
+    "odd_status": "The status is none that HTTP knows for an answer; look for a proxy between.",
+    "cannot_connect": "No connection came about, nothing was sent; check name, network and certificate.",
+    "timeout": "No answer came in time; the portal may have stored the link. A longer time-out may help.",
+    "connection_lost": "The connection broke after sending; the portal may have stored the link.",
+    "body_cut": "Only a part of the answer came; the portal may have stored the link.",
+    "body_too_large": "The answer is far larger than a contact can be; look for what answers in its place.",
+}
+"""For each reason of this room, one sentence on what to do."""
+
+
+def classify(answer: Answer) -> Verdict:
+    """Say what an answer proves, by the first of :data:`RULES` that fits."""
+    rule = next((rule for rule in RULES if rule.fits(answer)), None)
+    if rule is None:
+        return _verdict(Result.AMBIGUOUS, "odd_status", sent=answer.sent)
+    if isinstance(rule.follows, Result):
+        return _verdict(rule.follows, rule.reason, sent=answer.sent)
+    hint = HINTS[rule.reason]
+    if rule.statuses is _3XX and answer.location is not None:
+        hint = f"{hint} It leads to {answer.location}."
+    return Verdict(result=None, reason=rule.reason, stop=rule.follows, hint=hint)
+
+
+def classify_failure(kind: FailureKind, *, sent: bool = True) -> Verdict:
+    """Say what a request proves that got no whole answer, by :data:`FAILURES`."""
+    return _verdict(*FAILURES[kind], sent=sent)
+
+
+def _verdict(result: Result, reason: str, *, sent: bool) -> Verdict:
+    # After a read there is nothing that might be stored: it can be repeated without a doubt.
+    settled = Result.TRANSIENT if result is Result.AMBIGUOUS and not sent else result
+    return Verdict(result=settled, reason=reason, hint=HINTS[reason] if reason else "")
+
+
+def read_body(content_type: str | None, body: bytes) -> tuple[BodyKind, Envelope | None]:
+    """Tell what a body is, and read it if it is an envelope.
+
+    The body decides, not its label: a 401 is plain text labelled ``text/html`` (contract 3.4), and
+    AppServer's XML may have no label at all (contract 1b).
+    """
+    start = body.lstrip()[:1]
+    if not start:
+        return BodyKind.EMPTY, None
+    wire: WireFormat = "xml" if start == b"<" else "json"
+    try:
+        envelope = read_envelope(body, wire)
+    except NotAnEnvelope:
+        label = (content_type or "").partition(";")[0].strip().lower()
+        if start == b"<" and "xml" not in label.replace("xhtml+xml", ""):
+            return BodyKind.HTML, None
+        is_text = label.startswith("text/") and label != "text/xml" and start not in b"{["
+        return (BodyKind.TEXT if is_text else BodyKind.OTHER), None
+    return (BodyKind.XML_ENVELOPE if wire == "xml" else BodyKind.JSON_ENVELOPE), envelope
+
+
+def parse_retry_after(value: str | None, *, date: str | None, now: float) -> float | None:
+    """Read ``Retry-After``: seconds, or a time, which is taken relative to the answer's own ``Date``.
+
+    Args:
+        value: the header as it came, None if it did not.
+        date: the header ``Date`` of the same answer, the only clock to compare the portal's time with.
+        now: seconds since the epoch on our clock, in case the answer has no usable ``Date``.
+
+    Returns:
+        Seconds to wait, 0 for a time gone by, without an upper bound; None if it is neither (contract 8).
+    """
+    if value is None:
+        return None
+    if _SECONDS.fullmatch(value.strip()):
+        return float(value)
+    until = _epoch(value)
+    if until is None:
+        return None
+    sent_at = _epoch(date or "")
+    return max(0.0, until - (now if sent_at is None else sent_at))
+
+
+def _epoch(value: str) -> float | None:
+    try:
+        time = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    # The two obsolete forms of RFC 9110 may lack a zone; all forms are in GMT.
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,219 @@
+"""The calls bulklink makes, each a fixed verb and path, and what their answers prove.
+
+An expected failure is a value, an :class:`Attempt`. An exception is an answer about us instead of about a
+pair; nothing later can succeed, so it ends the run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from yarl import URL
+
+from worker.contact import Contact, parse_contact
+from worker.errors import PortalUnreachable
+from worker.models import Attempt, Pair, Result
+from worker.portal.auth import Credentials, Session
+from worker.portal.classify import Answer, Verdict, classify, classify_failure, read_body
+from worker.portal.http import Failure, Http
+from worker.portal.login import TRIES, log_in, pause_after
+from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
+
+PAGE = 1000
+"""Members per page: more are never given (contract 5.2)."""
+
+NOT_STORED = "not_stored"
+RENEWED = "token_renewed"
+
+_T = TypeVar("_T")
+_Proof = tuple[Contact | None, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Generic[_T]):
+    """An answer, judged.
+
+    Attributes:
+        proof: what the body shows, if it shows what was asked for.
+        detail: of a failure, for a person.
+        final: no repetition can change it.
+    """
+
+    attempt: Attempt
+    verdict: Verdict
+    proof: _T | None = None
+    detail: str = ""
+    final: bool = False
+
+
+class PortalClient:
+    """One portal and our session with it. Use as an async context manager.
+
+    Args:
+        base: address of the portal, without ``/api/2.0``.
+        wire: form in which answers are asked for (contract 1b).
+        timeout: seconds for one request, connecting included.
+        connections: most connections at once.
+    """
+
+    def __init__(
+        self, base: str, credentials: Credentials, *, wire: WireFormat, timeout: float, connections: int
+    ) -> None:
+        self._http = Http(base, timeout=timeout, connections=connections)
+        self._session = Session(credentials, partial(log_in, self._http))
+        self._suffix = ".xml" if wire == "xml" else ""
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def probe(self) -> None:
+        """Make sure, without touching anything, that the portal is there and takes us.
+
+        Asks for the members of opportunity 0, which never exists: a portal in order says so in the API's own
+        404 (contract 1.5), and anything amiss answers otherwise (contract 3.3, 3.4).
+
+        Raises:
+            PortalError: the portal refuses us, is closed, is no portal, or does not answer.
+        """
+        finding: Finding[Envelope]
+        for number in range(TRIES):
+            finding = await self._read(0, {"count": "1", "fields": "id"}, number + 1)
+            if finding.attempt.result in (Result.OK, Result.PERMANENT):
+                return
+            if finding.final:
+                break
+            await asyncio.sleep(
+                0.0 if finding.verdict.reason == RENEWED else pause_after(finding.attempt.retry_after, number)
+            )
+        raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {finding.verdict.hint}")
+
+    async def link(self, pair: Pair, number: int) -> Attempt:
+        """Ask the portal once to store the link (contract 0, 4.1)."""
+        return await self._write("POST", pair, number)
+
+    async def unlink(self, pair: Pair, number: int) -> Attempt:
+        """Ask the portal once to remove the link; of CommunityServer only, for AppServer removes them all.
+
+        Ok also if there was no such link (contract 4.3, 4.4).
+        """
+        return await self._write("DELETE", pair, number)
+
+    async def reread(self, pair: Pair, number: int) -> Attempt:
+        """Look for the link among the opportunity's members (contract 5.5).
+
+        Returns:
+            ok with the Contact if it is there; transient if it is certainly not; ambiguous if the members
+            cannot be read.
+        """
+        params = {"filterBy": "id", "filterOp": "equals", "filterValue": str(pair.contact_id)}
+        finding = await self._read(pair.opportunity_id, params, number)
+        attempt, envelope = finding.attempt, finding.proof
+        if attempt.result is Result.PERMANENT:  # an opportunity we cannot see has no members for us
+            return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED)
+        if envelope is None:
+            return replace(attempt, result=Result.AMBIGUOUS)
+        for item in as_list(envelope.response):
+            proof = contact_of(replace(envelope, response=item), pair.contact_id)
+            if proof is not None:
+                return replace(attempt, contact=proof[0], body=proof[1])
+        return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED)
+
+    async def members(self, opportunity_id: int) -> AsyncIterator[Contact]:
+        """All contacts of an opportunity that we may see, in pages of our own making (contract 5.1 to 5.4).
+
+        Raises:
+            PortalError: a page cannot be read.
+        """
+        start = 0
+        while True:
+            params = {"startIndex": str(start), "count": str(PAGE)}
+            finding = await self._read(opportunity_id, params, 1)
+            if finding.proof is None:
+                raise PortalUnreachable(f"members of opportunity {opportunity_id}: {finding.verdict.hint}")
+            page = as_list(finding.proof.response)
+            for item in page:
+                yield parse_contact(item)
+            if len(page) < PAGE:
+                return
+            start += PAGE
+
+    async def _write(self, method: str, pair: Pair, number: int) -> Attempt:
+        path = f"crm/opportunity/{pair.opportunity_id}/contact/{pair.contact_id}{self._suffix}"
+
+        def prove(envelope: Envelope) -> _Proof | None:
+            return contact_of(envelope, pair.contact_id)
+
+        finding = await self._ask(method, path, prove, number)
+        if finding.proof is None:
+            return finding.attempt
+        return replace(finding.attempt, contact=finding.proof[0], body=finding.proof[1])
+
+    async def _read(self, opportunity_id: int, params: Mapping[str, str], number: int) -> Finding[Envelope]:
+        path = f"crm/opportunity/{opportunity_id}/contact{self._suffix}"
+        return await self._ask("GET", path, _sound, number, params=params)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        prove: Callable[[Envelope], _T | None],
+        number: int,
+        params: Mapping[str, str] | None = None,
+    ) -> Finding[_T]:
+        """Send one request with our token, and judge the answer by what ``prove`` finds in it."""
+        writes = method != "GET"
+        token = await self._session.token()
+        reply = await self._http.call(method, path, headers={"Authorization": token}, params=params)
+        if isinstance(reply, Failure):
+            verdict = classify_failure(reply.kind, sent=writes)
+            return Finding(_attempt(number, verdict, reply.seconds), verdict, None, reply.detail, reply.final)
+        kind, envelope = read_body(reply.headers.get("Content-Type"), reply.body)
+        proof = None if envelope is None else prove(envelope)
+        if reply.status == 401 and await self._session.renew(token):  # noqa: PLR2004 - HTTP
+            # Not sent again from here: this request, like any other, has to wait for its turn.
+            verdict = Verdict(Result.THROTTLED, RENEWED)
+            return Finding(_attempt(number, verdict, reply.seconds, 401, 0.0), verdict)
+        self._session.accepted(token)
+        location = reply.headers.get("Location")
+        verdict = classify(
+            Answer(
+                http_status=reply.status,
+                body=kind,
+                content_type=reply.headers.get("Content-Type", ""),
+                hresult=None if envelope is None else envelope.hresult,
+                message=None if envelope is None else envelope.error_message,
+                retry_after=reply.retry_after,
+                location=None if location is None else URL(location).host,
+                proven=proof is not None,
+                sent=writes,
+            )
+        )
+        if verdict.stop is not None:
+            raise verdict.stop(f"{self._http.origin}: HTTP {reply.status} {verdict.reason}: {verdict.hint}")
+        attempt = _attempt(number, verdict, reply.seconds, reply.status, reply.retry_after)
+        return Finding(attempt, verdict, proof, f"HTTP {reply.status}")
+
+
+def _sound(envelope: Envelope) -> Envelope | None:
+    return envelope if envelope.error_message is None else None
+
+
+def _attempt(
+    number: int,
+    verdict: Verdict,
+    seconds: float,
+    http_status: int | None = None,
+    retry_after: float | None = None,
+) -> Attempt:
+    # A verdict that stops the run was raised before; what is left has a result.
+    result = verdict.result or Result.AMBIGUOUS
+    return Attempt(number, result, verdict.reason, http_status, retry_after, seconds)

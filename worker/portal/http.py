@@ -1,0 +1,144 @@
+"""Send one request and bring back the whole answer, or how far it got. Knows nothing of what it means.
+
+It keeps no cookies (a stale one may outlive a token, contract 6.6), follows no redirect (the token would go
+to another host), reads no more of an answer than ``MAX_BODY``, and checks certificates.
+"""
+
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from worker.portal.classify import FailureKind, parse_retry_after
+
+API = "api/2.0"
+CONNECT_TIMEOUT = 10.0
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes; a full page of members is below it, and a Contact far below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer.
+
+    Attributes:
+        seconds: from sending to the last byte.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the answer asks to wait; None if it names no time."""
+        value = self.headers.get("Retry-After")
+        return parse_retry_after(value, date=self.headers.get("Date"), now=time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No whole answer came.
+
+    Attributes:
+        kind: how far it got.
+        detail: the same for a person.
+        final: no repetition can mend it.
+    """
+
+    kind: FailureKind
+    detail: str
+    seconds: float
+    final: bool = False
+
+
+class Http:
+    """Connections to one portal. Use as an async context manager.
+
+    Args:
+        base: address of the portal, without ``/api/2.0``.
+        timeout: seconds for one request, connecting included.
+        connections: most connections at once.
+    """
+
+    def __init__(self, base: str, *, timeout: float, connections: int) -> None:
+        self._base = URL(f"{base}/{API}/", encoded=True)
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout))
+        self._connections = connections
+
+    @property
+    def origin(self) -> str:
+        """The portal, as messages name it."""
+        return str(self._base.origin())
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+            # Compressing two kilobytes costs both ends more than it saves.
+            headers={"User-Agent": "bulklink", "Accept-Encoding": "identity"},
+            # A Content-Type of aiohttp's choice would decide how the portal reads the empty body (1.6).
+            skip_auto_headers=["Content-Type"],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def call(self, method: str, path: str, **options: Any) -> Reply | Failure:
+        """One request; ``path`` is below the API's root, ``options`` are aiohttp's."""
+        started = time.perf_counter()
+        kind: FailureKind
+        final = False
+        try:
+            async with self._session.request(
+                method, self._base.joinpath(path), allow_redirects=False, **options
+            ) as response:
+                body = await _capped(response)
+                return Reply(response.status, response.headers, body, time.perf_counter() - started)
+        except _TooLargeError:
+            kind, detail = "too_large", f"answer above {MAX_BODY} bytes"
+        except aiohttp.ClientConnectorCertificateError as error:
+            kind, detail, final = "connect", f"its certificate is not trusted ({_cause(error)})", True
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            kind, detail = "connect", f"no connection ({_cause(error)})"
+        except TimeoutError:
+            kind, detail = "timeout", "no answer in time"
+        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
+            kind, detail = "payload", f"broken answer ({type(error).__name__})"
+        except aiohttp.ClientError as error:
+            kind, detail = "disconnected", f"connection lost ({type(error).__name__})"
+        return Failure(kind, detail, time.perf_counter() - started, final)
+
+
+class _TooLargeError(Exception):
+    """The answer passed ``MAX_BODY``."""
+
+
+async def _capped(response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY:
+            # Closed, not released: the rest is not worth reading, and the connection is spent.
+            response.close()
+            raise _TooLargeError
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _cause(error: Exception) -> str:
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+    return getattr(cause, "strerror", None) or type(cause).__name__

@@ -1,0 +1,175 @@
+"""Make the report of a run from its ledger: counts that sum to the rows, causes with hints, exit code."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.errors import Exit
+from worker.ledger import LedgerReader
+from worker.models import Status
+from worker.report.hints import hint_for
+
+SCHEMA_VERSION = 1
+
+FILES = (
+    "ledger.db",
+    "contacts.jsonl",
+    "linked.csv",
+    "rejected.csv",
+    "retry.csv",
+    "report.json",
+    "report.html",
+    "run.log",
+)
+
+RunStatus = Literal["completed", "completed_with_failures", "aborted", "interrupted"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputPart(_Part):
+    """What was read; ``sha256`` is of the whole input, and null if only a part was read."""
+
+    name: str
+    sha256: str | None
+    rows: int
+    complete: bool
+
+
+class RequestsPart(_Part):
+    """What was sent, over all sessions."""
+
+    attempts: int
+    retries: int
+    retries_by_reason: dict[str, int]
+    throttled: int
+    paused_seconds: float
+    batches: int
+
+
+class TimingPart(_Part):
+    """When and how fast; ``seconds`` is time at work, without the gaps between sessions."""
+
+    started_at: datetime
+    finished_at: datetime
+    seconds: float
+    pairs_per_second: float
+    latency_ms: dict[str, float]
+
+
+class CausePart(_Part):
+    """Rows that failed alike, and what to do about them."""
+
+    reason: str
+    http_status: int | None
+    count: int
+    example_lines: tuple[int, ...]
+    hint: str
+
+
+class Report(_Part):
+    """report.json; its keys are stable."""
+
+    schema_version: int
+    run_id: str
+    status: RunStatus
+    exit_code: int
+    message: str
+    portal: str
+    input: InputPart
+    counts: dict[str, int]
+    requests: RequestsPart
+    timing: TimingPart
+    causes: tuple[CausePart, ...]
+    files: dict[str, str]
+
+    def to_json(self) -> str:
+        """The report as indented JSON text."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def build_report(reader: LedgerReader) -> Report:
+    """Read the ledger and sum it up.
+
+    The states always sum to the rows: each row of the ledger has exactly one, and none is counted elsewhere.
+    """
+    facts = reader.meta()
+    states = reader.counts()
+    rows = sum(states.values())
+    sessions = reader.sessions()
+    traffic = reader.traffic()
+    seconds = sum(length for _, length, _ in sessions)
+    tried = sum(states[s] for s in (Status.LINKED, Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN))
+    started = sessions[0][0] if sessions else 0.0
+    finished = sessions[-1][0] + sessions[-1][1] if sessions else 0.0
+    exit_code = exit_code_of(facts, states)
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        run_id=facts["run_id"],
+        status=_run_status(facts, exit_code),
+        exit_code=exit_code,
+        message=facts.get("end_message", ""),
+        portal=facts["portal"],
+        input=InputPart(
+            name=facts["input_name"],
+            sha256=facts.get("input_sha256"),
+            rows=rows,
+            complete=facts.get("input_complete", False),
+        ),
+        counts={"rows": rows, **{str(status): count for status, count in states.items()}},
+        requests=RequestsPart(
+            attempts=traffic.attempts,
+            retries=traffic.retries,
+            retries_by_reason=traffic.retries_by_reason,
+            throttled=traffic.throttled,
+            paused_seconds=round(sum(paused for _, _, paused in sessions), 3),
+            batches=0,
+        ),
+        timing=TimingPart(
+            started_at=datetime.fromtimestamp(started, UTC),
+            finished_at=datetime.fromtimestamp(finished, UTC),
+            seconds=round(seconds, 3),
+            pairs_per_second=round(tried / seconds, 2) if seconds else 0.0,
+            latency_ms=traffic.latency_ms,
+        ),
+        causes=tuple(
+            CausePart(
+                reason=cause.reason,
+                http_status=cause.http_status,
+                count=cause.count,
+                example_lines=cause.example_lines,
+                hint=hint_for(cause.reason),
+            )
+            for cause in reader.causes()
+        ),
+        files={name: name for name in FILES},
+    )
+
+
+def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit:
+    """What the command says of a run: how it was ended, else what its rows say.
+
+    Rows worth another try come before rows to be fixed: a script can act on the former by itself.
+    """
+    if facts.get("end_code"):
+        return Exit(facts["end_code"])
+    if states[Status.RETRYABLE] or states[Status.UNKNOWN] or states[Status.NOT_ATTEMPTED]:
+        return Exit.RETRYABLE
+    if states[Status.INVALID] or states[Status.REJECTED]:
+        return Exit.REJECTED
+    return Exit.OK
+
+
+def _run_status(facts: Mapping[str, Any], exit_code: Exit) -> RunStatus:
+    if "end_code" not in facts:
+        # Never closed: the process was killed, and the report is made by another.
+        return "interrupted"
+    if exit_code is Exit.OK:
+        return "completed"
+    if facts["end_code"] == Exit.OK:
+        return "completed_with_failures"
+    return "interrupted" if exit_code in {Exit.SIGINT, Exit.SIGTERM, Exit.MAX_DURATION} else "aborted"

@@ -1,0 +1,15 @@
+"""What to do about a cause: one sentence for each reason a row can fail for."""
+
+from worker.portal.classify import HINTS
+
+_INPUT = "Correct the cells in rejected.csv and run that file."
+
+_OURS = {
+    "run_ended": "The run ended before this row's turn: 'bulklink resume' takes it.",
+    "no_answer": "Sent, but the run ended before an answer came: 'bulklink resume' asks again.",
+}
+
+
+def hint_for(reason: str) -> str:
+    """The hint for a reason; a reason that is nobody else's is what the input check says of a row."""
+    return HINTS.get(reason) or _OURS.get(reason) or _INPUT

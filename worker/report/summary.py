@@ -1,0 +1,52 @@
+"""The last words on the terminal: what became of the rows, why, and what to do next."""
+
+from worker.errors import Exit
+from worker.models import Status
+from worker.report.build import Report
+
+_MEANING = {
+    Status.LINKED: "now linked, confirmed by the portal",
+    Status.ALREADY_LINKED: "were linked before",
+    Status.DUPLICATE: "same pair as an earlier line",
+    Status.INVALID: "never a pair; see rejected.csv",
+    Status.REJECTED: "the portal said no; see rejected.csv",
+    Status.RETRYABLE: "worth another try; see retry.csv",
+    Status.UNKNOWN: "sent, no proof either way; see retry.csv",
+    Status.NOT_ATTEMPTED: "the run ended first; see retry.csv",
+}
+_CAUSES_SHOWN = 6
+
+
+def summary(report: Report, directory: str) -> str:
+    """A few lines of plain text; states without rows are left out."""
+    lines = [f"run {report.run_id}: {report.status.replace('_', ' ')}, exit code {report.exit_code}"]
+    if report.message:
+        lines.append(f"  {report.message}")
+    width = len(f"{report.counts['rows']:,}")
+    lines += [
+        f"  {report.counts[status]:>{width},} {status:<14} {meaning}"
+        for status, meaning in _MEANING.items()
+        if report.counts[status]
+    ]
+    lines.append(f"  {report.counts['rows']:>{width},} rows in {report.input.name}{_pace(report)}")
+    for cause in report.causes[:_CAUSES_SHOWN]:
+        http = f" (HTTP {cause.http_status})" if cause.http_status else ""
+        examples = ", ".join(map(str, cause.example_lines[:3]))
+        more = ", ..." if cause.count > len(cause.example_lines[:3]) else ""
+        lines.append(f"  {cause.count:,} x {cause.reason}{http}, line {examples}{more}: {cause.hint}")
+    if len(report.causes) > _CAUSES_SHOWN:
+        lines.append(f"  and {len(report.causes) - _CAUSES_SHOWN} more causes in report.json")
+    lines.append(f"  report: {directory}/report.html")
+    if report.status in {"interrupted", "aborted"} and report.exit_code != Exit.TOO_MANY_ERRORS:
+        lines.append(f"  nothing is lost; go on with: bulklink resume {report.run_id}")
+    return "\n".join(lines)
+
+
+def _pace(report: Report) -> str:
+    if not report.requests.attempts:
+        return ""
+    return (
+        f"; {report.requests.attempts:,} requests in {report.timing.seconds:,.1f} s"
+        f" ({report.timing.pairs_per_second:,.1f} pairs/s), {report.requests.retries:,} retries,"
+        f" {report.requests.throttled:,} throttled"
+    )

@@ -1,0 +1,90 @@
+"""Run directories: their names, their files, and finding one again."""
+
+import secrets
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from worker.errors import LedgerError, UsageError
+from worker.ledger import LedgerReader
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The folder of one run. Only its owner may look into it: it holds people's names and addresses."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.path / "ledger.db"
+
+    @property
+    def log(self) -> Path:
+        """The log's file."""
+        return self.path / "run.log"
+
+    @classmethod
+    def create(cls, runs_dir: Path, run_id: str | None) -> "RunDirectory":
+        """Make a new one; without ``run_id`` its name tells the time, and sorts by it.
+
+        Raises:
+            UsageError: the name is taken, or the folder cannot be made.
+        """
+        name = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        path = runs_dir / name
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+        except FileExistsError as error:
+            raise UsageError(f"{path}: there is such a run already; 'bulklink resume {name}'?") from error
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from error
+        return cls(path)
+
+    def discard(self) -> None:
+        """Remove a run that ended before it had a single row."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def list_runs(runs_dir: Path) -> list[RunDirectory]:
+    """All runs with a ledger, oldest first."""
+    try:
+        found = [RunDirectory(path.parent) for path in runs_dir.glob("*/ledger.db")]
+    except OSError as error:
+        raise UsageError(f"{runs_dir}: {error.strerror}") from error
+    return sorted(found, key=lambda run: (_started(run), run.run_id))
+
+
+def find_run(runs_dir: Path, name: str | None) -> RunDirectory:
+    """A run by its name or its path; without a name the latest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name is None:
+        runs = list_runs(runs_dir)
+        if not runs:
+            raise UsageError(f"{runs_dir}: no runs here")
+        return runs[-1]
+    for path in (runs_dir / name, Path(name)):
+        if (path / "ledger.db").is_file():
+            return RunDirectory(path.resolve())
+    raise UsageError(f"{name}: no such run in {runs_dir}")
+
+
+def _started(run: RunDirectory) -> float:
+    try:
+        with LedgerReader(run.ledger) as reader:
+            sessions = reader.sessions()
+    except LedgerError:
+        # Listed first rather than hidden; whoever asks for it by name hears what is wrong.
+        return 0.0
+    return sessions[0][0] if sessions else 0.0

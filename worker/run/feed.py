@@ -1,0 +1,44 @@
+"""Hand pairs from the ledger to the lanes, a chunk of intents at a time."""
+
+import asyncio
+from collections import deque
+
+from worker.ledger import Ledger
+from worker.models import Pair
+
+
+class Feed:
+    """Pairs in input order, each once; waits while the input is still being read."""
+
+    def __init__(self, ledger: Ledger, chunk: int) -> None:
+        self._ledger = ledger
+        self._chunk = chunk
+        self._ready: deque[Pair] = deque()
+        self._one_at_a_time = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._complete = False
+
+    def more(self) -> None:
+        """There are new pairs in the ledger."""
+        self._news.set()
+
+    def complete(self) -> None:
+        """No more pairs will come into the ledger."""
+        self._complete = True
+        self._news.set()
+
+    async def take(self) -> Pair | None:
+        """The next pair, its intent durable; None when there are no more."""
+        async with self._one_at_a_time:
+            while not self._ready:
+                # Looked at before claiming: rows that come in between are then found by the next round.
+                complete = self._complete
+                self._news.clear()
+                self._ready.extend(await self._ledger.claim(self._chunk))
+                if self._ready:
+                    break
+                if complete:
+                    self._news.set()
+                    return None
+                await self._news.wait()
+            return self._ready.popleft()

@@ -1,0 +1,286 @@
+"""One run, from an open input to a closed ledger. What opens first closes last: ledger, portal, lanes."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+from structlog.typing import FilteringBoundLogger
+
+import worker
+from worker.dispatch import LANES_PER_PERMIT, Dispatcher
+from worker.errors import Exit, InputError, LedgerError, UsageError, WorkerError
+from worker.ledger import Ledger, LedgerReader, run_lock
+from worker.limiter import Limiter
+from worker.models import Attempt, Outcome, Status
+from worker.portal.auth import Credentials
+from worker.portal.client import PortalClient
+from worker.retry import RetryPolicy
+from worker.run.directory import RunDirectory
+from worker.run.feed import Feed
+from worker.run.ingest import ingest
+from worker.run.log import log_outcome, open_log
+from worker.run.signals import on_signals
+from worker.run.tally import Tally
+from worker.settings import Settings
+from worker.sources import Source, open_source
+
+BEAT = 5.0
+"""Seconds between two notes of how a run goes, in the ledger and the log."""
+
+_TICK = 0.2
+
+
+class Job:
+    """A run that is about to begin or go on.
+
+    Args:
+        directory: where it keeps its files.
+        settings: all options, the portal among them.
+        input_path: of the input, as resume must find it again; ``-`` is standard input.
+        source: the open input; None if it was read to its end before.
+        fresh: the run directory was just made.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        settings: Settings,
+        input_path: str,
+        source: Source | None,
+        *,
+        fresh: bool,
+    ) -> None:
+        self.directory = directory
+        self.tally = Tally()
+        self._settings = settings
+        self._input_path = input_path
+        self._source = source
+        self._fresh = fresh
+        self._rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
+        self._signal: signal.Signals | None = None
+
+    def work(self, show: Callable[[Tally], None]) -> None:
+        """Do it all; on return the ledger says everything and is closed. ``show`` is called often.
+
+        Raises:
+            WorkerError: it could not begin, or the ledger gave up; a portal that refuses us in the middle
+                is no exception but an end, written to the ledger.
+            KeyboardInterrupt: a second signal came.
+        """
+        try:
+            with run_lock(self.directory.path):
+                asyncio.run(self._work(show))
+        except WorkerError:
+            if self._fresh and not self.tally.rows:
+                self.directory.discard()
+            raise
+        finally:
+            if self._source is not None:
+                self._source.close()
+
+    async def _work(self, show: Callable[[Tally], None]) -> None:
+        settings = self._settings
+        credentials = Credentials(
+            token=settings.token,
+            token_file=settings.token_file,
+            username=settings.username,
+            password=settings.password,
+            password_file=settings.password_file,
+        )
+        limiter = Limiter(settings.rate, settings.concurrency, max_pause=300.0, rng=self._rng)
+        async with AsyncExitStack() as stack:
+            log = stack.enter_context(
+                open_log(
+                    settings.log_file or self.directory.log,
+                    verbose=settings.verbose,
+                    run_id=self.directory.run_id,
+                )
+            )
+            ledger = await stack.enter_async_context(Ledger(self.directory.ledger, create=self._fresh))
+            portal = await stack.enter_async_context(
+                PortalClient(
+                    settings.portal or "",
+                    credentials,
+                    wire=settings.wire,
+                    timeout=settings.timeout,
+                    connections=settings.concurrency,
+                )
+            )
+            await portal.probe()
+            await self._begin(ledger)
+            started = time.monotonic()
+            log.info("run.started", version=worker.__version__, **self._settings.to_save())
+            code, message = Exit.OK, ""
+            try:
+                await self._link_all(ledger, portal, limiter, log, show)
+            except LedgerError:
+                log.exception("ledger.broken")
+                raise
+            except WorkerError as error:
+                code, message = error.exit_code, str(error)
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
+            if self._signal is not None:
+                code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}"
+            elif code is Exit.OK and not self.tally.complete:
+                code, message = (
+                    Exit.RETRYABLE,
+                    "standard input is gone: rows after the last one were never read",
+                )
+            await ledger.beat(time.monotonic() - started, limiter.paused_seconds)
+            await ledger.put_meta(end_code=code, end_message=message)
+            log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
+
+    async def _begin(self, ledger: Ledger) -> None:
+        if self._fresh:
+            await ledger.put_facts(
+                {
+                    "run_id": self.directory.run_id,
+                    "version": worker.__version__,
+                    "portal": self._settings.portal,
+                    "input_path": self._input_path,
+                    "input_name": Path(self._input_path).name,
+                    "settings": self._settings.to_save(),
+                }
+            )
+        # The end that an earlier session wrote is no longer one.
+        await ledger.forget("end_code", "end_message")
+        await ledger.begin_session()
+
+    async def _link_all(
+        self,
+        ledger: Ledger,
+        portal: PortalClient,
+        limiter: Limiter,
+        log: FilteringBoundLogger,
+        show: Callable[[Tally], None],
+    ) -> None:
+        settings, tally = self._settings, self.tally
+        feed = Feed(ledger, chunk=settings.concurrency * LANES_PER_PERMIT)
+
+        def observed(attempt: Attempt) -> None:
+            tally.attempted(attempt)
+            limiter.observe(attempt)
+
+        async def record(outcome: Outcome) -> None:
+            await ledger.settle(outcome)
+            tally.recorded(outcome)
+            log_outcome(log, outcome)
+
+        dispatcher = Dispatcher(
+            portal,
+            limiter,
+            RetryPolicy(max_attempts=settings.max_attempts),
+            take=feed.take,
+            record=record,
+            observe=observed,
+            rng=self._rng,
+        )
+        reading = asyncio.create_task(self._read(ledger, feed, dispatcher))
+        watching = asyncio.create_task(self._watch(ledger, limiter, log, show))
+
+        def stop(number: signal.Signals) -> None:
+            self._signal = number
+            tally.note = f"{number.name}: finishing what is on its way"
+            dispatcher.stop()
+            reading.cancel()
+
+        this = asyncio.current_task()
+
+        def end() -> None:
+            if this is not None:
+                this.cancel()
+
+        try:
+            with on_signals(stop, end):
+                try:
+                    await dispatcher.run(settings.concurrency, settings.grace)
+                finally:
+                    await ledger.release(dispatcher.in_doubt)
+                await _unless_cancelled(reading)
+        finally:
+            reading.cancel()
+            watching.cancel()
+            await asyncio.wait({reading, watching})
+            tally.ended = True
+            show(tally)
+
+    async def _read(self, ledger: Ledger, feed: Feed, dispatcher: Dispatcher) -> None:
+        try:
+            if self._source is not None:
+                await ingest(self._source, ledger, feed, self.tally, self._settings.limit)
+        except InputError:
+            dispatcher.stop()
+            raise
+        finally:
+            feed.complete()
+
+    async def _watch(
+        self, ledger: Ledger, limiter: Limiter, log: FilteringBoundLogger, show: Callable[[Tally], None]
+    ) -> None:
+        started = beaten = time.monotonic()
+        tally = self.tally
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.monotonic()
+            tally.seconds, tally.paused_seconds = now - started, limiter.paused_seconds
+            show(tally)
+            if now - beaten >= BEAT:
+                beaten = now
+                await ledger.beat(tally.seconds, tally.paused_seconds)
+                log.info("run.progress", rows=tally.rows, sent=tally.sent, **tally.by_state())
+
+
+async def _unless_cancelled(task: asyncio.Task[None]) -> None:
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+def start_job(settings: Settings, input_path: str) -> Job:
+    """Make ready a new run over an input.
+
+    Raises:
+        UsageError: no portal is named.
+        InputError: the input cannot be read at all.
+    """
+    if settings.portal is None:
+        raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
+    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    try:
+        directory = RunDirectory.create(settings.runs_dir, settings.run_id)
+    except WorkerError:
+        source.close()
+        raise
+    path = input_path if input_path == "-" else str(Path(input_path).resolve())
+    return Job(directory, settings, path, source, fresh=True)
+
+
+def resume_job(directory: RunDirectory, settings: Settings) -> Job:
+    """Make ready to go on with a run where it stopped.
+
+    Raises:
+        UsageError: another portal is named than the one the run began with.
+        InputError: the rest of the input is wanted and cannot be read.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        facts = reader.meta()
+        states = reader.counts()
+    if settings.portal != facts["portal"]:
+        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
+    path: str = facts["input_path"]
+    complete = facts.get("input_complete", False)
+    source = None
+    if not complete and path != "-":
+        source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
+    job = Job(directory, settings, path, source, fresh=False)
+    job.tally.rows = sum(states.values())
+    job.tally.complete = complete
+    job.tally.settled.update(
+        {s: n for s, n in states.items() if s not in {Status.NOT_ATTEMPTED, Status.UNKNOWN}}
+    )
+    return job

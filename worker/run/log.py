@@ -1,0 +1,74 @@
+"""run.log: one JSON object a line, for machines. Failures and a heartbeat, not a line per success."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from worker.errors import OutputError
+from worker.models import Outcome, Result, Status
+
+_DEBUG, _INFO = 10, 20
+
+
+@contextmanager
+def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBoundLogger]:
+    """A logger that appends to ``path``, with ``bound`` in each line; only the owner may read the file.
+
+    Raises:
+        OutputError: the file cannot be opened.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+    with open(handle, "ab") as file:  # noqa: PTH123 - of a handle, for its mode
+        yield structlog.wrap_logger(
+            structlog.BytesLogger(file),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(serializer=_dumps),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(_DEBUG if verbose else _INFO),
+            **bound,
+        )
+
+
+def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
+    """Note a pair that did not end well, and under it, if verbose, each attempt that failed."""
+    pair = outcome.pair
+    for attempt in outcome.attempts:
+        if attempt.result is not Result.OK:
+            log.debug(
+                "attempt.failed",
+                row=pair.row,
+                number=attempt.number,
+                result=attempt.result,
+                reason=attempt.reason,
+                http_status=attempt.http_status,
+                retry_after=attempt.retry_after,
+                seconds=round(attempt.seconds, 4),
+            )
+    if outcome.status is not Status.LINKED:
+        log.warning(
+            "pair.failed",
+            row=pair.row,
+            line=pair.line,
+            opportunity_id=pair.opportunity_id,
+            contact_id=pair.contact_id,
+            status=outcome.status,
+            reason=outcome.reason,
+            http_status=outcome.http_status,
+            attempts=len(outcome.attempts),
+        )
+
+
+def _dumps(value: Any, **_: Any) -> bytes:
+    return orjson.dumps(value, default=str)

@@ -1,0 +1,286 @@
+"""Every option, spelled once: its type, bounds, default and help.
+
+Flags, ``BULKLINK_*`` variables, keys of the TOML file, ``--help`` and the table in README are derived from
+the fields below. A flag wins over the environment, the environment over the file, the file over what a
+resumed run was started with, and that over the default.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from worker.errors import UsageError
+from worker.quantities import Rate, format_duration, parse_duration, parse_rate
+
+PREFIX = "BULKLINK_"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a setting looks on the command line.
+
+    Attributes:
+        metavar: what stands for the value in help; empty for a switch.
+        short: a one-letter form, such as ``-n``.
+        secret: never a flag, never saved, never shown.
+        saved: written to the ledger, so that resume goes on as the run began.
+    """
+
+    metavar: str = ""
+    short: str = ""
+    secret: bool = False
+    saved: bool = False
+
+
+def _columns(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    columns = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
+    if set(columns) != {"opportunity", "contact"} or value.count(",") != 1:
+        raise ValueError(f"{value!r} is not like opportunity=NAME,contact=NAME")
+    return columns
+
+
+def _portal(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError(f"{value!r} is not an address like https://portal.example.com")
+    if url.username or url.password:
+        raise ValueError("credentials do not belong in the address; see BULKLINK_TOKEN")
+    if url.query or url.fragment:
+        raise ValueError("an address has no '?' or '#' part")
+    path = url.path.rstrip("/").removesuffix("/api/2.0")
+    return f"{url.scheme}://{url.netloc}{path}"
+
+
+def _run_id(value: str) -> str:
+    if not value or value.startswith(".") or not all(c.isalnum() or c in "-_." for c in value):
+        raise ValueError(f"{value!r} is no run id: letters, digits, '-', '_' and '.' only")
+    return value
+
+
+_Rate = Annotated[
+    Rate,
+    NoDecode,
+    BeforeValidator(lambda v: parse_rate(v) if isinstance(v, str) else v),
+    PlainSerializer(str),
+]
+_Seconds = Annotated[
+    float,
+    BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v),
+    PlainSerializer(format_duration),
+]
+
+
+class Settings(BaseSettings):
+    """What a command was told, from all places."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_prefix_target="all",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        # An alias is the option's name; pydantic's own attribute names are taken.
+        validate_by_name=False,
+    )
+
+    portal: Annotated[str | None, Option("URL", saved=True), AfterValidator(lambda v: v and _portal(v))] = (
+        Field(default=None, description="Address of the portal, such as https://portal.example.com.")
+    )
+    token: Annotated[SecretStr | None, Option(secret=True)] = Field(
+        default=None, description="API token of the portal."
+    )
+    token_file: Annotated[Path | None, Option(secret=True)] = Field(
+        default=None, description="File that holds the token; read again when the portal no longer takes it."
+    )
+    username: Annotated[str | None, Option(secret=True)] = Field(
+        default=None, description="User name to log in with, instead of a token."
+    )
+    password: Annotated[SecretStr | None, Option(secret=True)] = Field(
+        default=None, description="Password of that user."
+    )
+    password_file: Annotated[Path | None, Option(secret=True)] = Field(
+        default=None, description="File that holds the password."
+    )
+    rate: Annotated[_Rate, Option("N/TIME", saved=True)] = Field(
+        default=Rate(500, 10.0),
+        description="Most requests in any window of that length, retries included: 50/s, 500/10s, 1500/min.",
+    )
+    concurrency: Annotated[int, Option("N", saved=True)] = Field(
+        default=8, ge=1, le=256, description="Most requests in flight at once."
+    )
+    wire: Annotated[Literal["json", "xml"], Option("json|xml", saved=True)] = Field(
+        default="json", description="Form in which the portal is asked to answer."
+    )
+    max_attempts: Annotated[int, Option("N", saved=True)] = Field(
+        default=5, ge=1, le=100, description="Most tries of a pair; being throttled is not one."
+    )
+    timeout: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
+        default=30.0, gt=0, le=3600, description="Longest wait for the answer to one request."
+    )
+    grace: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
+        default=25.0, ge=0, le=3600, description="Time that requests in flight get when the run is stopped."
+    )
+    allow_http: Annotated[bool, Option(saved=True)] = Field(
+        default=False, description="Allow plain http:// to a portal that is not on this machine."
+    )
+    columns: Annotated[
+        dict[str, str] | None,
+        NoDecode,
+        BeforeValidator(_columns),
+        Option("opportunity=NAME,contact=NAME", saved=True),
+    ] = Field(default=None, description="Columns that hold the two ids, if their names are unusual.")
+    delimiter: Annotated[str | None, Option("CHAR", saved=True)] = Field(
+        default=None, description="What separates cells: , ; | or tab; found from the first line if not set."
+    )
+    limit: Annotated[int | None, Option("N", saved=True)] = Field(
+        default=None, ge=1, description="Read only the first N rows of the input."
+    )
+    runs_dir: Annotated[Path, Option("DIR")] = Field(
+        default=Path("runs"), description="Folder that holds a folder for each run."
+    )
+    run_id: Annotated[str | None, Option("ID"), AfterValidator(lambda v: v and _run_id(v))] = Field(
+        default=None, description="Name of the new run; made from the time if not set."
+    )
+    dry_run: Annotated[bool, Option(short="-n")] = Field(
+        default=False, description="Read and judge the input, send nothing, leave no run behind."
+    )
+    as_json: Annotated[bool, Option()] = Field(
+        default=False, alias="json", description="Print report.json on standard output."
+    )
+    progress: Annotated[Literal["auto", "bar", "plain", "none"], Option("auto|bar|plain|none")] = Field(
+        default="auto", description="How to show progress; auto is a bar on a terminal and lines elsewhere."
+    )
+    log_file: Annotated[Path | None, Option("FILE")] = Field(
+        default=None, description="Where the log goes instead of run.log in the run directory."
+    )
+    quiet: Annotated[bool, Option(short="-q")] = Field(
+        default=False, description="Print nothing but errors (and --json)."
+    )
+    verbose: Annotated[bool, Option(short="-v")] = Field(
+        default=False, description="Log every attempt, and the traceback of a crash."
+    )
+
+    def to_save(self) -> dict[str, Any]:
+        """What a resumed run goes on with, as JSON values; never a secret."""
+        names = {name for name, option in options().items() if option.saved}
+        return self.model_dump(mode="json", include=names)
+
+
+def options() -> dict[str, Option]:
+    """The command-line side of each setting, by field name."""
+    found: dict[str, Option] = {}
+    for name, field in Settings.model_fields.items():
+        found[name] = next(item for item in field.metadata if isinstance(item, Option))
+    return found
+
+
+def option_name(field: str) -> str:
+    """The name of a setting in the environment and the file: ``run_id``, ``json``."""
+    return Settings.model_fields[field].alias or field
+
+
+def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Settings:
+    """Settle all options.
+
+    Args:
+        flags: options given on the command line, by option name; ``config`` names the TOML file.
+        saved: what a run to be resumed was started with.
+
+    Raises:
+        UsageError: a value is wrong, or a name unknown; the message says where it was set.
+    """
+    given = {name: value for name, value in flags.items() if value is not None and name != "config"}
+    config = flags.get("config") or os.environ.get(f"{PREFIX}CONFIG")
+    _refuse_unknown_variables()
+    file = {} if config is None else _read_file(Path(config))
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic-settings
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - same
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, file),
+                InitSettingsSource(settings_cls, dict(saved or {})),
+            )
+
+    try:
+        settings = Layered(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "no such option" + _suggest(name, _names())
+        raise UsageError(f"{_origin(name, given, file, config)}: {message}") from error
+    _refuse_plain_http(settings, _origin("portal", given, file, config))
+    return settings
+
+
+def _names() -> list[str]:
+    return [option_name(field) for field in Settings.model_fields]
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _origin(name: str, flags: Mapping[str, Any], file: Mapping[str, Any], config: str | None) -> str:
+    if name in flags:
+        return f"--{name.replace('_', '-')}"
+    variable = PREFIX + name.upper()
+    if os.environ.get(variable):
+        return variable
+    return f"{config}: {name}" if name in file else name
+
+
+def _refuse_unknown_variables() -> None:
+    known = [PREFIX + name.upper() for name in [*_names(), "config"]]
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise UsageError(f"{variable}: no such variable{_suggest(variable, known)}")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    return {name.replace("-", "_"): value for name, value in content.items()}
+
+
+def _refuse_plain_http(settings: Settings, origin: str) -> None:
+    url = urlsplit(settings.portal or "")
+    if url.scheme == "http" and url.hostname not in _LOOPBACK and not settings.allow_http:
+        raise UsageError(
+            f"{origin}: plain http:// would send the token readable to {url.hostname};"
+            " use https://, or --allow-http if you must"
+        )

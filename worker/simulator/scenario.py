@@ -1,0 +1,274 @@
+"""A scenario: what the portal holds, how fast it is and what goes wrong, as frozen data.
+
+It decides nothing by itself: ``faults`` deals the faults, ``app`` lets them happen.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self
+
+from worker.simulator.tables import read_table
+
+TroubleKind = Literal[
+    "status",
+    "reset",
+    "truncated",
+    "html_200",
+    "empty_200",
+    "empty_201",
+    "wrong_id",
+    "odd_body",
+    "slow",
+    "hang",
+    "redirect",
+    "gzip_junk",
+    "oversized",
+    "xml_bomb",
+    "internal_403",
+    "forbidden_403",
+    "payment_402",
+    "closed_404",
+    "closed_503",
+    "ip_403",
+    "doubled_envelope",
+]
+"""What can go wrong with one answer; ``faults.spoil`` says what each looks like on the wire."""
+
+FaultOn = Literal["post", "delete", "get", "login", "any"]
+
+_STORES = frozenset({"truncated", "odd_body", "slow", "gzip_junk", "oversized"})
+"""Kinds that spoil the answer to work which was done, unless the scenario says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What exists: ids 1 to N, less the missing ones (contract 1.5, 4.5, 4.6).
+
+    Attributes:
+        opportunities: highest id of an opportunity.
+        contacts: highest id of a contact.
+        missing_opportunities: ids in range that do not exist or are not visible; the wire shows no difference.
+        missing_contacts: the same for contacts.
+        dangling_contacts: contacts whose status was deleted: listed, yet a 404 when linked or read alone.
+        companies_every: each n-th contact is a company; 0 for persons only.
+        linked: links that exist at the start.
+        primary: opportunity to its primary contact, which the member list shows as not editable.
+    """
+
+    opportunities: int = 5000
+    contacts: int = 5000
+    missing_opportunities: frozenset[int] = frozenset()
+    missing_contacts: frozenset[int] = frozenset()
+    dangling_contacts: frozenset[int] = frozenset()
+    companies_every: int = 5
+    linked: frozenset[tuple[int, int]] = frozenset()
+    primary: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def has_opportunity(self, opportunity: int) -> bool:
+        """Whether the opportunity exists and is visible."""
+        return 1 <= opportunity <= self.opportunities and opportunity not in self.missing_opportunities
+
+    def has_contact(self, contact: int) -> bool:
+        """Whether the contact exists and is visible."""
+        return 1 <= contact <= self.contacts and contact not in self.missing_contacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Who gets in (contract 6).
+
+    Attributes:
+        token: a token that is valid from the start.
+        username: login name for ``POST authentication``.
+        password: its password.
+        two_factor: what a login asks for on top; then it answers 201 without a token.
+        expires_after_requests: authenticated requests after which a token dies; 0 for never.
+        revoke_after_requests: authenticated requests after which every token and login is refused; 0 for never.
+    """
+
+    token: str = "demo-token"  # noqa: S105 - of a portal that holds nothing
+    username: str = "user@portal.example"
+    password: str = "demo-password"  # noqa: S105 - same
+    two_factor: Literal["", "sms", "tfa"] = ""
+    expires_after_requests: int = 0
+    revoke_after_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long the portal works on a request.
+
+    Attributes:
+        seconds: the mean.
+        jitter: the most it deviates either way.
+        slow_fraction: share of requests that take ``slow_seconds`` more.
+        slow_seconds: see ``slow_fraction``.
+        workers: requests worked on at once, the others queue; 0 for all. Makes latency grow with concurrency.
+    """
+
+    seconds: float = 0.0
+    jitter: float = 0.0
+    slow_fraction: float = 0.0
+    slow_seconds: float = 0.0
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """The rate limit that the vendor documents (contract 8): a sliding window over all API requests.
+
+    Attributes:
+        limit: requests served in any window; 0 for no limit.
+        window: its length in seconds.
+        status: status of a refusal.
+        retry_after: text of the header: seconds, ``date:+2`` for an HTTP date two seconds ahead, any garbage,
+            or empty for no header.
+    """
+
+    limit: int = 0
+    window: float = 10.0
+    status: int = 503
+    retry_after: str = "2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What the books keep besides totals and links.
+
+    Attributes:
+        detail: keep arrival times, requests per pair and the latest visits; a benchmark needs none of them.
+    """
+
+    detail: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One thing that goes wrong with an answer.
+
+    Attributes:
+        kind: what goes wrong.
+        status: HTTP status, where the kind leaves a choice; 0 for its usual one.
+        body: what a ``status`` answer carries.
+        retry_after: as in ``Throttle``.
+        message: text of the error in an envelope; empty for a usual one.
+        hresult: .NET's number of the error; 0 for a usual one.
+        location: where a ``redirect`` points.
+        bytes: size of an ``oversized`` body.
+        delay: seconds that the answer is held back; what makes ``slow`` slow.
+        after_store: whether the work is done first; None for what the kind suggests.
+    """
+
+    kind: TroubleKind = "status"
+    status: int = 0
+    body: Literal["envelope", "html", "empty"] = "envelope"
+    retry_after: str = ""
+    message: str = ""
+    hresult: int = 0
+    location: str = "https://elsewhere.example/auth.aspx"
+    bytes: int = 32_000_000
+    delay: float = 0.0
+    after_store: bool | None = None
+
+    @property
+    def stores(self) -> bool:
+        """Whether the request does its work before the answer goes wrong (contract 4.8, 9.1)."""
+        return self.kind in _STORES if self.after_store is None else self.after_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(Trouble):
+    """A trouble, and which requests it hits. Faults are tried in order; the first that hits wins.
+
+    Attributes:
+        on: the requests it is meant for: link POSTs unless said otherwise; ``get`` is any GET.
+        share: probability; drawn per request from seed, pair and how often the pair was asked, so that the
+            order of arrival does not change who is hit.
+        times: hits at most, over all; 0 for any number.
+        per_pair: hits only the first n requests for a pair; 0 for all of them.
+        after: only once this many link POSTs have arrived.
+        until: only until this many have; 0 for always.
+        only: only these pairs; empty for all.
+    """
+
+    on: FaultOn = "post"
+    share: float = 1.0
+    times: int = 0
+    per_pair: int = 0
+    after: int = 0
+    until: int = 0
+    only: frozenset[tuple[int, int]] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0:
+            raise ValueError(f"'share' must be between 0 and 1, not {self.share}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage(Trouble):
+    """A trouble that everybody gets for a while, before authentication (contract 3.4).
+
+    Attributes:
+        after: it starts when this many link POSTs have arrived; 0 for at once.
+        seconds: how long it lasts; 0 for ever.
+    """
+
+    after: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """All there is to say about one portal. Field names are the keys of the TOML file."""
+
+    seed: int = 0
+    portal: Holdings = Holdings()
+    auth: Auth = Auth()
+    latency: Latency = Latency()
+    throttle: Throttle = Throttle()
+    books: Detail = Detail()
+    faults: tuple[Fault, ...] = ()
+    outages: tuple[Outage, ...] = ()
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a scenario.
+
+        Raises:
+            ValueError: the text is no TOML, or a key is unknown or holds the wrong kind of value.
+        """
+        return read_table(cls, tomllib.loads(text))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a scenario from a file.
+
+        Raises:
+            ValueError: as ``from_toml``, with the path in front.
+            OSError: the file cannot be read.
+        """
+        try:
+            return cls.from_toml(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Name the scenarios that come with the package."""
+        found = (entry.name for entry in (files("worker.simulator") / "scenarios").iterdir())
+        return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Read a scenario that comes with the package.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name not in cls.names():
+            raise ValueError(f"no scenario named {name!r}; there are {', '.join(cls.names())}")
+        return cls.from_toml((files("worker.simulator") / "scenarios" / f"{name}.toml").read_text("utf-8"))

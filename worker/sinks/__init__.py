@@ -1,0 +1,7 @@
+"""Files of the run directory that list rows. All can be rebuilt from the ledger at any time."""
+
+from worker.sinks.atomic import replaced
+from worker.sinks.contacts_jsonl import write_contacts
+from worker.sinks.outcome_csv import FILES, write_outcomes
+
+__all__ = ["FILES", "replaced", "write_contacts", "write_outcomes"]

@@ -1,0 +1,41 @@
+"""linked.csv, rejected.csv and retry.csv: the input's own columns, then what became of the row."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from worker.ledger import LedgerReader
+from worker.models import Status
+from worker.sinks.atomic import replaced
+
+FILES: Mapping[str, tuple[Status, ...]] = MappingProxyType(
+    {
+        "linked.csv": (Status.LINKED, Status.ALREADY_LINKED),
+        "rejected.csv": (Status.INVALID, Status.REJECTED),
+        "retry.csv": (Status.RETRYABLE, Status.UNKNOWN, Status.NOT_ATTEMPTED),
+    }
+)
+"""Which rows go where. A duplicate is in none: its pair is, where it stood first."""
+
+ADDED = ("_line", "_status", "_http_status", "_reason", "_attempts")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_outcomes(reader: LedgerReader, path: Path, columns: Sequence[str]) -> None:
+    """Write the rows of one file of :data:`FILES`, in input order; header only if there are none."""
+    with replaced(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*map(_defused, columns), *ADDED])
+        for row in reader.rows(FILES[path.name]):
+            # A source whose columns grow while it is read left its early rows shorter.
+            cells = [*row.cells, *[""] * (len(columns) - len(row.cells))]
+            http_status = "" if row.http_status is None else row.http_status
+            writer.writerow(
+                [*map(_defused, cells), row.line, row.status, http_status, row.reason, row.attempts]
+            )
+
+
+def _defused(cell: str) -> str:
+    """The cell, with a quote before what a spreadsheet would run as a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

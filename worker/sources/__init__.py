@@ -1,0 +1,57 @@
+"""Read the input: bytes of a CSV or JSONL file in, numbered rows out. Judges no id, knows no portal."""
+
+from contextlib import ExitStack
+from itertools import chain
+from typing import BinaryIO
+
+from worker.sources.base import ColumnNames, Source
+from worker.sources.columns import check_names
+from worker.sources.csv_file import CsvFile, parse_delimiter
+from worker.sources.jsonl_file import JsonlFile
+from worker.sources.lines import read_blocks
+from worker.sources.opening import RawInput
+
+__all__ = ["ColumnNames", "Source", "open_source"]
+
+_JSONL = (".jsonl", ".ndjson")
+_COMPRESSED = (".gz", ".zst")
+
+
+def open_source(
+    path: str, *, columns: ColumnNames | None, delimiter: str | None, stdin: BinaryIO | None = None
+) -> Source:
+    """Open an input and read as much of it as is needed to know its format, encoding and columns.
+
+    Args:
+        path: a CSV or JSONL file, compressed or not; ``-`` for standard input.
+        columns: the columns that hold the ids, if their names do not say so.
+        delimiter: of a CSV file, if its first line does not show it; ``tab`` or one character.
+        stdin: read for ``-`` instead of the standard input of the process.
+
+    Raises:
+        InputError: the input cannot be read at all.
+        UsageError: ``columns`` or ``delimiter`` can never be right.
+    """
+    wanted = columns or {}
+    check_names(wanted)
+    separator = None if delimiter is None else parse_delimiter(delimiter)
+    with ExitStack() as on_error:
+        raw = RawInput(path, stdin)
+        on_error.callback(raw.close)
+        blocks = read_blocks(raw.chunks(), raw.label)
+        first = next(blocks)
+        blocks = chain((first,), blocks)
+        source: Source
+        if _named_jsonl(path) or (path == "-" and first.lines[0].lstrip().startswith("{")):
+            source = JsonlFile(raw, blocks, wanted)
+        else:
+            source = CsvFile(raw, blocks, wanted, separator)
+        on_error.pop_all()
+    return source
+
+
+def _named_jsonl(path: str) -> bool:
+    name = path.lower()
+    for ending in _COMPRESSED:
+        name = name.removesuffix(ending)
+    return name.endswith(_JSONL)
