@@ -72,3 +72,11 @@ class WrongBaseUrl(PortalError):
 
 class PortalUnreachable(PortalError):
     """Nothing answers at the address."""
+
+
+class StoppedError(WorkerError):
+    """A second signal ended the run at once, without its files."""
+
+    def __init__(self, exit_code: Exit, run_id: str) -> None:
+        super().__init__(f"stopped at once; nothing is lost, go on with: bulklink resume {run_id}")
+        self.exit_code = exit_code

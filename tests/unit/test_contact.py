@@ -191,13 +191,8 @@ def test_an_empty_element_is_no_object_and_no_list() -> None:
     }
     person = parse_contact(empty)
     assert isinstance(person, Person)
-    assert (person.company, person.currency, person.created, person.addresses, person.tags) == (
-        None,
-        None,
-        None,
-        (),
-        (),
-    )
+    assert (person.company, person.currency, person.created) == (None, None, None)
+    assert (person.addresses, person.tags) == ((), ())
     assert person.title == ""
 
 

@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from pathlib import Path
+import traceback
+from contextlib import suppress
 
 import click
 
@@ -53,40 +54,27 @@ def main() -> None:
 
 
 def _main(words: list[str]) -> int:
+    try:
+        return int(bulklink.main(words, prog_name="bulklink", standalone_mode=False) or 0)
+    except (Exception, KeyboardInterrupt, click.exceptions.Abort) as error:  # noqa: BLE001 - the last resort
+        code, text = _explain(error)
+        if {"-v", "--verbose"} & set(words):
+            traceback.print_exception(error)
+    # Whoever read our output may have left; then there is nobody to tell.
+    with suppress(OSError):
+        click.echo(f"bulklink: {text}", err=True)
+    return code
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
     from worker.errors import Exit, WorkerError  # noqa: PLC0415 - not needed for --help
 
-    try:
-        code = bulklink.main(words, prog_name="bulklink", standalone_mode=False)
-    except click.exceptions.Abort:
-        return Exit.SIGINT
-    except click.ClickException as error:
-        click.echo(f"bulklink: {error.format_message()}", err=True)
-        return Exit.USAGE
-    except WorkerError as error:
-        click.echo(f"bulklink: {error}", err=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        click.echo("bulklink: stopped at once; nothing is lost, see 'bulklink resume'", err=True)
-        return Exit.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has left; there is nobody to tell.
-        sys.stderr.close()
-        return Exit.CRASH
-    except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
-        return _crashed(error, verbose="-v" in words or "--verbose" in words)
-    return int(code or 0)
-
-
-def _crashed(error: Exception, *, verbose: bool) -> int:
-    from worker.errors import Exit  # noqa: PLC0415 - not needed for --help
-
-    click.echo(f"bulklink: internal error: {type(error).__name__}: {error}", err=True)
-    if verbose:
-        import traceback  # noqa: PLC0415 - only here
-
-        log = Path("bulklink-crash.log")
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        click.echo(f"bulklink: the traceback is in {log}", err=True)
-    else:
-        click.echo("bulklink: nothing recorded is lost; run again with -v for a traceback", err=True)
-    return Exit.CRASH
+    if isinstance(error, WorkerError):
+        return error.exit_code, str(error)
+    if isinstance(error, click.ClickException):
+        return Exit.USAGE, error.format_message()
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        return Exit.SIGINT, "stopped at once; what was recorded is kept, see 'bulklink runs'"
+    if isinstance(error, BrokenPipeError):
+        return Exit.CRASH, "nobody reads the output any more"
+    return Exit.CRASH, f"internal error: {type(error).__name__}: {error}; -v shows where"

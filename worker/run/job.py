@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 import worker
 from worker.dispatch import LANES_PER_PERMIT, Dispatcher
-from worker.errors import Exit, InputError, LedgerError, UsageError, WorkerError
+from worker.errors import Exit, InputError, LedgerError, StoppedError, UsageError, WorkerError
 from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.limiter import Limiter
 from worker.models import Attempt, Outcome, Status
@@ -69,7 +69,6 @@ class Job:
         Raises:
             WorkerError: it could not begin, or the ledger gave up; a portal that refuses us in the middle
                 is no exception but an end, written to the ledger.
-            KeyboardInterrupt: a second signal came.
         """
         try:
             with run_lock(self.directory.path):
@@ -117,13 +116,17 @@ class Job:
             code, message = Exit.OK, ""
             try:
                 await self._link_all(ledger, portal, limiter, log, show)
-            except LedgerError:
-                log.exception("ledger.broken")
-                raise
             except WorkerError as error:
+                if isinstance(error, LedgerError):
+                    raise
                 code, message = error.exit_code, str(error)
             except asyncio.CancelledError:
-                raise KeyboardInterrupt from None
+                if self._signal is None:
+                    raise
+                raise StoppedError(Exit(128 + self._signal), self.directory.run_id) from None
+            except Exception:
+                log.exception("run.crashed")
+                raise
             if self._signal is not None:
                 code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}"
             elif code is Exit.OK and not self.tally.complete:

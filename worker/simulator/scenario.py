@@ -12,37 +12,7 @@ from types import MappingProxyType
 from typing import Literal, Self
 
 from worker.simulator.tables import read_table
-
-TroubleKind = Literal[
-    "status",
-    "reset",
-    "truncated",
-    "html_200",
-    "empty_200",
-    "empty_201",
-    "wrong_id",
-    "odd_body",
-    "slow",
-    "hang",
-    "redirect",
-    "gzip_junk",
-    "oversized",
-    "xml_bomb",
-    "internal_403",
-    "forbidden_403",
-    "payment_402",
-    "closed_404",
-    "closed_503",
-    "ip_403",
-    "doubled_envelope",
-]
-"""What can go wrong with one answer; ``faults.spoil`` says what each looks like on the wire."""
-
-FaultOn = Literal["post", "delete", "get", "login", "any"]
-
-_STORES = frozenset({"truncated", "odd_body", "slow", "gzip_junk", "oversized"})
-"""Kinds that spoil the answer to work which was done, unless the scenario says otherwise."""
-
+from worker.simulator.trouble import Fault, Outage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
@@ -144,81 +114,6 @@ class Detail:
     """
 
     detail: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """One thing that goes wrong with an answer.
-
-    Attributes:
-        kind: what goes wrong.
-        status: HTTP status, where the kind leaves a choice; 0 for its usual one.
-        body: what a ``status`` answer carries.
-        retry_after: as in ``Throttle``.
-        message: text of the error in an envelope; empty for a usual one.
-        hresult: .NET's number of the error; 0 for a usual one.
-        location: where a ``redirect`` points.
-        bytes: size of an ``oversized`` body.
-        delay: seconds that the answer is held back; what makes ``slow`` slow.
-        after_store: whether the work is done first; None for what the kind suggests.
-    """
-
-    kind: TroubleKind = "status"
-    status: int = 0
-    body: Literal["envelope", "html", "empty"] = "envelope"
-    retry_after: str = ""
-    message: str = ""
-    hresult: int = 0
-    location: str = "https://elsewhere.example/auth.aspx"
-    bytes: int = 32_000_000
-    delay: float = 0.0
-    after_store: bool | None = None
-
-    @property
-    def stores(self) -> bool:
-        """Whether the request does its work before the answer goes wrong (contract 4.8, 9.1)."""
-        return self.kind in _STORES if self.after_store is None else self.after_store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault(Trouble):
-    """A trouble, and which requests it hits. Faults are tried in order; the first that hits wins.
-
-    Attributes:
-        on: the requests it is meant for: link POSTs unless said otherwise; ``get`` is any GET.
-        share: probability; drawn per request from seed, pair and how often the pair was asked, so that the
-            order of arrival does not change who is hit.
-        times: hits at most, over all; 0 for any number.
-        per_pair: hits only the first n requests for a pair; 0 for all of them.
-        after: only once this many link POSTs have arrived.
-        until: only until this many have; 0 for always.
-        only: only these pairs; empty for all.
-    """
-
-    on: FaultOn = "post"
-    share: float = 1.0
-    times: int = 0
-    per_pair: int = 0
-    after: int = 0
-    until: int = 0
-    only: frozenset[tuple[int, int]] = frozenset()
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.share <= 1.0:
-            raise ValueError(f"'share' must be between 0 and 1, not {self.share}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outage(Trouble):
-    """A trouble that everybody gets for a while, before authentication (contract 3.4).
-
-    Attributes:
-        after: it starts when this many link POSTs have arrived; 0 for at once.
-        seconds: how long it lasts; 0 for ever.
-    """
-
-    after: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from worker.models import Row
 from worker.sources.base import FAULT_TEXT_LENGTH, ColumnNames, FileSource
 from worker.sources.columns import HEADERLESS, Layout, lay_out
 from worker.sources.lines import Block, skip_blank
+from worker.sources.making import make_row
 from worker.sources.opening import RawInput
 from worker.sources.records import read_records
 
@@ -69,7 +70,7 @@ class CsvFile(FileSource):
             if fault or len(cells) != width:
                 yield self._odd(number, line, cells, fault)
             else:
-                yield Row(number, line, keep(cells), cells[opportunity], cells[contact])
+                yield make_row(number, line, keep(cells), cells[opportunity], cells[contact])
 
     def _odd(self, number: int, line: int, cells: list[str], fault: str) -> Row:
         """A row that is unreadable, or has too many cells or too few."""
@@ -79,13 +80,13 @@ class CsvFile(FileSource):
             padded = cells + [""] * (layout.width - have)
             kept = tuple(padded[at] for at in layout.kept)
             if have > max(layout.opportunity, layout.contact):
-                return Row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
-            return Row(number, line, kept, None, None, self._width_fault(have))
+                return make_row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
+            return make_row(number, line, kept, None, None, self._width_fault(have))
         # The text goes into one cell: cut to the columns, a row whose cells are shifted by a stray delimiter
         # would look whole in the output, and a second run over that file could link the wrong pair.
         text = cells[0] if fault else self._delimiter.join(cells)
         kept = (text[:FAULT_TEXT_LENGTH], *[""] * (len(layout.kept) - 1))
-        return Row(number, line, kept, None, None, fault or self._width_fault(have))
+        return make_row(number, line, kept, None, None, fault or self._width_fault(have))
 
     def _width_fault(self, have: int) -> str:
         return f"row has {have} cell{'s' * (have != 1)}, the header has {self._layout.width}"

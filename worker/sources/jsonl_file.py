@@ -10,6 +10,7 @@ from worker.models import Row
 from worker.sources.base import FAULT_LONG_LINE, FAULT_TEXT_LENGTH, ColumnNames, FileSource
 from worker.sources.columns import CONTACT, OPPORTUNITY, Id, dropped, locate
 from worker.sources.lines import Block
+from worker.sources.making import make_row
 from worker.sources.opening import RawInput
 
 MAX_COLUMNS = 200
@@ -98,7 +99,7 @@ class JsonlFile(FileSource):
         if keys != self._last_keys:
             self._last_keys, self._last_shape = keys, self._judge(keys)
         opportunity, contact, fault = self._last_shape
-        return Row(
+        return make_row(
             number,
             line,
             tuple([cells.get(name, "") for name in self._columns]),
@@ -132,7 +133,7 @@ class JsonlFile(FileSource):
         if not self._columns:
             self._columns[RAW_COLUMN] = None
         raw = text.rstrip("\r\n")[:FAULT_TEXT_LENGTH]
-        return Row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
+        return make_row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,154 @@
+"""The portal's books: which links it holds, and what arrived when. Tests assert on them.
+
+They record, and refuse nothing. Memory grows with the number of pairs, by about a hundred bytes each, and by
+eight bytes with each link POST; visits are kept for the latest ten thousand requests only.
+"""
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from worker.simulator.routes import Route
+
+_VISITS = 10_000
+
+
+class Visit(NamedTuple):
+    """One request: when it reached the handler (monotonic), what it asked, and the status; 0 is no answer."""
+
+    at: float
+    method: str
+    kind: str
+    opportunity: int
+    contact: int
+    status: int
+
+
+class Books:
+    """Links and arrivals of one portal.
+
+    Attributes:
+        requests: API requests that arrived, refused ones included.
+        posts: link POSTs among them.
+        repeats: link POSTs beyond the first for a pair.
+        stored: links written, those included that were there already (contract 4.1).
+        created: links written that were not there.
+        removed: links removed that were there.
+        by_status: answers by HTTP status; 0 counts requests that got none.
+        max_in_flight: most requests that were being answered at once.
+        visits: the latest requests.
+        arrivals: monotonic times at which link POSTs reached the handler.
+    """
+
+    def __init__(self, linked: Iterable[tuple[int, int]] = (), *, detail: bool = True) -> None:
+        self._linked = frozenset(linked)
+        self.detail = detail
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what arrived, and hold the links of the scenario again."""
+        self.requests = self.posts = self.repeats = 0
+        self.stored = self.created = self.removed = 0
+        self.in_flight = self.max_in_flight = 0
+        self.by_status: Counter[int] = Counter()
+        self.visits: deque[Visit] = deque(maxlen=_VISITS)
+        self.arrivals = array("d")
+        self.first_arrival: float | None = None
+        self.last_arrival: float | None = None
+        self._posts: dict[int, int] = {}
+        self._members: dict[int, set[int]] = {}
+        for opportunity, contact in self._linked:
+            self._members.setdefault(opportunity, set()).add(contact)
+
+    def arrived(self, route: Route, at: float) -> None:
+        """Enter a request at the door."""
+        self.requests += 1
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        self.first_arrival = at if self.first_arrival is None else self.first_arrival
+        self.last_arrival = at
+        if route.is_link_post:
+            self.posts += 1
+            if self.detail:
+                self.arrivals.append(at)
+                key = route.opportunity << 32 | route.contact
+                count = self._posts.get(key, 0) + 1
+                self._posts[key] = count
+                self.repeats += count > 1
+
+    def answered(self, route: Route, at: float, status: int) -> None:
+        """Enter how a request ended; ``at`` is when it arrived."""
+        # A request that was under way when the books were reset must not take them below zero.
+        self.in_flight = max(0, self.in_flight - 1)
+        self.by_status[status] += 1
+        if self.detail:
+            self.visits.append(
+                Visit(at, route.method, route.kind, route.opportunity, route.contact, status)
+            )
+
+    def link(self, opportunity: int, contact: int) -> None:
+        """Write a link; writing it again changes nothing (contract 4.1)."""
+        members = self._members.setdefault(opportunity, set())
+        self.stored += 1
+        self.created += contact not in members
+        members.add(contact)
+
+    def unlink(self, opportunity: int, contact: int) -> None:
+        """Remove exactly this link, if it is there (contract 4.3)."""
+        members = self._members.get(opportunity, set())
+        self.removed += contact in members
+        members.discard(contact)
+
+    def holds(self, opportunity: int, contact: int) -> bool:
+        """Whether the link is there."""
+        return contact in self._members.get(opportunity, ())
+
+    def members(self, opportunity: int) -> list[int]:
+        """Give the linked contacts in a fixed order that follows nothing: none is promised (contract 5.1)."""
+        return sorted(self._members.get(opportunity, ()), key=lambda contact: contact * 2_654_435_761 % 2**32)
+
+    def opportunities_of(self, contact: int) -> set[int]:
+        """Give the opportunities that a contact is linked to."""
+        return {opportunity for opportunity, members in self._members.items() if contact in members}
+
+    def posts_of(self, opportunity: int, contact: int) -> int:
+        """Count the POSTs that arrived for a pair."""
+        return self._posts.get(opportunity << 32 | contact, 0)
+
+    def links(self) -> list[tuple[int, int]]:
+        """Give all links, sorted."""
+        return sorted((opportunity, contact) for opportunity, held in self._members.items() for contact in held)
+
+    def repeated(self) -> list[tuple[int, int, int]]:
+        """Give the pairs that were posted more than once, sorted, each with its count."""
+        return sorted((key >> 32, key & 0xFFFFFFFF, n) for key, n in self._posts.items() if n > 1)
+
+    def since_first(self) -> list[float]:
+        """Give the arrivals of link POSTs in seconds since the first of them."""
+        return [at - self.arrivals[0] for at in self.arrivals]
+
+    def most_in_window(self, seconds: float) -> int:
+        """Give the most link POSTs that arrived in any half-open window ``[t, t + seconds)``."""
+        most = first = 0
+        for last, at in enumerate(self.arrivals):
+            while at - self.arrivals[first] >= seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def summary(self) -> dict[str, object]:
+        """Sum up, for a report and for people."""
+        return {
+            "links": sum(map(len, self._members.values())),
+            "requests": self.requests,
+            "posts": self.posts,
+            "repeats": self.repeats,
+            "stored": self.stored,
+            "created": self.created,
+            "removed": self.removed,
+            "by_status": {str(status): count for status, count in sorted(self.by_status.items())},
+            "max_in_flight": self.max_in_flight,
+            "first_arrival": self.first_arrival,
+            "last_arrival": self.last_arrival,
+        }

@@ -1,0 +1,128 @@
+"""What the portal answers, as a value: status, headers, body, and how the connection ends.
+
+Nothing is sent here; ``sending`` does that.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Literal
+
+from worker.simulator import wire
+
+Ending = Literal["whole", "half", "reset", "hang"]
+"""What becomes of the body: sent whole, cut in the middle, or nothing sent at all."""
+
+JSON = "application/json; charset=UTF-8"
+XML = "text/xml; charset=UTF-8"
+HTML = "text/html; charset=utf-8"
+
+# .NET's numbers of the errors (contract 1.5, 6.2, 9.3).
+HTTP_ERROR = -2147467259
+OVERFLOW = -2146233066
+BAD_ARGUMENT = -2147024809
+INVALID_OPERATION = -2146233079
+AUTHENTICATION = -2146233087
+OTHER_ERROR = -2146233088
+
+_PHRASES = {
+    400: "Invalid arguments",
+    403: "Access denied",
+    404: "The record could not be found",
+    500: "Server error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer.
+
+    Attributes:
+        status: HTTP status.
+        body: as it stands, before compression.
+        content_type: header of that name.
+        reason: reason phrase; None for the standard one.
+        headers: further headers.
+        ending: what becomes of it on the way.
+        delay: seconds that it is held back.
+        is_api: whether the API wrote it, so that its caching headers and compression apply (contract 8).
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = HTML
+    reason: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    ending: Ending = "whole"
+    delay: float = 0.0
+    is_api: bool = False
+
+
+def success(body: bytes, status: int, *, xml: bool) -> Reply:
+    """Answer with a written envelope."""
+    return Reply(status, body, XML if xml else JSON, is_api=True)
+
+
+def error(status: int, message: str, hresult: int, *, xml: bool, reason: str | None = None) -> Reply:
+    """Answer with an error in the envelope, and .NET's phrase in the status line (contract 3.2)."""
+    body = wire.failure(status, message, hresult, xml=xml)
+    phrase = reason or _PHRASES.get(status)
+    return Reply(status, body, XML if xml else JSON, phrase, is_api=True)
+
+
+def not_found(*, xml: bool) -> Reply:
+    """Answer that an entity is missing or not visible; the two cannot be told apart (contract 4.5)."""
+    return error(404, "Not found", HTTP_ERROR, xml=xml)
+
+
+def overflow(*, xml: bool) -> Reply:
+    """Answer that an id is above 2147483647 (contract 1.5)."""
+    return error(400, "Value was either too large or too small for an Int32.", OVERFLOW, xml=xml)
+
+
+def bad_argument(*, xml: bool) -> Reply:
+    """Answer that an id is 0 (contract 1.5)."""
+    return error(400, "Value does not fall within the expected range.", BAD_ARGUMENT, xml=xml)
+
+
+def page(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    """Answer with a page for people: from the site, the proxy or the cloud, never from the API (contract 3.4)."""
+    phrase = phrase_of(status)
+    title = f"{status} {phrase}"
+    text = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n"
+    return Reply(status, text.encode(), headers=headers)
+
+
+def empty(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    """Answer without a body, as the checks of the portal's state do (contract 3.4)."""
+    return Reply(status, headers=headers)
+
+
+def unauthorized(host: str, *, had_header: bool, clear_cookie: bool) -> Reply:
+    """Answer that the token is not good: plain text, called HTML (contract 3.4)."""
+    headers: tuple[tuple[str, str], ...] = ()
+    if had_header:
+        headers += (("WWW-Authenticate", f'Basic Realm="{host.partition(":")[0]}"'),)
+    if clear_cookie:
+        headers += (("Set-Cookie", "asc_auth_key=; expires=Thu, 01-Jan-1970 00:00:00 GMT; path=/"),)
+    return Reply(401, b"Unauthorized", headers=headers)
+
+
+def retry_after(text: str) -> tuple[tuple[str, str], ...]:
+    """Write the header of that name: ``date:+2`` is an HTTP date ahead, all else is sent as it stands."""
+    if not text:
+        return ()
+    if text.startswith("date:"):
+        # Rounded up: the date has whole seconds, and the past would be no wait at all.
+        text = formatdate(math.ceil(time.time() + float(text.removeprefix("date:"))), usegmt=True)
+    return (("Retry-After", text),)
+
+
+def phrase_of(status: int) -> str:
+    """Give the standard reason phrase, also for a status that has none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
