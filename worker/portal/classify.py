@@ -42,7 +42,6 @@ class Answer:
 
     http_status: int
     body: BodyKind
-    content_type: str = ""
     hresult: int | None = None
     message: str | None = None
     retry_after: float | None = None

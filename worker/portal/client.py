@@ -188,10 +188,10 @@ class PortalClient:
             Answer(
                 http_status=reply.status,
                 body=kind,
-                content_type=reply.headers.get("Content-Type", ""),
                 hresult=None if envelope is None else envelope.hresult,
                 message=None if envelope is None else envelope.error_message,
-                retry_after=reply.retry_after,
+                # Unreadable is not absent: only a portal in maintenance sends none (contract 3.4).
+                retry_after=reply.retry_after or (0.0 if "Retry-After" in reply.headers else None),
                 location=None if location is None else URL(location).host,
                 proven=proof is not None,
                 sent=writes,

@@ -19,11 +19,11 @@ class Bodies:
         self.single = lru_cache(_KEPT)(self._single)
         self.listed = lru_cache(_KEPT)(self._listed)
 
-    def _single(self, contact: int, status: int, xml: bool, fields: frozenset[str]) -> bytes:  # noqa: FBT001 - the cache hashes positions
+    def _single(self, contact: int, status: int, xml: bool, fields: frozenset[str]) -> bytes:
         value = wire.only_fields(self.people.single(contact), fields)
         return wire.single(wire.piece(value, xml=xml), status, xml=xml)
 
-    def _listed(self, contact: int, primary: bool, xml: bool, fields: frozenset[str]) -> bytes:  # noqa: FBT001 - same
+    def _listed(self, contact: int, primary: bool, xml: bool, fields: frozenset[str]) -> bytes:
         value = wire.only_fields(self.people.listed(contact, primary=primary), fields)
         return wire.piece(value, xml=xml)
 

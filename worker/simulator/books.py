@@ -83,9 +83,7 @@ class Books:
         self.in_flight = max(0, self.in_flight - 1)
         self.by_status[status] += 1
         if self.detail:
-            self.visits.append(
-                Visit(at, route.method, route.kind, route.opportunity, route.contact, status)
-            )
+            self.visits.append(Visit(at, route.method, route.kind, route.opportunity, route.contact, status))
 
     def link(self, opportunity: int, contact: int) -> None:
         """Write a link; writing it again changes nothing (contract 4.1)."""
@@ -118,7 +116,9 @@ class Books:
 
     def links(self) -> list[tuple[int, int]]:
         """Give all links, sorted."""
-        return sorted((opportunity, contact) for opportunity, held in self._members.items() for contact in held)
+        return sorted(
+            (opportunity, contact) for opportunity, held in self._members.items() for contact in held
+        )
 
     def repeated(self) -> list[tuple[int, int, int]]:
         """Give the pairs that were posted more than once, sorted, each with its count."""

@@ -88,7 +88,7 @@ def bad_argument(*, xml: bool) -> Reply:
 
 
 def page(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """Answer with a page for people: from the site, the proxy or the cloud, never from the API (contract 3.4)."""
+    """Answer with a page for people: from the site, proxy or cloud, never from the API (contract 3.4)."""
     phrase = phrase_of(status)
     title = f"{status} {phrase}"
     text = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n"

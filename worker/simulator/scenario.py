@@ -14,6 +14,7 @@ from typing import Literal, Self
 from worker.simulator.tables import read_table
 from worker.simulator.trouble import Fault, Outage
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
     """What exists: ids 1 to N, less the missing ones (contract 1.5, 4.5, 4.6).
@@ -21,7 +22,7 @@ class Holdings:
     Attributes:
         opportunities: highest id of an opportunity.
         contacts: highest id of a contact.
-        missing_opportunities: ids in range that do not exist or are not visible; the wire shows no difference.
+        missing_opportunities: ids in range that do not exist or are not visible, which looks the same.
         missing_contacts: the same for contacts.
         dangling_contacts: contacts whose status was deleted: listed, yet a 404 when linked or read alone.
         companies_every: each n-th contact is a company; 0 for persons only.
@@ -57,7 +58,7 @@ class Auth:
         password: its password.
         two_factor: what a login asks for on top; then it answers 201 without a token.
         expires_after_requests: authenticated requests after which a token dies; 0 for never.
-        revoke_after_requests: authenticated requests after which every token and login is refused; 0 for never.
+        revoke_after_requests: the same for every token, and for logins as well.
     """
 
     token: str = "demo-token"  # noqa: S105 - of a portal that holds nothing

@@ -26,7 +26,7 @@ _ESCAPES = {
 
 
 def json_bytes(value: object) -> bytes:
-    """Write compact JSON: ``/`` as ``\\/``, control characters as ``\\u000a``, the rest raw UTF-8."""
+    r"""Write compact JSON: ``/`` as ``\/``, control characters as ``\u000a``, the rest raw UTF-8."""
     return _ESCAPED.sub(lambda match: _ESCAPES[match[0]], orjson.dumps(value))
 
 

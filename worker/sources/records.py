@@ -6,7 +6,7 @@ span :data:`MAX_SPAN` characters. That bounds both the memory and the lines read
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
@@ -15,11 +15,16 @@ from worker.sources.lines import Block
 from worker.sources.opening import CHUNK
 
 MAX_SPAN = CHUNK
+SHORT_SPAN = 2 * 1024
+STRAY_QUOTES = 1000
+"""After so many unclosed quotes, quotes do not quote in this file: look :data:`SHORT_SPAN` ahead and no more.
+
+Without it a file of nothing but stray quotes would take most of a millisecond per line.
+"""
 
 FAULT_OPEN_QUOTE = "unclosed quote"
 FAULT_AFTER_QUOTE = "text after a closing quote"
 FAULT_LONG_CELL = "cell too long"
-
 
 Record: TypeAlias = tuple[int, list[str], str]
 """The line where it starts; its cells, or of a faulty one the beginning of its first line; the fault.
@@ -30,65 +35,106 @@ A bare tuple, because making a named one takes as long as reading the record.
 
 def read_records(blocks: Iterator[Block], delimiter: str) -> Iterator[Record]:
     """All records that are not blank lines, in order."""
-    return chain.from_iterable(_batches(blocks, delimiter))
+    return chain.from_iterable(_Assembler(delimiter).stretches(blocks))
 
 
-def _batches(blocks: Iterator[Block], delimiter: str) -> Iterator[list[Record]]:
-    line = 1
-    open_lines: list[str] = []  # of a record that the last block did not finish; at most MAX_SPAN characters
-    for block in blocks:
-        if not open_lines:
-            line = block.line
-        elif len(block.lines[0]) > MAX_SPAN:
-            # The record cannot go through this line and stay in bounds.
-            yield _parse(open_lines, line, delimiter, last=True)[0]
-            line, open_lines = block.line, []
-        if block.overlong:
-            yield [_faulty(line, block.lines[0], FAULT_LONG_LINE)]
-            continue
-        lines = open_lines + block.lines
-        records, open_lines = _parse(lines, line, delimiter, last=False)
-        yield records
-        line += len(lines) - len(open_lines)
-    yield _parse(open_lines, line, delimiter, last=True)[0]
+class _Assembler:
+    """Makes stretches of records, each of which must be read to its end before the next is asked for.
 
+    The chain in :func:`read_records` does so, in C: a generator around each record would cost as much as
+    reading it, and lists of records would wake the garbage collector.
+    """
 
-def _parse(lines: list[str], line: int, delimiter: str, *, last: bool) -> tuple[list[Record], list[str]]:
-    """All records, and unless these are the last lines, those of an unfinished one."""
-    records: list[Record] = []
-    start = 0
-    while start < len(lines):
-        reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
-        first = line + start
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+        self._stray = 0  # unclosed quotes so far
+        self._read = 0  # lines of the whole records in the last stretch
+        self._error = ""  # why it ended before its lines did
+
+    def stretches(self, blocks: Iterator[Block]) -> Iterator[Iterable[Record]]:
+        line = 1
+        open_lines: list[
+            str
+        ] = []  # of a record that the last block did not finish; at most MAX_SPAN characters
+        for block in blocks:
+            if not open_lines:
+                line = block.line
+            elif block.overlong or len(block.lines[0]) > MAX_SPAN:
+                # The record cannot go through this line and stay in bounds.
+                yield from self._parse(open_lines, line, last=True)
+                line, open_lines = block.line, []
+            if block.overlong:
+                yield (_faulty(line, block.lines[0], FAULT_LONG_LINE),)
+                continue
+            lines = open_lines + block.lines
+            open_lines = yield from self._parse(lines, line, last=False)
+            line += len(lines) - len(open_lines)
+        yield from self._parse(open_lines, line, last=True)
+
+    def _parse(
+        self, lines: list[str], line: int, *, last: bool
+    ) -> Generator[Iterable[Record], None, list[str]]:
+        """All records; unless these are the last lines, return those of an unfinished one."""
+        start = 0
+        while start < len(lines):
+            bound = MAX_SPAN if self._stray < STRAY_QUOTES else SHORT_SPAN
+            window = lines[start:] if bound == MAX_SPAN else _head(lines, start, bound)
+            yield self._stretch(window, line + start, bound)
+            start += self._read
+            error = self._error
+            if not error:
+                continue
+            rest = window[self._read :]
+            if error == _UNFINISHED:
+                if _span(rest) <= bound:
+                    if start + len(rest) < len(lines):
+                        continue  # the window was too short, not the file
+                    if not last:
+                        return rest
+                error = FAULT_OPEN_QUOTE
+            self._stray += error == FAULT_OPEN_QUOTE
+            yield (_faulty(line + start, lines[start], error),)
+            start += 1
+        return []
+
+    def _stretch(self, lines: list[str], line: int, bound: int) -> Iterator[Record]:
+        """The records up to the first that fails."""
+        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         done = 0
-        fault = ""
+        self._error = ""
         try:
             for cells in reader:
                 end = reader.line_num
-                if end - done > 1 and _span(lines[start + done : start + end]) > MAX_SPAN:
-                    fault = FAULT_OPEN_QUOTE
+                if end - done > 1 and _span(lines[done:end]) > bound:
+                    self._error = FAULT_OPEN_QUOTE
                     break
-                if len(cells) > 1 or (cells and not lines[start + done].isspace()):
-                    records.append((first + done, cells, ""))
+                if len(cells) > 1 or (cells and not lines[done].isspace()):
+                    yield line + done, cells, ""
                 done = end
-            else:
-                break
         except csv.Error as error:
-            fault = _judge(str(error), lines=reader.line_num - done)
-            unfinished = lines[start + done :]
-            if not last and "unexpected end" in str(error) and _span(unfinished) <= MAX_SPAN:
-                return records, unfinished
-        start += done
-        records.append(_faulty(line + start, lines[start], fault))
-        start += 1
-    return records, []
+            self._error = _judge(str(error), lines=reader.line_num - done)
+        self._read = done
+
+
+_UNFINISHED = "unfinished"
 
 
 def _judge(error: str, *, lines: int) -> str:
     """Name the cause. A quote that goes wrong only lines later was most likely a stray one at the start."""
-    if lines > 1 or "unexpected end" in error:
+    if "unexpected end" in error:
+        return _UNFINISHED
+    if lines > 1:
         return FAULT_OPEN_QUOTE
     return FAULT_LONG_CELL if "field limit" in error else FAULT_AFTER_QUOTE
+
+
+def _head(lines: list[str], start: int, size: int) -> list[str]:
+    """Lines until they are longer than ``size`` together, or all."""
+    end, span = start, 0
+    while end < len(lines) and span <= size:
+        span += len(lines[end])
+        end += 1
+    return lines[start:end]
 
 
 def _span(lines: list[str]) -> int:

@@ -1,0 +1,106 @@
+"""Who gets in: tokens, cookies and logins (contract 6), and how many (contract 8). No bodies, no statuses."""
+
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.simulator.scenario import Auth, Throttle
+
+COOKIE = "asc_auth_key"
+_ATTEMPTS = 5
+_MINUTE = 60.0
+
+LoginResult = Literal["ok", "wrong", "too_many"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of a request's credentials.
+
+    Attributes:
+        admitted: whether it may go on.
+        header_token: the token, if it came in the header: each such reply sets the cookie (contract 6.6).
+        had_header: whether there was an Authorization header at all.
+        had_cookie: whether there was a cookie.
+    """
+
+    admitted: bool
+    header_token: str
+    had_header: bool
+    had_cookie: bool
+
+
+class AuthDoor:
+    """Knows the tokens that live, and counts what ends their lives."""
+
+    def __init__(self, auth: Auth, clock: Callable[[], float]) -> None:
+        self._auth = auth
+        self._clock = clock
+        self._uses = {auth.token: 0}
+        self._served = 0
+        self._issued = 0
+        self._attempts: dict[str, deque[float]] = {}
+
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Admission:
+        """Judge a request: a good header beats the cookie, a good cookie makes up for a bad header."""
+        header, cookie = headers.get("Authorization", ""), cookies.get(COOKIE, "")
+        # The scheme is compared with case; anything else is taken for a bare token (contract 6.6).
+        token = header.removeprefix("Bearer ")
+        by_header = bool(header) and self._is_alive(token)
+        admitted = by_header or (bool(cookie) and self._is_alive(cookie))
+        if admitted:
+            self._served += 1
+            self._uses[token if by_header else cookie] += 1
+        return Admission(admitted, token if by_header else "", bool(header), bool(cookie))
+
+    def login(self, username: str, password: str) -> LoginResult:
+        """Judge a login. It counts before it is checked, and is forgiven after success (contract 6.4)."""
+        now = self._clock()
+        attempts = self._attempts.setdefault(username, deque())
+        while attempts and attempts[0] <= now - _MINUTE:
+            attempts.popleft()
+        attempts.append(now)
+        if len(attempts) > _ATTEMPTS:
+            return "too_many"
+        if (username, password) != (self._auth.username, self._auth.password) or self._is_revoked():
+            return "wrong"
+        attempts.pop()
+        return "ok"
+
+    def issue(self) -> str:
+        """Make a token; it is base64, so it may hold ``+``, ``/`` and ``=`` (contract 6.5)."""
+        self._issued += 1
+        seed = f"{self._auth.token}:{self._issued}".encode()
+        token = base64.b64encode(hashlib.sha256(seed).digest()).decode()
+        self._uses[token] = 0
+        return token
+
+    def _is_revoked(self) -> bool:
+        limit = self._auth.revoke_after_requests
+        return 0 < limit <= self._served
+
+    def _is_alive(self, token: str) -> bool:
+        uses, limit = self._uses.get(token), self._auth.expires_after_requests
+        return uses is not None and not (0 < limit <= uses) and not self._is_revoked()
+
+
+class RateDoor:
+    """A sliding window: any half-open window holds at most ``limit`` served requests (contract 8)."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self._throttle = throttle
+        self._served: deque[float] = deque()
+
+    def lets_in(self, now: float) -> bool:
+        """Judge a request that arrives now. Refused ones take no place in the window."""
+        if not self._throttle.limit:
+            return True
+        while self._served and self._served[0] <= now - self._throttle.window:
+            self._served.popleft()
+        if len(self._served) >= self._throttle.limit:
+            return False
+        self._served.append(now)
+        return True
