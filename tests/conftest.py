@@ -1,9 +1,15 @@
 """What all tests share: aioresponses made to work with aiohttp 3.14, and a loop whose time is virtual."""
 
 import asyncio
+import json
+import os
 import selectors
+import subprocess
+import sys
 import types
+import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -56,3 +62,91 @@ def virtual_time() -> Iterator[Callable[[Coroutine[Any, Any, _T]], _T]]:
     """Run a coroutine to its end on a loop of virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         yield runner.run
+
+
+class SimulatedPortal:
+    """A simulator in a process of its own, and its books."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def books(self, part: str = "") -> Any:
+        with urllib.request.urlopen(f"{self.url}/_books{part}") as answer:
+            return json.load(answer)
+
+    def links(self) -> set[tuple[int, int]]:
+        return {(pair[0], pair[1]) for pair in self.books("/links")}
+
+
+@pytest.fixture
+def simulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], SimulatedPortal]]:
+    """Start simulators for a test: ``simulate(name_or_toml)``."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(scenario: str) -> SimulatedPortal:
+        if "\n" in scenario or "=" in scenario:
+            path = tmp_path_factory.mktemp("scenario") / "scenario.toml"
+            path.write_text(scenario)
+            scenario = str(path)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", scenario],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("listening on "), line
+        return SimulatedPortal(line.removeprefix("listening on ").strip())
+
+    yield start
+    for process in processes:
+        process.terminate()
+        assert process.wait(10) == 0
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+class CommandLine:
+    """The command as a user has it: a process in a folder of its own, with a clean environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", *words],
+            cwd=self.folder,
+            env={**clean, "BULKLINK_TOKEN": "demo-token", **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
+        with self.start(*words, **variables) as process:
+            out, err = process.communicate(stdin, timeout=100)
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def report(self, *words: str, **variables: str) -> dict[str, Any]:
+        """Run with --json; the report, whose exit code is checked to be the command's."""
+        done = self(*words, "--json", **variables)
+        assert done.stdout, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        assert report["exit_code"] == done.returncode
+        assert sum(n for state, n in report["counts"].items() if state != "rows") == report["counts"]["rows"]
+        return report
+
+    def only_run(self) -> Path:
+        """The directory of the one run there is."""
+        (ledger,) = self.folder.glob("runs/*/ledger.db")
+        return ledger.parent
+
+
+@pytest.fixture
+def bulklink(tmp_path: Path) -> CommandLine:
+    """``bulklink(*words)`` in an empty folder."""
+    return CommandLine(tmp_path)

@@ -89,7 +89,7 @@ class PortalClient:
             finding = await self._read(0, {"count": "1", "fields": "id"}, number + 1)
             if finding.attempt.result in (Result.OK, Result.PERMANENT):
                 return
-            if finding.final:
+            if finding.final or number == TRIES - 1:
                 break
             await asyncio.sleep(
                 0.0 if finding.verdict.reason == RENEWED else pause_after(finding.attempt.retry_after, number)

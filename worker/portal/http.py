@@ -4,6 +4,7 @@ It keeps no cookies (a stale one may outlive a token, contract 6.6), follows no 
 to another host), reads no more of an answer than ``MAX_BODY``, and checks certificates.
 """
 
+import os
 import ssl
 import time
 from collections.abc import Mapping
@@ -141,4 +142,7 @@ def _cause(error: Exception) -> str:
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
-    return getattr(cause, "strerror", None) or type(cause).__name__
+    # asyncio's own text repeats the address; the number has the plain words.
+    number = getattr(cause, "errno", None)
+    plain = os.strerror(number) if number and number > 0 else getattr(cause, "strerror", None)
+    return plain or type(cause).__name__

@@ -29,7 +29,12 @@ async def log_in(http: Http, username: str, password: str) -> str:
     """
     detail = ""
     for number in range(TRIES):
-        outcome = await http.call("POST", "authentication", json={"userName": username, "password": password})
+        outcome = await http.call(
+            "POST",
+            "authentication",
+            json={"userName": username, "password": password},
+            headers={"Content-Type": "application/json"},
+        )
         named = None
         if isinstance(outcome, Reply):
             named = outcome.retry_after

@@ -18,16 +18,25 @@ class Id:
 
     Attributes:
         role: its key in :data:`ColumnNames`.
-        name: the canonical column name, preferred over the aliases.
+        name: the canonical column name.
+        ranks: the names taken for it, the surest first: beside a ``Deal ID``, a ``Deal`` is its title.
     """
 
     role: str
     name: str
-    aliases: frozenset[str]
+    ranks: tuple[frozenset[str], ...]
 
 
-OPPORTUNITY = Id("opportunity", "opportunity_id", frozenset({"opportunity", "deal", "dealid"}))
-CONTACT = Id("contact", "contact_id", frozenset({"contact", "personid"}))
+OPPORTUNITY = Id(
+    "opportunity",
+    "opportunity_id",
+    (frozenset({"opportunityid"}), frozenset({"dealid"}), frozenset({"opportunity", "deal"})),
+)
+CONTACT = Id(
+    "contact",
+    "contact_id",
+    (frozenset({"contactid"}), frozenset({"personid"}), frozenset({"contact"})),
+)
 ID_NAMES = (OPPORTUNITY.name, CONTACT.name)
 
 
@@ -75,7 +84,7 @@ def locate(which: Id, names: Sequence[str], wanted: ColumnNames) -> list[int]:
         exact = [at for at, found in enumerate(names) if found == name]
         return exact or _matching(names, {_plain(name)} - {""})
     offered = ["" if dropped(name) else name for name in names]
-    return _matching(offered, {_plain(which.name)}) or _matching(offered, which.aliases)
+    return next(filter(None, (_matching(offered, rank) for rank in which.ranks)), [])
 
 
 def dropped(name: str) -> bool:

@@ -1,0 +1,313 @@
+"""How runs end badly: the documented exit code, one line that names the thing, and nothing lost."""
+
+import fcntl
+import gzip
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import CommandLine, SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+HEADER = "opportunity_id,contact_id\n"
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> str:
+    """A clean file of 200 pairs."""
+    (tmp_path / "pairs.csv").write_text(HEADER + "".join(f"{n},{n}\n" for n in range(1, 201)))
+    return "pairs.csv"
+
+
+def one_line(err: str) -> str:
+    """The error, which must be the one line of standard error."""
+    (line,) = err.splitlines()
+    assert line.startswith("bulklink: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("run",), "INPUT"),
+        (("run", "pairs.csv"), "BULKLINK_PORTAL"),
+        (("run", "nowhere.csv", "--portal", "http://127.0.0.1:1"), "nowhere.csv"),
+        (("run", ".", "--portal", "http://127.0.0.1:1"), "directory"),
+        (("run", "pairs.csv", "--portal", "ftp://portal.example.com"), "--portal"),
+        (("run", "pairs.csv", "--portal", "http://portal.example.com"), "--allow-http"),
+        (("run", "pairs.csv", "--portal", "http://127.0.0.1:1", "--rate", "fast"), "--rate: 'fast'"),
+        (("run", "pairs.csv", "--portal", "http://127.0.0.1:1", "--concurrency", "0"), "--concurrency"),
+        (("run", "pairs.csv", "--portal", "http://127.0.0.1:1", "--columns", "contact=who"), "who"),
+        (("run", "pairs.csv", "--portal", "http://127.0.0.1:1", "--run-id", "../x"), "--run-id"),
+        (("run", "pairs.csv", "--bogus"), "--bogus"),
+        (("link",), "link"),
+        (("resume", "20000101T000000Z-000000"), "20000101T000000Z-000000"),
+        (("resume",), "no runs"),
+        (("check", "empty.csv"), "empty.csv"),
+        (("check", "book.xlsx"), "Excel"),
+        (("check", "names.csv"), "found: name, age"),
+        (("simulate", "--scenario", "bogus"), "bogus"),
+    ],
+)
+def test_a_wrong_word_is_exit_2_and_named(
+    bulklink: "CommandLine", pairs: str, words: tuple[str, ...], named: str
+) -> None:
+    assert pairs
+    (bulklink.folder / "empty.csv").touch()
+    (bulklink.folder / "book.xlsx").write_bytes(b"PK\x03\x04" + bytes(100))
+    (bulklink.folder / "names.csv").write_text("name,age\nx,1\n")
+
+    done = bulklink(*words)
+
+    assert done.returncode == 2
+    assert named in one_line(done.stderr)
+    assert not (bulklink.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"BULKLINK_TOKEN": ""}, "BULKLINK_TOKEN"),
+        ({"BULKLINK_RAET": "5/s"}, "did you mean BULKLINK_RATE"),
+        ({"BULKLINK_CONFIG": "none.toml"}, "none.toml"),
+        ({"BULKLINK_TOKEN": "two\nlines"}, "token"),
+        ({"BULKLINK_TOKEN": "", "BULKLINK_TOKEN_FILE": "none.txt"}, "none.txt"),
+        ({"BULKLINK_TOKEN": "", "BULKLINK_USERNAME": "u"}, "BULKLINK_PASSWORD"),
+    ],
+)
+def test_a_wrong_variable_is_exit_2_and_named(
+    bulklink: "CommandLine", pairs: str, variables: dict[str, str], named: str
+) -> None:
+    done = bulklink("run", pairs, "--portal", "http://127.0.0.1:1", **variables)
+
+    assert done.returncode == 2
+    assert named in done.stderr.splitlines()[-1]
+    assert not list(bulklink.folder.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "named"),
+    [
+        ('[auth]\ntoken = "other"', "unauthorized"),
+        ('[[outages]]\nkind = "closed_404"', "portal_gone"),
+        ('[[outages]]\nkind = "closed_503"', "maintenance"),
+        ('[[outages]]\nkind = "payment_402"', "payment_required"),
+        ('[[outages]]\nkind = "ip_403"', "address_not_allowed"),
+        ('[[outages]]\nkind = "redirect"\nlocation = "https://elsewhere.example/"', "redirected"),
+        ('[[outages]]\nkind = "status"\nstatus = 404\nbody = "html"', "no_such_route"),
+    ],
+)
+def test_a_portal_that_refuses_us_is_exit_6_before_any_work(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str, scenario: str, named: str
+) -> None:
+    portal = simulate(scenario)
+
+    done = bulklink("run", pairs, "--portal", portal.url)
+
+    assert done.returncode == 6
+    assert named in done.stderr.splitlines()[-1]
+    assert portal.books()["posts"] == 0
+    assert not list(bulklink.folder.glob("runs/*/*"))
+
+
+def test_a_portal_that_is_not_there_is_exit_6(bulklink: "CommandLine", pairs: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+        done = bulklink("run", pairs, "--portal", url)
+
+    assert done.returncode == 6
+    assert url in done.stderr.splitlines()[-1]
+    assert "Connection refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("payment_402", "payment_required"),
+        ("closed_404", "portal_gone"),
+        ("closed_503", "maintenance"),
+        ("ip_403", "address_not_allowed"),
+        ("forbidden_403", "crm_not_allowed"),
+    ],
+)
+def test_a_portal_that_closes_in_the_middle_stops_the_run_and_resume_finishes_it(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str, kind: str, named: str
+) -> None:
+    closing = simulate(f'[[outages]]\nkind = "{kind}"\nafter = 50\nseconds = 3.0')
+
+    report = bulklink.report("run", pairs, "--portal", closing.url, "--rate", "200/s")
+
+    assert (report["exit_code"], report["status"]) == (6, "aborted")
+    assert named in report["message"]
+    counts = report["counts"]
+    # Whatever the portal refused was not stored, and is known not to be.
+    assert (counts["linked"], counts["unknown"]) == (len(closing.links()), 0)
+    assert counts["linked"] + counts["not_attempted"] == 200
+
+    time.sleep(3.0)
+    assert bulklink.report("resume")["counts"]["linked"] == 200
+    assert len(closing.links()) == 200
+
+
+def test_a_token_revoked_for_good_stops_the_run(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate("[auth]\nrevoke_after_requests = 60")
+
+    report = bulklink.report("run", pairs, "--portal", portal.url, "--rate", "200/s")
+
+    assert (report["exit_code"], report["counts"]["unknown"]) == (6, 0)
+    assert "unauthorized" in report["message"]
+    assert report["counts"]["linked"] == len(portal.links())
+
+
+def test_a_token_that_expires_is_renewed_by_one_log_in(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate("[auth]\nexpires_after_requests = 120")
+    login = {"BULKLINK_TOKEN": "", "BULKLINK_USERNAME": "user@portal.example"}
+
+    report = bulklink.report(
+        "run", pairs, "--portal", portal.url, "--rate", "200/s", **login, BULKLINK_PASSWORD="demo-password"
+    )
+
+    assert (report["exit_code"], len(portal.links())) == (0, 200)
+    assert "demo-password" not in "".join(
+        path.read_text(errors="replace") for path in bulklink.only_run().iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    ("scenario", "password", "named"),
+    [
+        ("calm", "wrong", "check name and password"),
+        ('[auth]\ntwo_factor = "sms"', "demo-password", "second factor"),
+    ],
+)
+def test_a_log_in_that_fails_is_exit_6_and_explained(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str, scenario: str, password: str, named: str
+) -> None:
+    portal = simulate(scenario)
+    login = {"BULKLINK_TOKEN": "", "BULKLINK_USERNAME": "user@portal.example", "BULKLINK_PASSWORD": password}
+
+    done = bulklink("run", pairs, "--portal", portal.url, **login)
+
+    assert done.returncode == 6
+    assert named in done.stderr.lower()
+    assert "wrong" not in done.stderr.replace("wrong base", "")
+
+
+def test_pairs_that_stay_in_doubt_are_settled_by_reading(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    """The portal stores every link and loses every answer: the members tell, and all of them do."""
+    portal = simulate('[[faults]]\nkind = "reset"\nshare = 1.0\nafter_store = true')
+
+    report = bulklink.report(
+        "run", pairs, "--portal", portal.url, "--rate", "1000/s", "--max-attempts", "2", "--limit", "40"
+    )
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 40)
+    assert len(portal.links()) == 40
+
+
+def test_pairs_that_used_up_their_attempts_are_exit_5_and_retried_from_retry_csv(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    # Each pair is refused as often as it may be tried, and would be taken after that.
+    portal = simulate('[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\nper_pair = 2')
+
+    report = bulklink.report(
+        "run", pairs, "--portal", portal.url, "--rate", "1000/s", "--max-attempts", "2", "--limit", "20"
+    )
+
+    assert (report["exit_code"], report["counts"]["retryable"]) == (5, 20)
+    assert report["causes"][0]["reason"] == "gateway_error"
+    again = bulklink.report("run", str(bulklink.only_run() / "retry.csv"), "--portal", portal.url)
+    assert (again["exit_code"], again["counts"]["linked"]) == (0, 20)
+
+
+def test_a_second_process_on_the_same_run_is_exit_7(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate("calm")
+    bulklink.report("run", pairs, "--portal", portal.url, "--rate", "1000/s")
+    handle = os.open(bulklink.only_run(), os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+    done = bulklink("resume")
+
+    os.close(handle)
+    assert done.returncode == 7
+    assert bulklink.only_run().name in done.stderr.splitlines()[-1]
+
+
+def test_resume_refuses_another_portal(bulklink: "CommandLine", simulate: "Simulate", pairs: str) -> None:
+    portal = simulate("calm")
+    bulklink.report("run", pairs, "--portal", portal.url, "--rate", "1000/s")
+
+    done = bulklink("resume", "--portal", "http://127.0.0.1:1")
+
+    assert done.returncode == 2
+    assert portal.url in done.stderr
+
+
+def test_an_input_that_breaks_off_is_exit_2_and_what_was_read_is_kept(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("calm")
+    rows = HEADER + "".join(f"{n % 5000 + 1},{n // 5000 + 1}\n" for n in range(20_000))
+    packed = gzip.compress(rows.encode(), compresslevel=1)
+    (bulklink.folder / "pairs.csv.gz").write_bytes(packed[: len(packed) // 2])
+
+    report = bulklink.report("run", "pairs.csv.gz", "--portal", portal.url, "--rate", "2000/s")
+
+    assert report["exit_code"] == 2
+    assert "cut short" in report["message"]
+    assert 0 < report["counts"]["rows"] < 20_000
+    assert report["counts"]["linked"] == len(portal.links())
+
+
+def test_a_second_signal_ends_at_once_and_resume_still_finishes(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate('[[faults]]\nkind = "hang"\nafter = 40\ntimes = 4')
+    with bulklink.start("run", pairs, "--portal", portal.url, "--rate", "200/s") as process:
+        while portal.books()["posts"] < 60:
+            time.sleep(0.05)
+        process.terminate()
+        time.sleep(0.5)
+        assert process.poll() is None  # draining: requests hang
+        process.terminate()
+        _, err = process.communicate(timeout=5)
+
+    assert process.returncode == 143
+    assert "bulklink resume" in err
+    assert "Traceback" not in err
+    assert bulklink.report("resume")["counts"]["linked"] == 200
+    assert len(portal.links()) == 200
+
+
+def test_runs_lists_what_ran(bulklink: "CommandLine", simulate: "Simulate", pairs: str) -> None:
+    portal = simulate("calm")
+    bulklink.report("run", pairs, "--portal", portal.url, "--rate", "1000/s", "--run-id", "first")
+    bulklink.report(
+        "run", pairs, "--portal", portal.url, "--rate", "1000/s", "--run-id", "another", "--limit", "5"
+    )
+
+    lines = bulklink("runs").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines] == ["first", "another"]
+    assert "200 of 200 linked" in lines[0]
+    listed = [json.loads(line) for line in bulklink("runs", "--json").stdout.splitlines()]
+    assert [report["counts"]["rows"] for report in listed] == [200, 5]

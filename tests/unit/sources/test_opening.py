@@ -1,0 +1,189 @@
+import gzip
+import hashlib
+import io
+import os
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from worker.errors import InputError
+from worker.models import Row
+from worker.sources import Source, open_source
+
+Compress = Callable[[bytes], bytes]
+
+HEADER = b"opportunity_id,contact_id\n"
+
+
+def rows_of(data: bytes) -> list[Row]:
+    return list(from_stdin(data).rows())
+
+
+def from_stdin(data: bytes) -> Source:
+    return open_source("-", columns=None, delimiter=None, stdin=io.BytesIO(data))
+
+
+def drained(source: Source) -> tuple[list[Row], str]:
+    """The rows up to the error, and the error."""
+    rows: list[Row] = []
+    try:
+        for row in source.rows():
+            rows.append(row)  # noqa: PERF402 - what came before the error is wanted
+    except InputError as error:
+        return rows, str(error)
+    raise AssertionError("the input should break off")
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(InputError) as caught:
+        open_source(str(path), columns=None, delimiter=None)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "no.csv") == f"{tmp_path}/no.csv does not exist"
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path} is a directory, not a file"
+
+
+def test_a_path_with_control_characters_stays_on_one_line() -> None:
+    assert refusal("no\nsuch\x1b[31m.csv") == r"'no\nsuch\x1b[31m.csv' does not exist"
+    assert "cannot be opened" in refusal("a\0b")
+
+
+def test_a_forbidden_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by file mode: who runs the tests as root may read everything."""
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("worker.sources.opening.open", forbidden, raising=False)
+    assert refusal("secret.csv") == "secret.csv may not be read: permission denied"
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\n\n", gzip.compress(b"")])
+def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(data)
+    assert refusal(path) == f"{path} is empty"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"PK\x03\x04\x14\x00", "looks like an Excel workbook; save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "looks like an Excel workbook; save it as CSV"),
+        (b"%PDF-1.7\n", "looks like a PDF"),
+        (b"BZh91AY&SY", "compressed with bzip2"),
+        (b"\xfd7zXZ\x00", "compressed with xz"),
+        (b"a,\x00b\n1,2\n", "binary, or UTF-16 without a byte order mark"),
+        ("opportunity_id,contact_id\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (b"\xff\xfea\x00\x00\xd8\x00\xd8", "is not valid UTF-16"),
+        (b"\xff\xfea", "is not valid UTF-16"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_its_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+    for name, stored in (("plain.csv", data), ("packed.csv.gz", gzip.compress(data))):
+        path = tmp_path / name
+        path.write_bytes(stored)
+        message = refusal(path)
+        assert message.startswith(str(path))
+        assert reason in message
+
+
+def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert refusal("-") == "standard input is closed"
+
+
+def test_standard_input_is_read_and_left_open() -> None:
+    stdin = io.BytesIO(HEADER + b"1,2\n")
+    with open_source("-", columns=None, delimiter=None, stdin=stdin) as source:
+        assert [row.cells for row in source.rows()] == [("1", "2")]
+    assert not stdin.closed
+
+
+def test_a_slow_pipe_hands_over_its_rows_as_they_come() -> None:
+    end, start = os.pipe()
+    with os.fdopen(end, "rb") as stdin, os.fdopen(start, "wb", buffering=0) as writer:
+        writer.write(HEADER + b"1,2\n3,4\n5")
+        rows = open_source("-", columns=None, delimiter=None, stdin=stdin).rows()
+        assert [next(rows).line, next(rows).line] == [2, 3]
+
+
+def many(count: int) -> bytes:
+    """Text that does not compress to nothing."""
+    return HEADER + b"".join(b"%d,%d\n" % (number, zlib.crc32(b"%d" % number)) for number in range(count))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+class TestCompressed:
+    def test_members_and_frames_are_read_one_after_the_other(self, compress: Compress) -> None:
+        data = compress(HEADER + b"1,2\n3,") + compress(b"") + compress(b"4\n5,6\n") + bytes(1000)
+        assert [row.cells for row in rows_of(data)] == [("1", "2"), ("3", "4"), ("5", "6")]
+
+    def test_cut_short_the_rows_before_stay_valid_and_the_reason_names_the_line(
+        self, compress: Compress
+    ) -> None:
+        rows, error = drained(from_stdin(compress(many(50_000))[:-5000]))
+        line = re.fullmatch(r"standard input is cut short: .* \(after line (\d+)\)", error)
+        assert line
+        assert rows[-1].line == int(line[1])
+        assert len(rows) > 1000
+
+    def test_no_half_line_becomes_a_row(self, compress: Compress) -> None:
+        whole = many(20_000)
+        for cut in range(5000, 5005):
+            rows, _ = drained(from_stdin(compress(whole)[:-cut]))
+            assert ",".join(rows[-1].cells).encode() == whole.splitlines()[rows[-1].line - 1]
+
+    def test_nothing_readable_is_refused_at_once(self, compress: Compress) -> None:
+        with pytest.raises(InputError, match="is cut short"):
+            from_stdin(compress(HEADER)[:12])
+
+    def test_corrupt_data_is_named(self, compress: Compress) -> None:
+        data = bytearray(compress(many(50_000)))
+        data[len(data) // 2 : len(data) // 2 + 64] = b"\xff" * 64
+        with pytest.raises(InputError, match=r"has corrupt (gzip|zstd) data|is cut short"):
+            rows_of(bytes(data))
+
+    def test_the_whole_file_is_hashed(self, compress: Compress) -> None:
+        data = compress(many(1000)) + bytes(100_000)
+        source = from_stdin(data)
+        list(source.rows())
+        assert source.digest() == hashlib.sha256(data).hexdigest()
+
+
+def test_a_skippable_zstd_frame_may_come_first() -> None:
+    data = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstandard.compress(HEADER + b"1,2\n")
+    assert [row.cells for row in rows_of(data)] == [("1", "2")]
+
+
+def test_a_read_error_in_the_middle_ends_the_input_with_a_reason() -> None:
+    class Failing(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            data = super().read1(size)
+            if not data:
+                raise OSError(5, "Input/output error")
+            return data
+
+    source = open_source("-", columns=None, delimiter=None, stdin=Failing(HEADER + b"1,2\n"))
+    rows = source.rows()
+    assert next(rows).cells == ("1", "2")
+    with pytest.raises(InputError, match=r"cannot be read: Input/output error \(after line 2\)"):
+        next(rows)
+
+
+def test_a_refused_file_is_closed(tmp_path: Path) -> None:
+    """A leaked file would be a ResourceWarning, and warnings are errors here."""
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(b"a,b\n")
+    refusal(path)
