@@ -15,7 +15,7 @@ def command(run: str | None, **flags: Any) -> int:
 
     Options not given are those the run began with. Credentials are never saved and must be given again.
     """
-    from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.finish import report, say, work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.ledger import LedgerReader  # noqa: PLC0415 - same
     from worker.run import find_run, resume_job  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
@@ -24,4 +24,8 @@ def command(run: str | None, **flags: Any) -> int:
     with LedgerReader(directory.ledger) as reader:
         saved = reader.meta().get("settings", {})
     settings = load_settings(flags, saved)
-    return work_and_report(resume_job(directory, settings), settings)
+    job = resume_job(directory, settings)
+    if job.nothing_left:
+        say(settings, f"run {directory.run_id}: nothing to resume, every row has its outcome")
+        return report(directory, settings)
+    return work_and_report(job, settings)

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 
@@ -30,6 +30,11 @@ from worker.sources import Source, open_source
 
 BEAT = 5.0
 """Seconds between two notes of how a run goes, in the ledger and the log."""
+
+MAX_PAUSE = 300.0
+"""Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""
+
+STDIN_GONE = "standard input is gone: rows after the last one were never read"
 
 _TICK = 0.2
 
@@ -62,13 +67,19 @@ class Job:
         self._fresh = fresh
         self._rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
         self._signal: signal.Signals | None = None
+        self._drain: Callable[[], None] | None = None
+
+    @property
+    def nothing_left(self) -> bool:
+        """Every row that will ever be read has its outcome."""
+        return self.tally.complete and self.tally.done == self.tally.rows
 
     def work(self, show: Callable[[Tally], None]) -> None:
         """Do it all; on return the ledger says everything and is closed. ``show`` is called often.
 
         Raises:
-            WorkerError: it could not begin, or the ledger gave up; a portal that refuses us in the middle
-                is no exception but an end, written to the ledger.
+            WorkerError: it could not begin, was stopped at once, or the ledger gave up; a portal that
+                refuses us in the middle is no exception but an end, written to the ledger.
         """
         try:
             with run_lock(self.directory.path):
@@ -82,6 +93,29 @@ class Job:
                 self._source.close()
 
     async def _work(self, show: Callable[[Tally], None]) -> None:
+        this = asyncio.current_task()
+
+        def stop(number: signal.Signals) -> None:
+            self._signal = number
+            self.tally.note = f"{number.name}: finishing what is on its way"
+            if self._drain is not None:
+                self._drain()
+            else:
+                end()  # nothing is on its way yet
+
+        def end() -> None:
+            if this is not None:
+                this.cancel()
+
+        try:
+            with on_signals(stop, end):
+                await self._open_and_link(show)
+        except asyncio.CancelledError:
+            if self._signal is None:
+                raise
+            raise StoppedError(Exit(128 + self._signal), self.directory.run_id) from None
+
+    async def _open_and_link(self, show: Callable[[Tally], None]) -> None:
         settings = self._settings
         credentials = Credentials(
             token=settings.token,
@@ -90,15 +124,11 @@ class Job:
             password=settings.password,
             password_file=settings.password_file,
         )
-        limiter = Limiter(settings.rate, settings.concurrency, max_pause=300.0, rng=self._rng)
+        limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=self._rng)
         async with AsyncExitStack() as stack:
-            log = stack.enter_context(
-                open_log(
-                    settings.log_file or self.directory.log,
-                    verbose=settings.verbose,
-                    run_id=self.directory.run_id,
-                )
-            )
+            log_path = settings.log_file or self.directory.log
+            run_id = self.directory.run_id
+            log = stack.enter_context(open_log(log_path, verbose=settings.verbose, run_id=run_id))
             ledger = await stack.enter_async_context(Ledger(self.directory.ledger, create=self._fresh))
             portal = await stack.enter_async_context(
                 PortalClient(
@@ -111,29 +141,22 @@ class Job:
             )
             await portal.probe()
             await self._begin(ledger)
+            log.info("run.started", version=worker.__version__, **settings.to_save())
             started = time.monotonic()
-            log.info("run.started", version=worker.__version__, **self._settings.to_save())
             code, message = Exit.OK, ""
             try:
                 await self._link_all(ledger, portal, limiter, log, show)
+            except LedgerError:
+                raise
             except WorkerError as error:
-                if isinstance(error, LedgerError):
-                    raise
                 code, message = error.exit_code, str(error)
-            except asyncio.CancelledError:
-                if self._signal is None:
-                    raise
-                raise StoppedError(Exit(128 + self._signal), self.directory.run_id) from None
             except Exception:
                 log.exception("run.crashed")
                 raise
             if self._signal is not None:
                 code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}"
             elif code is Exit.OK and not self.tally.complete:
-                code, message = (
-                    Exit.RETRYABLE,
-                    "standard input is gone: rows after the last one were never read",
-                )
+                code, message = Exit.RETRYABLE, STDIN_GONE
             await ledger.beat(time.monotonic() - started, limiter.paused_seconds)
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
@@ -186,31 +209,25 @@ class Job:
         reading = asyncio.create_task(self._read(ledger, feed, dispatcher))
         watching = asyncio.create_task(self._watch(ledger, limiter, log, show))
 
-        def stop(number: signal.Signals) -> None:
-            self._signal = number
-            tally.note = f"{number.name}: finishing what is on its way"
+        def drain() -> None:
             dispatcher.stop()
             reading.cancel()
 
-        this = asyncio.current_task()
-
-        def end() -> None:
-            if this is not None:
-                this.cancel()
-
+        self._drain = drain
         try:
-            with on_signals(stop, end):
-                try:
-                    await dispatcher.run(settings.concurrency, settings.grace)
-                finally:
-                    await ledger.release(dispatcher.in_doubt)
-                await _unless_cancelled(reading)
+            try:
+                await dispatcher.run(settings.concurrency, settings.grace)
+            finally:
+                await ledger.release(dispatcher.in_doubt)
+            await _unless_cancelled(reading)
         finally:
-            reading.cancel()
-            watching.cancel()
-            await asyncio.wait({reading, watching})
+            for task in (reading, watching):
+                task.cancel()
+            # Not awaited for their results: what went wrong with them went wrong with the dispatcher too.
+            await asyncio.gather(reading, watching, return_exceptions=True)
             tally.ended = True
-            show(tally)
+            with suppress(OSError):
+                show(tally)
 
     async def _read(self, ledger: Ledger, feed: Feed, dispatcher: Dispatcher) -> None:
         try:
@@ -231,7 +248,8 @@ class Job:
             await asyncio.sleep(_TICK)
             now = time.monotonic()
             tally.seconds, tally.paused_seconds = now - started, limiter.paused_seconds
-            show(tally)
+            with suppress(OSError):  # a terminal that is gone is no reason to stop
+                show(tally)
             if now - beaten >= BEAT:
                 beaten = now
                 await ledger.beat(tally.seconds, tally.paused_seconds)

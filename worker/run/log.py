@@ -1,8 +1,9 @@
 """run.log: one JSON object a line, for machines. Failures and a heartbeat, not a line per success."""
 
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBo
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror}") from error
-    with open(handle, "ab") as file:  # noqa: PTH123 - of a handle, for its mode
+    with _Lenient(io.FileIO(handle, "ab")) as file:
         yield structlog.wrap_logger(
             structlog.BytesLogger(file),
             processors=[
@@ -39,6 +40,19 @@ def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBo
             wrapper_class=structlog.make_filtering_bound_logger(_DEBUG if verbose else _INFO),
             **bound,
         )
+
+
+class _Lenient(io.BufferedWriter):
+    """A file that swallows what it cannot write: a full disk stops a run by its ledger, not by its log."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
