@@ -7,7 +7,6 @@ the ledger: that bounds what a crash makes us repeat.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from itertools import count
 from random import Random
 from typing import Protocol
 
@@ -94,7 +93,7 @@ class Dispatcher:
             stopped.cancel()
             for lane in lanes:
                 lane.cancel()
-            await everyone
+            await asyncio.wait({everyone, stopped})
         if self._failure is not None:
             raise self._failure
 
@@ -109,30 +108,32 @@ class Dispatcher:
     async def _settle(self, pair: Pair) -> None:
         attempts: tuple[Attempt, ...] = ()
         spent = 0.0
+        rereading = False
         self._in_doubt[pair.row] = False
-        for number in count(1):
+        while True:
             async with self._limiter.permit():  # a retry queues like a first try
                 await self._limiter.turn()
-                attempt = await self._send(pair, self._transport.link, number)
-                attempts += (attempt,)
+                if self._stop.is_set():
+                    # Between the stop and run() cancelling us, a permit given back may have let us through.
+                    return
+                call = self._transport.reread if rereading else self._transport.link
+                attempt = await self._send(pair, call, len(attempts) + 1)
                 spent += attempt.seconds
-                step: Step = self._policy.after(attempts, spent, self._rng)
+                step: Step
+                if rereading:
+                    step = self._policy.after_reread(attempts, attempt)
+                else:
+                    step = self._policy.after((*attempts, attempt), spent, self._rng)
+                attempts += (attempt,)
                 if isinstance(step, Settle):
-                    return await self._close(pair, step, attempts)
-            if isinstance(step, Reread):
-                return await self._settle_by_reading(pair, attempts)
+                    await self._close(pair, step, attempts)
+                    return
             if self._stop.is_set():
-                return None
-            await self._back_off(step)  # no permit is held while we wait
-            spent += step.seconds
-        return None
-
-    async def _settle_by_reading(self, pair: Pair, attempts: tuple[Attempt, ...]) -> None:
-        async with self._limiter.permit():
-            await self._limiter.turn()
-            reread = await self._send(pair, self._transport.reread, len(attempts) + 1)
-            step = self._policy.after_reread(attempts, reread)
-            await self._close(pair, step, (*attempts, reread))
+                return
+            rereading = isinstance(step, Reread)
+            if isinstance(step, RetryIn):
+                await self._back_off(step)  # no permit is held while we wait
+                spent += step.seconds
 
     async def _send(
         self, pair: Pair, call: Callable[[Pair, int], Awaitable[Attempt]], number: int

@@ -49,6 +49,11 @@ class PacedThrottler(Throttler):
             step = self.period / self.rate_limit * (1 + HEADROOM)
             self._due = max(self._due, clock() - self._slack) + step
 
+    @property
+    def paused(self) -> bool:
+        """Whether everyone is being held back just now."""
+        return asyncio.get_running_loop().time() < self._paused_until
+
     def pause(self, seconds: float) -> None:
         """Give no turn to anyone for ``seconds`` from now; a shorter pause never cuts a longer one."""
         now = asyncio.get_running_loop().time()
@@ -94,8 +99,10 @@ class Limiter:
         if attempt.result is not Result.THROTTLED:
             self._throttled_in_a_row = 0
             return
-        self._throttled_in_a_row += 1
+        if not self._throttler.paused:
+            # An answer that comes in a pause is to a request sent before it, and tells nothing new.
+            self._throttled_in_a_row += 1
         named = attempt.retry_after
-        seconds = named if named is not None else min(60.0, 2.0 ** min(self._throttled_in_a_row, 6) / 2)
+        seconds = named if named is not None else 2.0 ** min(self._throttled_in_a_row, 6) / 2
         # A little later than asked: the portal's clock and ours need not agree to the millisecond.
         self._throttler.pause(min(seconds, self._max_pause) + self._rng.uniform(0.0, 0.1))

@@ -2,6 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
+
+_LONGEST = 30
+"""Characters; what is longer is no quantity a person writes, and numbers of Python end somewhere."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)?", re.ASCII)
@@ -31,7 +35,7 @@ def parse_rate(text: str) -> Rate:
     Raises:
         ValueError: not such a rate, or a limit or period of zero.
     """
-    match = _RATE.fullmatch(text.strip().lower())
+    match = _RATE.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
     if not match or not int(match[1]) or (match[2] is not None and not float(match[2])):
         raise ValueError(f"{text!r} is not a rate like 50/s, 500/10s or 1500/min")
     return Rate(limit=int(match[1]), period=float(match[2] or 1) * _UNITS[match[3]])
@@ -43,7 +47,7 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: not such a duration.
     """
-    match = _DURATION.fullmatch(text.strip().lower())
+    match = _DURATION.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
     if not match:
         raise ValueError(f"{text!r} is not a duration like 30s, 5m or 2h")
     return float(match[1]) * _UNITS[match[2] or "s"]
@@ -54,4 +58,4 @@ def format_duration(seconds: float) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
-    return f"{seconds:g}s"
+    return f"{Decimal(repr(seconds)).normalize():f}s"

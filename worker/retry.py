@@ -71,16 +71,24 @@ class RetryPolicy:
             return Settle(Status.REJECTED, last.reason, last.http_status)
         if not self._used_up(attempts, spent):
             return RetryIn(self._backoff(attempts, rng))
-        if last.reason == INTERNAL_FAULT:
-            return Settle(Status.REJECTED, last.reason, last.http_status)
         if any(a.result is Result.AMBIGUOUS for a in attempts):
             return Reread()
+        if last.reason == INTERNAL_FAULT:
+            return Settle(Status.REJECTED, last.reason, last.http_status)
         return Settle(Status.RETRYABLE, last.reason, last.http_status)
 
-    def after_reread(self, attempts: tuple[Attempt, ...], reread: Attempt) -> Settle:
-        """Judge what the portal's members said: the link is there, is not there, or cannot be read."""
+    def after_reread(self, attempts: tuple[Attempt, ...], reread: Attempt) -> Settle | Reread:
+        """Judge what the portal's members said: the link is there, is not there, or cannot be read.
+
+        Args:
+            attempts: all that was sent before, throttled rereads too.
+            reread: the request for the members.
+        """
         if reread.result is Result.OK:
             return Settle(Status.LINKED, http_status=reread.http_status)
+        throttled = sum(a.result is Result.THROTTLED for a in (*attempts, reread))
+        if reread.result is Result.THROTTLED and throttled < self.max_throttled:
+            return Reread()
         cause = next(a for a in reversed(attempts) if a.result is not Result.THROTTLED)
         status = Status.RETRYABLE if reread.result is Result.TRANSIENT else Status.UNKNOWN
         return Settle(status, cause.reason, cause.http_status)

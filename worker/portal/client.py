@@ -111,14 +111,16 @@ class PortalClient:
         """Look for the link among the opportunity's members (contract 5.5).
 
         Returns:
-            ok with the Contact if it is there; transient if it is certainly not; ambiguous if the members
-            cannot be read.
+            ok with the Contact if it is there; transient if it is certainly not; throttled if it is to be
+            asked again later; ambiguous if the members cannot be read.
         """
         params = {"filterBy": "id", "filterOp": "equals", "filterValue": str(pair.contact_id)}
         finding = await self._read(pair.opportunity_id, params, number)
         attempt, envelope = finding.attempt, finding.proof
         if attempt.result is Result.PERMANENT:  # an opportunity we cannot see has no members for us
             return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED)
+        if attempt.result is Result.THROTTLED:
+            return attempt
         if envelope is None:
             return replace(attempt, result=Result.AMBIGUOUS)
         for item in as_list(envelope.response):

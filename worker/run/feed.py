@@ -38,7 +38,6 @@ class Feed:
                 if self._ready:
                     break
                 if complete:
-                    self._news.set()
                     return None
                 await self._news.wait()
             return self._ready.popleft()

@@ -1,0 +1,255 @@
+"""What a ledger says when it is read: counts, rows, causes, traffic."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker.errors import LedgerError
+from worker.ledger import Cause, Ledger, LedgerReader
+from worker.ledger.reader import Traffic
+from worker.ledger.schema import connect
+from worker.ledger.store import Store
+from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+
+FAILED = (Result.THROTTLED, Result.TRANSIENT, Result.AMBIGUOUS, Result.PERMANENT)
+
+
+def pair(row: int) -> Pair:
+    return Pair(row, row + 1, 1, row)
+
+
+def admit(store: Store, *verdicts: Pair | Reject) -> None:
+    store.admit([(Row(v.row, v.line, (str(v.row),), None, None), v) for v in verdicts])
+
+
+def fail(
+    store: Store, row: int, reason: str, http_status: int | None, status: Status = Status.REJECTED
+) -> None:
+    attempt = Attempt(1, Result.PERMANENT, reason, http_status)
+    store.settle(Outcome(pair(row), status, (attempt,), reason, http_status))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with closing(connect(path, mode="rwc")) as connection:
+        store = Store(connection)
+        store.begin_session()
+        yield store
+
+
+def test_a_missing_ledger_is_refused_by_its_path(path: Path) -> None:
+    with pytest.raises(LedgerError, match=f"^{path}: no such ledger$"):
+        LedgerReader(path)
+    assert not path.exists()
+
+
+def test_counts_have_every_state(path: Path, store: Store) -> None:
+    admit(store, pair(1), Reject(2, 3, "odd"))
+
+    with LedgerReader(path) as reader:
+        assert reader.counts() == dict.fromkeys(Status, 0) | {
+            Status.NOT_ATTEMPTED: 1,
+            Status.INVALID: 1,
+        }
+
+
+def test_rows_come_in_input_order_and_only_in_the_states_asked_for(path: Path, store: Store) -> None:
+    admit(store, *(pair(row) for row in range(1, 6)))
+    for row in (4, 1, 3):
+        fail(store, row, "not_found", 404, Status.RETRYABLE if row == 3 else Status.REJECTED)
+
+    with LedgerReader(path) as reader:
+        assert [r.row for r in reader.rows([Status.REJECTED])] == [1, 4]
+        assert [r.row for r in reader.rows([Status.NOT_ATTEMPTED, Status.RETRYABLE])] == [2, 3, 5]
+        assert list(reader.rows([])) == []
+
+
+def test_bodies_come_only_when_asked_for(path: Path, store: Store) -> None:
+    admit(store, pair(1), pair(2))
+    done = Attempt(1, Result.OK, http_status=201, body=b'{"id":1}')
+    store.settle(Outcome(pair(1), Status.LINKED, (done,)))
+
+    with LedgerReader(path) as reader:
+        assert [r.body for r in reader.rows(list(Status), bodies=True)] == ['{"id":1}', ""]
+        assert [r.body for r in reader.rows(list(Status))] == ["", ""]
+
+
+def test_a_reader_sees_one_moment(path: Path, store: Store) -> None:
+    admit(store, pair(1))
+    with LedgerReader(path) as reader:
+        assert sum(reader.counts().values()) == 1
+        admit(store, pair(2))
+
+        assert sum(reader.counts().values()) == 1
+        assert len(list(reader.rows(list(Status)))) == 1
+    with LedgerReader(path) as reader:
+        assert sum(reader.counts().values()) == 2
+
+
+def test_causes_come_most_frequent_first_and_then_by_name(path: Path, store: Store) -> None:
+    admit(store, *(pair(row) for row in range(1, 5)), Reject(5, 6, "an odd row"), pair(6), pair(7))
+    for row in (1, 2):
+        fail(store, row, "not_found", 404)
+    fail(store, 3, "refused", 409)
+    fail(store, 4, "refused", 422, Status.RETRYABLE)
+    store.claim(9)
+    store.release([7])
+
+    with LedgerReader(path) as reader:
+        causes = reader.causes()
+    assert causes[0] == Cause("not_found", 404, 2, (2, 3))
+    assert causes[1:3] == [Cause("an odd row", None, 1, (6,)), Cause("no_answer", None, 1, (8,))]
+    assert sorted(causes[3:5], key=str) == [Cause("refused", 409, 1, (4,)), Cause("refused", 422, 1, (5,))]
+    assert causes[5:] == [Cause("run_ended", None, 1, (7,))]
+
+
+def test_causes_leave_out_links_and_duplicates(path: Path, store: Store) -> None:
+    admit(store, pair(1), pair(2), Pair(3, 4, 1, 1))
+    for row, status in ((1, Status.LINKED), (2, Status.ALREADY_LINKED)):
+        store.settle(Outcome(pair(row), status, (Attempt(1, Result.OK),)))
+
+    with LedgerReader(path) as reader:
+        assert reader.causes() == []
+
+
+def test_a_cause_names_its_first_five_lines(path: Path, store: Store) -> None:
+    admit(store, *(Reject(row, row * 10, "odd") for row in range(1, 9)))
+
+    with LedgerReader(path) as reader:
+        assert reader.causes() == [Cause("odd", None, 8, (10, 20, 30, 40, 50))]
+
+
+def test_examples_are_of_the_cause_and_its_http_status(path: Path, store: Store) -> None:
+    admit(store, pair(1), pair(2), pair(3))
+    fail(store, 1, "refused", 409)
+    fail(store, 2, "refused", None)
+    fail(store, 3, "refused", 409)
+
+    with LedgerReader(path) as reader:
+        assert reader.causes() == [Cause("refused", 409, 2, (2, 4)), Cause("refused", None, 1, (3,))]
+
+
+def test_traffic_of_nothing_is_nothing(path: Path, store: Store) -> None:
+    admit(store, pair(1), Reject(2, 3, "odd"))
+
+    with LedgerReader(path) as reader:
+        assert reader.traffic() == Traffic(0, 0, {}, 0, {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0})
+
+
+_failure = st.tuples(
+    st.sampled_from(FAILED), st.sampled_from(["throttled", "timeout", "unavailable"]), st.floats(0, 60)
+)
+_outcome = st.tuples(st.lists(_failure, max_size=4), st.none() | st.floats(0, 60)).filter(
+    lambda made: bool(made[0]) or made[1] is not None
+)
+
+
+@given(made=st.lists(_outcome, max_size=25))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_traffic_is_what_a_count_by_hand_gives(
+    path: Path, made: list[tuple[list[tuple[Result, str, float]], float | None]]
+) -> None:
+    attempts = retries = throttled = 0
+    reasons: Counter[str] = Counter()
+    seconds: list[float] = []
+    with closing(connect(path, mode="rwc")) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        store = Store(connection)
+        store.begin_session()
+        admit(store, *(pair(row) for row in range(1, len(made) + 1)))
+        for row, (failures, last) in enumerate(made, 1):
+            sent = [
+                Attempt(number, result, reason, seconds=took)
+                for number, (result, reason, took) in enumerate(failures, 1)
+            ]
+            if last is not None:
+                sent.append(Attempt(len(sent) + 1, Result.OK, seconds=last))
+            store.settle(Outcome(pair(row), Status.UNKNOWN, tuple(sent)))
+            attempts += len(sent)
+            retries += len(sent) - 1
+            reasons.update(attempt.reason for attempt in sent[:-1])
+            throttled += sum(attempt.result is Result.THROTTLED for attempt in sent)
+            seconds += [attempt.seconds for attempt in sent]
+        with LedgerReader(path) as reader:
+            traffic = reader.traffic()
+    path.unlink()
+
+    assert traffic.attempts == attempts
+    assert traffic.retries == retries == sum(traffic.retries_by_reason.values())
+    assert traffic.retries_by_reason == dict(reasons)
+    assert list(traffic.retries_by_reason.values()) == sorted(reasons.values(), reverse=True)
+    assert traffic.throttled == throttled
+    assert traffic.latency_ms == {
+        "p50": _percentile(seconds, Fraction(50, 100)),
+        "p95": _percentile(seconds, Fraction(95, 100)),
+        "p99": _percentile(seconds, Fraction(99, 100)),
+        "max": round(max(seconds, default=0.0) * 1000, 1),
+    }
+
+
+def _percentile(seconds: list[float], share: Fraction) -> float:
+    """The least latency that more than this share of all requests stayed within."""
+    for candidate in sorted(seconds):
+        if Fraction(sum(other <= candidate for other in seconds), len(seconds)) > share:
+            return round(candidate * 1000, 1)
+    return 0.0
+
+
+def test_percentiles_of_many_requests(path: Path, store: Store) -> None:
+    admit(store, *(pair(row) for row in range(1, 1001)))
+    for row in range(1000, 0, -1):
+        store.settle(Outcome(pair(row), Status.LINKED, (Attempt(1, Result.OK, seconds=row / 1000),)))
+
+    with LedgerReader(path) as reader:
+        assert reader.traffic().latency_ms == {"p50": 501.0, "p95": 951.0, "p99": 991.0, "max": 1000.0}
+
+
+def test_a_ledger_that_breaks_while_it_is_read_says_so_by_its_path(path: Path, store: Store) -> None:
+    admit(store, pair(1))
+    store._db.execute("DROP VIEW links")
+
+    with LedgerReader(path) as reader, pytest.raises(LedgerError, match=f"^{path}: no such table: links$"):
+        reader.counts()
+
+
+async def test_reading_a_closed_ledger_leaves_no_file_behind(path: Path) -> None:
+    async with Ledger(path, create=True) as ledger:
+        await ledger.put_meta(run_id="monday")
+
+    with LedgerReader(path) as reader:
+        assert reader.meta() == {"run_id": "monday"}
+        assert [found.name for found in path.parent.iterdir()] == ["ledger.db"]
+    assert [found.name for found in path.parent.iterdir()] == ["ledger.db"]
+
+
+def test_a_ledger_of_a_crash_can_be_read_beside_its_side_files(path: Path, store: Store) -> None:
+    admit(store, pair(1))
+    copy = path.with_name("copy.db")
+    for suffix in ("", "-wal"):
+        Path(f"{copy}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+
+    with LedgerReader(copy) as reader:
+        assert sum(reader.counts().values()) == 1
+
+
+def test_the_view_of_links_can_be_asked_with_sqlite_alone(path: Path, store: Store) -> None:
+    admit(store, pair(1))
+    store.claim(1)
+
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute(
+            "SELECT row, line, opportunity_id, contact_id, status, reason, sent_at > '2020' FROM links"
+        ).fetchall()
+    assert found == [(1, 2, 1, 1, "unknown", "no_answer", 1)]

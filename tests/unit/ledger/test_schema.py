@@ -1,0 +1,135 @@
+"""How a ledger is opened, and which files are none."""
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from worker.errors import LedgerError
+from worker.ledger.schema import SCHEMA_VERSION, connect
+
+
+def _without_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+
+def _of_another_version(path: Path) -> None:
+    connect(path, mode="rwc").close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"opportunity_id,contact_id\n" * 100)
+
+
+def _empty(path: Path) -> None:
+    path.touch()
+
+
+def _of_somebody_else(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE photos (name TEXT)")
+
+
+def _missing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+NO_LEDGERS = (
+    _without_version,
+    _of_another_version,
+    _garbage,
+    _empty,
+    _of_somebody_else,
+    _missing,
+    _directory,
+)
+
+
+@pytest.mark.parametrize("mode", ["ro", "rw"])
+@pytest.mark.parametrize("make", NO_LEDGERS)
+def test_a_file_that_is_no_ledger_is_refused_in_one_line_that_names_it(
+    tmp_path: Path, make: Callable[[Path], None], mode: str
+) -> None:
+    path = tmp_path / "ledger.db"
+    make(path)
+
+    with pytest.raises(LedgerError) as caught:
+        connect(path, mode=mode)
+
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_version_is_told_beside_our_own(tmp_path: Path) -> None:
+    _of_another_version(tmp_path / "ledger.db")
+
+    with pytest.raises(LedgerError, match=r"version 99 of the ledger schema; this bulklink reads version 1$"):
+        connect(tmp_path / "ledger.db", mode="rw")
+
+
+def test_no_version_is_told_too(tmp_path: Path) -> None:
+    _without_version(tmp_path / "ledger.db")
+
+    with pytest.raises(LedgerError, match=f": no ledger schema; .* version {SCHEMA_VERSION}$"):
+        connect(tmp_path / "ledger.db", mode="ro")
+
+
+def test_create_takes_no_file_that_exists(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_text("mine")
+
+    with pytest.raises(LedgerError, match=r"ledger\.db: File exists$"):
+        connect(path, mode="rwc")
+    assert path.read_text() == "mine"
+
+
+def test_create_in_a_missing_folder_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"ledger\.db: No such file or directory$"):
+        connect(tmp_path / "none" / "ledger.db", mode="rwc")
+
+
+def test_only_the_owner_may_read_a_ledger_and_its_side_files(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "ledger.db", mode="rwc")) as db:
+        db.execute("INSERT INTO sessions (started_at) VALUES (0)")
+
+        files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert files == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+
+
+@pytest.mark.parametrize("name", ["a b", "what?mode=memory", "50%41", "#1", "caf\udce9"])
+def test_any_path_is_the_path(tmp_path: Path, name: str) -> None:
+    """The connection is by URI, where some characters mean something else."""
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / "ledger.db"
+    connect(path, mode="rwc").close()
+
+    assert path.is_file()
+    connect(path, mode="ro").close()
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+@pytest.mark.parametrize("mode", ["rwc", "rw"])
+def test_what_is_committed_survives_a_power_cut(tmp_path: Path, mode: str) -> None:
+    connect(tmp_path / "ledger.db", mode="rwc").close()
+    path = tmp_path / ("new.db" if mode == "rwc" else "ledger.db")
+
+    with closing(connect(path, mode=mode)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_reader_writes_nothing(tmp_path: Path) -> None:
+    connect(tmp_path / "ledger.db", mode="rwc").close()
+
+    with closing(connect(tmp_path / "ledger.db", mode="ro")) as db, pytest.raises(sqlite3.OperationalError):
+        db.execute("INSERT INTO sessions (started_at) VALUES (0)")

@@ -1,0 +1,192 @@
+"""The last words on the terminal."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from worker.errors import Exit
+from worker.models import Status
+from worker.report import Report, summary
+
+RESUME = "nothing is lost; go on with: bulklink resume monday"
+
+
+def cause(reason: str, count: int, *lines: int, http_status: int | None = None) -> dict[str, Any]:
+    return {
+        "reason": reason,
+        "http_status": http_status,
+        "count": count,
+        "example_lines": lines,
+        "hint": "Do it.",
+    }
+
+
+def report(
+    counts: dict[str, int],
+    causes: tuple[dict[str, Any], ...] = (),
+    requests: dict[str, int] | None = None,
+    **changes: Any,
+) -> Report:
+    rows = sum(counts.values())
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    values: dict[str, Any] = {
+        "schema_version": 1,
+        "run_id": "monday",
+        "status": "completed",
+        "exit_code": 0,
+        "message": "",
+        "portal": "https://portal.example",
+        "input": {"name": "pairs.csv", "sha256": None, "rows": rows, "complete": True},
+        "counts": {"rows": rows, **{str(status): counts.get(status, 0) for status in Status}},
+        "requests": {
+            "attempts": 0,
+            "retries": 0,
+            "retries_by_reason": {},
+            "throttled": 0,
+            "paused_seconds": 0.0,
+            "batches": 0,
+            **(requests or {}),
+        },
+        "timing": {
+            "started_at": moment,
+            "finished_at": moment,
+            "seconds": 1234.56,
+            "pairs_per_second": 1620.04,
+            "latency_ms": {},
+        },
+        "causes": causes,
+        "files": {},
+    }
+    return Report.model_validate({**values, **changes})
+
+
+def lines_of(made: Report) -> list[str]:
+    return summary(made, "runs/monday").splitlines()
+
+
+def test_a_run_without_failures() -> None:
+    made = report(
+        {"linked": 2_000_000, "already_linked": 12, "duplicate": 3},
+        requests={"attempts": 2_000_050, "retries": 38, "throttled": 5},
+    )
+
+    assert lines_of(made) == [
+        "run monday: completed, exit code 0",
+        "  2,000,000 linked         now linked, confirmed by the portal",
+        "         12 already_linked were linked before",
+        "          3 duplicate      same pair as an earlier line",
+        (
+            "  2,000,015 rows in pairs.csv; 2,000,050 requests in 1,234.6 s (1,620.0 pairs/s),"
+            " 38 retries, 5 throttled"
+        ),
+        "  report: runs/monday/report.html",
+    ]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_each_state_is_told_if_it_has_rows(status: Status) -> None:
+    (line,) = lines_of(report({status: 7}))[1:-2]
+
+    assert line.startswith(f"  7 {status} ")
+
+
+def test_failed_rows_are_told_where_they_are() -> None:
+    counts = dict.fromkeys(("invalid", "rejected", "retryable", "unknown", "not_attempted"), 2)
+
+    found = [line.rsplit("; ", 1)[1] for line in lines_of(report(counts))[1:6]]
+    assert found == ["see rejected.csv"] * 2 + ["see retry.csv"] * 3
+
+
+def test_causes_are_told_with_their_first_lines_and_what_to_do() -> None:
+    causes = (
+        cause("not_found", 1200, 2, 3, 5, 7, 8, http_status=404),
+        cause("unclosed quote", 3, 11, 12, 13),
+        cause("run_ended", 1, 99),
+    )
+
+    assert lines_of(report({"rejected": 1204}, causes))[3:6] == [
+        "  1,200 x not_found (HTTP 404), line 2, 3, 5, ...: Do it.",
+        "  3 x unclosed quote, line 11, 12, 13: Do it.",
+        "  1 x run_ended, line 99: Do it.",
+    ]
+
+
+def test_more_than_six_causes_are_in_the_report_alone() -> None:
+    causes = tuple(cause(f"reason {number}", 1, number) for number in range(9))
+
+    found = lines_of(report({"invalid": 9}, causes))
+    assert found[3].startswith("  1 x reason 0, line 0: ")
+    assert found[8].startswith("  1 x reason 5, line 5: ")
+    assert found[9:] == ["  and 3 more causes in report.json", "  report: runs/monday/report.html"]
+    assert "more cause" not in summary(report({"invalid": 6}, causes[:6]), "d")
+
+
+def test_the_message_of_the_end_is_told() -> None:
+    made = report({"linked": 2}, status="aborted", exit_code=6, message="portal.example: HTTP 402")
+
+    assert lines_of(made)[:2] == ["run monday: aborted, exit code 6", "  portal.example: HTTP 402"]
+
+
+def test_no_pace_is_told_where_nothing_was_sent() -> None:
+    assert lines_of(report({"invalid": 2}))[2] == "  2 rows in pairs.csv"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("interrupted", Exit.SIGINT),
+        ("interrupted", Exit.SIGTERM),
+        ("interrupted", Exit.MAX_DURATION),
+        ("interrupted", Exit.RETRYABLE),  # killed: no end was written
+        ("aborted", Exit.PORTAL),
+    ],
+)
+def test_a_run_with_rows_left_says_how_to_go_on(status: str, code: Exit) -> None:
+    made = report({"linked": 1, "not_attempted": 9}, status=status, exit_code=code)
+
+    assert lines_of(made)[-1] == f"  {RESUME}"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("completed", Exit.OK),
+        ("completed_with_failures", Exit.REJECTED),
+        ("completed_with_failures", Exit.RETRYABLE),
+        ("aborted", Exit.TOO_MANY_ERRORS),
+    ],
+)
+def test_a_run_that_resume_does_not_help_says_nothing_of_it(status: str, code: Exit) -> None:
+    made = report({"linked": 1, "rejected": 9}, status=status, exit_code=code)
+
+    assert "resume" not in summary(made, "runs/monday")
+
+
+@pytest.mark.xfail(strict=True, reason="an end that resume only repeats is followed by the advice to resume")
+def test_a_run_whose_standard_input_is_gone_does_not_say_that_nothing_is_lost() -> None:
+    """Its rows are all settled, and those never read cannot be read again: each resume ends like this one."""
+    part = {"name": "-", "sha256": None, "rows": 1, "complete": False}
+    made = report(
+        {"linked": 1},
+        status="aborted",
+        exit_code=Exit.RETRYABLE,
+        message="standard input is gone: rows after the last one were never read",
+        input=part,
+    )
+
+    assert "resume" not in summary(made, "runs/monday")
+
+
+@pytest.mark.xfail(strict=True, reason="one of a kind is told in the plural: 1 rows, 1 requests, 1 retries")
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    made = report({"linked": 1}, requests={"attempts": 1, "retries": 1})
+
+    assert "1 row in pairs.csv; 1 request in 1,234.6 s (1,620.0 pairs/s), 1 retry," in summary(made, "d")
+
+
+@pytest.mark.xfail(strict=True, reason="'and 1 more causes'")
+def test_a_seventh_cause_is_told_in_the_singular() -> None:
+    causes = tuple(cause(f"reason {number}", 1, number) for number in range(7))
+
+    assert "  and 1 more cause in report.json" in lines_of(report({"invalid": 7}, causes))

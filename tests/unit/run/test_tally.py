@@ -1,0 +1,43 @@
+"""Running counts of a session."""
+
+from worker.ledger import Admitted
+from worker.models import Attempt, Outcome, Pair, Result, Status
+from worker.run.tally import Tally
+
+
+def outcome(status: Status) -> Outcome:
+    return Outcome(Pair(1, 2, 3, 4), status, (Attempt(1, Result.OK),))
+
+
+def test_rows_are_counted_as_they_are_admitted() -> None:
+    tally = Tally()
+    tally.admitted(Admitted(5, 2, 1))
+    tally.admitted(Admitted(1, 0, 1))
+
+    assert tally.rows == 10
+    assert tally.done == 4
+    assert tally.by_state() == {"duplicate": 2, "invalid": 2}
+    assert tally.settled_here == 0
+
+
+def test_outcomes_are_counted_by_state() -> None:
+    tally = Tally()
+    for status in (Status.LINKED, Status.LINKED, Status.REJECTED):
+        tally.recorded(outcome(status))
+
+    assert tally.by_state() == {"linked": 2, "rejected": 1}
+    assert (tally.done, tally.settled_here) == (3, 3)
+
+
+def test_requests_are_counted_with_those_that_failed_or_were_throttled() -> None:
+    tally = Tally()
+    for result in Result:
+        tally.attempted(Attempt(1, result))
+
+    assert (tally.sent, tally.failed_attempts, tally.throttled) == (5, 4, 1)
+
+
+def test_tallies_share_nothing() -> None:
+    Tally().recorded(outcome(Status.LINKED))
+
+    assert Tally().done == 0

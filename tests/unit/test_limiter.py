@@ -1,0 +1,425 @@
+"""Turns under a virtual clock: never too many in a window, hardly fewer than allowed, and pauses for all."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Coroutine
+from itertools import cycle, pairwise
+from random import Random
+from typing import Any
+
+import pytest
+
+from worker.limiter import Limiter, PacedThrottler
+from worker.models import Attempt, Result
+from worker.quantities import Rate
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+RATES = [Rate(1, 1.0), Rate(50, 1.0), Rate(500, 10.0), Rate(1500, 60.0), Rate(7, 0.1)]
+OK = Attempt(1, Result.OK, http_status=201)
+
+
+def paced(turn: int) -> float:
+    """When each turn at 10/s is due after the first, which may have been late by the slack."""
+    return turn * 0.1012 - 0.005 if turn else 0.0
+
+
+def throttled(retry_after: float | None = None) -> Attempt:
+    return Attempt(1, Result.THROTTLED, "throttled", 429, retry_after)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def most_in_any_window(times: list[float], period: float) -> int:
+    """By trying a window at each turn, ends included: a fullest one can be moved to begin at a turn."""
+    return max(bisect_right(times, begin + period) - i for i, begin in enumerate(times))
+
+
+async def turns(throttler: PacedThrottler, waiters: int, each: int) -> list[float]:
+    """When each turn was given to one of many who wait at once."""
+    given: list[float] = []
+
+    async def wait() -> None:
+        for _ in range(each):
+            await throttler.acquire()
+            given.append(now())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(waiters):
+            group.create_task(wait())
+    return given
+
+
+class Dealt(Random):
+    """Deals always the same share of the range asked for."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__(0)
+        self.share = share
+        self.asked: list[tuple[float, float]] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.asked.append((a, b))
+        return a + (b - a) * self.share
+
+
+@pytest.fixture
+def late_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sleep lasts up to 5 ms longer than asked for."""
+    lateness = cycle([0.005, 0.0, 0.003, 0.0004, 0.005, 0.005, 0.0, 0.0, 0.0017, 0.001])
+    sleep = asyncio.sleep
+
+    async def late(seconds: float) -> None:
+        await sleep(seconds + next(lateness))
+
+    monkeypatch.setattr(asyncio, "sleep", late)
+
+
+@pytest.mark.parametrize("rate", RATES, ids=str)
+@pytest.mark.parametrize("waiters", [1, 3, 40])
+def test_no_window_holds_more_turns_than_the_limit(virtual_time: Run, rate: Rate, waiters: int) -> None:
+    each = 3 * rate.limit // waiters + 3
+    given = virtual_time(turns(PacedThrottler(rate), waiters, each))
+    assert len(given) == waiters * each
+    assert most_in_any_window(given, rate.period) <= rate.limit
+
+
+@pytest.mark.usefixtures("late_timers")
+@pytest.mark.parametrize("rate", RATES, ids=str)
+@pytest.mark.parametrize("waiters", [1, 40])
+def test_no_window_holds_more_when_timers_wake_late(virtual_time: Run, rate: Rate, waiters: int) -> None:
+    """Lateness is made up for, and that must not close up a window."""
+    each = 3 * rate.limit // waiters + 3
+    given = virtual_time(turns(PacedThrottler(rate), waiters, each))
+    assert most_in_any_window(given, rate.period) <= rate.limit
+
+
+@pytest.mark.parametrize("rate", RATES, ids=str)
+@pytest.mark.parametrize("gap", [0.3, 1.0, 7.0])
+def test_no_window_holds_more_after_a_time_without_wishes(virtual_time: Run, rate: Rate, gap: float) -> None:
+    """Unused turns are gone: they must not be spent in a burst."""
+
+    async def work() -> list[float]:
+        throttler = PacedThrottler(rate)
+        given = []
+        for _ in range(4):
+            given += await turns(throttler, 5, rate.limit // 5 + 2)
+            await asyncio.sleep(gap * rate.period)
+        return given
+
+    given = virtual_time(work())
+    assert most_in_any_window(given, rate.period) <= rate.limit
+    slack = min(0.005, 0.006 * rate.period)
+    step = rate.period / rate.limit * 1.012
+    assert all(later - earlier >= step - slack - 1e-9 for earlier, later in pairwise(given))
+
+
+@pytest.mark.parametrize("wish", [0.0, 0.4, 0.9, 1.1, 1.7])
+@pytest.mark.parametrize("rate", RATES, ids=str)
+def test_no_window_holds_more_when_wishes_come_at_odd_times(
+    virtual_time: Run, rate: Rate, wish: float
+) -> None:
+    async def work() -> list[float]:
+        throttler = PacedThrottler(rate)
+        given = []
+        for i in range(3 * rate.limit + 3):
+            await throttler.acquire()
+            given.append(now())
+            await asyncio.sleep(wish * (1 + i % 3) / 2 * rate.period / rate.limit)
+        return given
+
+    assert most_in_any_window(virtual_time(work()), rate.period) <= rate.limit
+
+
+@pytest.mark.parametrize("rate", RATES, ids=str)
+@pytest.mark.parametrize("waiters", [1, 40])
+def test_wished_for_all_the_time_it_reaches_98_percent_of_the_rate(
+    virtual_time: Run, rate: Rate, waiters: int
+) -> None:
+    given = virtual_time(turns(PacedThrottler(rate), waiters, 4 * rate.limit // waiters + 5))
+    reached = (len(given) - 1) / (given[-1] - given[0])
+    assert 0.98 * rate.per_second <= reached <= rate.per_second
+
+
+@pytest.mark.usefixtures("late_timers")
+@pytest.mark.parametrize("rate", RATES[:4], ids=str)
+def test_timers_that_wake_late_cost_no_rate(virtual_time: Run, rate: Rate) -> None:
+    """A step is longer than the lateness, or there would be nothing to make it up from (7/100ms)."""
+    given = virtual_time(turns(PacedThrottler(rate), 10, 4 * rate.limit // 10 + 5))
+    assert (len(given) - 1) / (given[-1] - given[0]) >= 0.98 * rate.per_second
+
+
+def test_turns_are_evenly_paced(virtual_time: Run) -> None:
+    """The package as shipped lets a whole window through at once."""
+    given = virtual_time(turns(PacedThrottler(Rate(10, 1.0)), 10, 3))
+    assert [time - given[0] for time in given] == [pytest.approx(paced(i)) for i in range(30)]
+
+
+def test_the_first_turn_is_at_once(virtual_time: Run) -> None:
+    async def work() -> float:
+        begin = now()
+        await PacedThrottler(Rate(1, 60.0)).acquire()
+        return now() - begin
+
+    assert virtual_time(work()) == 0.0
+
+
+def test_turns_go_to_who_came_first(virtual_time: Run) -> None:
+    async def work() -> list[int]:
+        throttler = PacedThrottler(Rate(10, 1.0))
+        order: list[int] = []
+
+        async def wait(number: int) -> None:
+            await asyncio.sleep(number * 7 % 40 / 10_000)
+            await throttler.acquire()
+            order.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(40):
+                group.create_task(wait(number))
+        return order
+
+    assert virtual_time(work()) == sorted(range(40), key=lambda number: number * 7 % 40)
+
+
+@pytest.mark.parametrize(
+    "cancelled",
+    [{1}, {3}, {1, 2, 3}, {9}, set(range(1, 9))],
+    ids=["asleep", "queued", "many", "last", "most"],
+)
+def test_a_cancelled_waiter_takes_no_turn_and_blocks_nobody(virtual_time: Run, cancelled: set[int]) -> None:
+    async def work() -> list[tuple[int, float]]:
+        throttler = PacedThrottler(Rate(10, 1.0))
+        begin = now()
+        given: list[tuple[int, float]] = []
+
+        async def wait(number: int) -> None:
+            await throttler.acquire()
+            given.append((number, now() - begin))
+
+        waiters = [asyncio.create_task(wait(number)) for number in range(10)]
+        await asyncio.sleep(0.05)  # 0 has its turn, 1 sleeps until its own, the others queue
+        for number in cancelled:
+            waiters[number].cancel()
+        await asyncio.wait(waiters)
+        return given
+
+    given = virtual_time(work())
+    assert [number for number, _ in given] == [n for n in range(10) if n not in cancelled]
+    assert [time for _, time in given] == [pytest.approx(paced(i)) for i in range(10 - len(cancelled))]
+
+
+def test_a_pause_holds_everyone_back_also_who_sleeps_until_a_turn(virtual_time: Run) -> None:
+    async def work() -> list[float]:
+        throttler = PacedThrottler(Rate(10, 1.0))
+        begin = now()
+        waiting = asyncio.create_task(turns(throttler, 6, 1))
+        await asyncio.sleep(0.25)  # three turns are given; one waiter sleeps until 0.2986
+        throttler.pause(2.0)
+        return [given - begin for given in await waiting]
+
+    given = virtual_time(work())
+    paused = [2.25 + paced(turn) for turn in range(3)]
+    assert given == [pytest.approx(time) for time in (paced(0), paced(1), paced(2), *paused)]
+
+
+def test_a_pause_that_comes_in_a_pause_is_seen(virtual_time: Run) -> None:
+    async def work() -> float:
+        throttler = PacedThrottler(Rate(10, 1.0))
+        begin = now()
+        throttler.pause(1.0)
+        waiting = asyncio.create_task(turns(throttler, 1, 1))
+        await asyncio.sleep(0.9)
+        throttler.pause(1.0)
+        (given,) = await waiting
+        return given - begin
+
+    assert virtual_time(work()) == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize("second", [0.0, 1.0, 3.999])
+def test_a_shorter_pause_never_cuts_a_longer_one(virtual_time: Run, second: float) -> None:
+    async def work() -> tuple[float, float]:
+        throttler = PacedThrottler(Rate(10, 1.0))
+        begin = now()
+        throttler.pause(5.0)
+        await asyncio.sleep(1.0)
+        throttler.pause(second)
+        await throttler.acquire()
+        return now() - begin, throttler.paused_seconds
+
+    assert virtual_time(work()) == (pytest.approx(5.0), pytest.approx(5.0))
+
+
+def test_overlapping_pauses_count_once(virtual_time: Run) -> None:
+    async def work() -> list[float]:
+        throttler = PacedThrottler(Rate(10, 1.0))
+        counted = [throttler.paused_seconds]
+        for wait, seconds in [(0.0, 2.0), (1.0, 2.0), (0.5, 0.5), (0.0, 0.0), (7.0, 3.0)]:
+            await asyncio.sleep(wait)
+            throttler.pause(seconds)
+            counted.append(throttler.paused_seconds)
+        return counted
+
+    # [0, 2] and [1, 3] make 3; [1.5, 2] and [1.5, 1.5] lie within; [8.5, 11.5] is apart.
+    assert virtual_time(work()) == [pytest.approx(t) for t in (0, 2, 3, 3, 3, 6)]
+
+
+@pytest.mark.parametrize("rate", RATES, ids=str)
+def test_after_a_pause_turns_are_paced_and_come_in_no_burst(virtual_time: Run, rate: Rate) -> None:
+    async def work() -> tuple[list[float], float]:
+        throttler = PacedThrottler(rate)
+        waiting = asyncio.create_task(turns(throttler, 40, rate.limit // 20 + 2))
+        await asyncio.sleep(rate.period * 0.6)
+        resumes = now() + 3 * rate.period
+        throttler.pause(3 * rate.period)
+        return await waiting, resumes
+
+    given, resumes = virtual_time(work())
+    assert most_in_any_window(given, rate.period) <= rate.limit
+    after = [time for time in given if time >= resumes]
+    assert after[0] == pytest.approx(resumes)
+    step = rate.period / rate.limit * 1.012
+    assert after[1] - after[0] >= step - 0.006 * rate.period - 1e-9
+    assert [b - a for a, b in pairwise(after[2:])] == [pytest.approx(step)] * (len(after) - 3)
+
+
+@pytest.mark.parametrize("retry_after", [0.0, 0.5, 2.0, 4.0])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_retry_after_is_honoured_and_a_little_later(
+    virtual_time: Run, retry_after: float, share: float
+) -> None:
+    """The portal's clock and ours need not agree to the millisecond."""
+    rng = Dealt(share)
+
+    async def work() -> float:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=4.0, rng=rng)
+        begin = now()
+        limiter.observe(throttled(retry_after))
+        await limiter.turn()
+        return now() - begin
+
+    assert virtual_time(work()) == pytest.approx(retry_after + 0.1 * share)
+    assert rng.asked == [(0.0, 0.1)]
+
+
+def test_a_longer_retry_after_is_waited_for_in_pieces(virtual_time: Run) -> None:
+    async def work() -> tuple[float, float]:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=4.0, rng=Dealt())
+        begin = now()
+        limiter.observe(throttled(3600.0))
+        await limiter.turn()
+        return now() - begin, limiter.paused_seconds
+
+    assert virtual_time(work()) == (pytest.approx(4.0), pytest.approx(4.0))
+
+
+async def pauses(limiter: Limiter, attempts: list[Attempt]) -> list[float]:
+    """How long the next turn is held back after each answer, one request at a time."""
+    held = []
+    for attempt in attempts:
+        await asyncio.sleep(1.0)
+        begin = now()
+        limiter.observe(attempt)
+        await limiter.turn()
+        held.append(now() - begin)
+    return held
+
+
+def test_without_retry_after_pauses_grow_to_a_bound(virtual_time: Run) -> None:
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
+    held = virtual_time(pauses(limiter, [throttled()] * 9))
+    assert held == [pytest.approx(t) for t in (1, 2, 4, 8, 16, 32, 32, 32, 32)]
+
+
+def test_without_retry_after_no_pause_is_longer_than_the_longest(virtual_time: Run) -> None:
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=5.0, rng=Dealt())
+    assert virtual_time(pauses(limiter, [throttled()] * 5)) == [pytest.approx(t) for t in (1, 2, 4, 5, 5)]
+
+
+@pytest.mark.parametrize("result", [r for r in Result if r is not Result.THROTTLED])
+def test_an_attempt_that_was_not_throttled_lets_pauses_start_small_again(
+    virtual_time: Run, result: Result
+) -> None:
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
+    answers = [throttled(), throttled(), Attempt(1, result), throttled(), throttled()]
+    assert virtual_time(pauses(limiter, answers)) == [pytest.approx(t) for t in (1, 2, 0, 1, 2)]
+
+
+def test_a_throttled_answer_that_names_a_time_counts_towards_the_growth(virtual_time: Run) -> None:
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
+    answers = [throttled(7.0), throttled(), throttled()]
+    assert virtual_time(pauses(limiter, answers)) == [pytest.approx(t) for t in (7, 2, 4)]
+
+
+def test_answers_to_requests_sent_before_a_pause_began_do_not_make_it_grow(virtual_time: Run) -> None:
+    """They were all sent in the same ignorance; only one sent after the pause tells anything new."""
+
+    async def work() -> float:
+        limiter = Limiter(Rate(10, 1.0), 8, max_pause=300.0, rng=Dealt())
+        for _ in range(8):
+            limiter.observe(throttled())
+        return limiter.paused_seconds
+
+    assert virtual_time(work()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_permits_bound_how_many_are_in_flight(virtual_time: Run, concurrency: int) -> None:
+    async def work() -> tuple[int, int]:
+        limiter = Limiter(Rate(1000, 1.0), concurrency, max_pause=1.0, rng=Dealt())
+        inside = most = 0
+
+        async def one() -> None:
+            nonlocal inside, most
+            async with limiter.permit():
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(1.0)
+                inside -= 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(one())
+        return most, inside
+
+    assert virtual_time(work()) == (concurrency, 0)
+
+
+def test_a_permit_comes_back_after_an_error_or_a_cancellation(virtual_time: Run) -> None:
+    async def work() -> bool:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=1.0, rng=Dealt())
+
+        async def hold() -> None:
+            async with limiter.permit():
+                await asyncio.sleep(60.0)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(hold(), 1.0)
+        holder, waiter = asyncio.create_task(hold()), asyncio.create_task(hold())
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.sleep(0)
+        holder.cancel()
+        with pytest.raises(ZeroDivisionError):
+            async with limiter.permit():
+                raise ZeroDivisionError
+        async with limiter.permit():
+            return True
+
+    assert virtual_time(work())
+
+
+def test_a_turn_of_a_limiter_is_paced_at_its_rate(virtual_time: Run) -> None:
+    async def work() -> list[float]:
+        limiter = Limiter(Rate(2, 1.0), 4, max_pause=1.0, rng=Dealt())
+        begin = now()
+        given = []
+        for _ in range(4):
+            await limiter.turn()
+            given.append(now() - begin)
+        return given
+
+    assert virtual_time(work()) == [pytest.approx(time) for time in (0.0, 0.501, 1.007, 1.513)]
