@@ -27,7 +27,7 @@ class _MockedResponse(aiohttp.ClientResponse):
         super().__init__(*args, stream_writer=stream_writer, **options)
 
 
-aioresponses.core.ClientResponse = _MockedResponse
+aioresponses.core.ClientResponse = _MockedResponse  # type: ignore[attr-defined]  # patched, not used
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -71,7 +71,7 @@ class SimulatedPortal:
         self.url = url
 
     def books(self, part: str = "") -> Any:
-        with urllib.request.urlopen(f"{self.url}/_books{part}") as answer:
+        with urllib.request.urlopen(f"{self.url}/_books{part}") as answer:  # noqa: S310 - our own simulator
             return json.load(answer)
 
     def links(self) -> set[tuple[int, int]]:

@@ -48,10 +48,13 @@ class Option:
 
 
 def _columns(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    columns = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
-    if not columns or len(columns) != value.count(",") + 1:
+    columns: object = value
+    if isinstance(value, str):
+        pairs = [part.partition("=")[::2] for part in value.split(",")]
+        columns = dict(pairs) if len(dict(pairs)) == len(pairs) else None
+    if value is not None and not (
+        isinstance(columns, dict) and columns and columns.keys() <= {"opportunity", "contact"}
+    ):
         raise ValueError(f"{value!r} is not like opportunity=NAME,contact=NAME")
     return columns
 
@@ -59,13 +62,18 @@ def _columns(value: object) -> object:
 def _portal(value: str) -> str:
     url = urlsplit(value)
     if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError(f"{value!r} is not an address like https://portal.example.com")
+        shown = "it" if "@" in value else repr(value)  # it may hold a password
+        raise ValueError(f"{shown} is not an address like https://portal.example.com")
     if url.username or url.password:
         raise ValueError("credentials do not belong in the address; see BULKLINK_TOKEN")
     if url.query or url.fragment:
         raise ValueError("an address has no '?' or '#' part")
     path = url.path.rstrip("/").removesuffix("/api/2.0")
     return f"{url.scheme}://{url.netloc}{path}"
+
+
+def _rate(value: object) -> Rate:
+    return value if isinstance(value, Rate) else parse_rate(str(value))
 
 
 def _run_id(value: str) -> str:
@@ -77,7 +85,7 @@ def _run_id(value: str) -> str:
 _Rate = Annotated[
     Rate,
     NoDecode,
-    BeforeValidator(lambda v: parse_rate(v) if isinstance(v, str) else v),
+    BeforeValidator(_rate),
     PlainSerializer(str),
 ]
 _Seconds = Annotated[

@@ -9,6 +9,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -123,18 +124,19 @@ class Ledger:
 
     def _commit(self, batch: list[_Job]) -> None:
         answers: list[tuple[asyncio.Future[Any], Any]] = []
-        try:
-            if self._broken is not None:
-                raise self._broken
-            self._db.execute("BEGIN IMMEDIATE")
-            answers = [(future, work(self._store)) for work, future in batch]
-            self._db.execute("COMMIT")
-        except (sqlite3.Error, LedgerError) as error:
+        if self._broken is None:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                answers = [(future, work(self._store)) for work, future in batch]
+                self._db.execute("COMMIT")
+            except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits for an answer
+                with suppress(sqlite3.Error):  # that it is closed already, for one
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                self._broken = LedgerError(f"{self._path}: {error}")
+        if self._broken is not None:
             # Nothing of the batch is in, and what its callers built on would be missing: from here on the
             # ledger only says no, so that no request can leave without an intent on disk.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self._broken = self._broken or LedgerError(f"{self._path}: {error}")
             answers = [(future, self._broken) for _, future in batch]
         self._loop.call_soon_threadsafe(_resolve, answers)
 

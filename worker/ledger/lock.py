@@ -24,6 +24,8 @@ def run_lock(directory: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
+        if not isinstance(error, BlockingIOError):
+            raise LedgerError(f"{directory}: cannot be locked: {error.strerror}") from error
         raise LockedError(f"run {directory.name} is being worked on by another process") from error
     try:
         yield

@@ -161,6 +161,9 @@ FAILURES: Mapping[FailureKind, tuple[Result, str]] = {
 }
 """What a request proves that got no whole answer (contract 9.1): only if it never left, anything."""
 
+RENEWED = "token_renewed"
+"""Reason of a 401 that was answered with a new token: it says nothing about the pair (contract 6.5)."""
+
 HINTS: Mapping[str, str] = {
     "error_in_success": "The portal reported success and an error at once; verify whether the link is there.",
     "wrong_id": "The answer does not show the contact that was asked for; verify whether the link is there.",

@@ -17,7 +17,7 @@ from worker.contact import Contact, parse_contact
 from worker.errors import PortalUnreachable
 from worker.models import Attempt, Pair, Result
 from worker.portal.auth import Credentials, Session
-from worker.portal.classify import Answer, Verdict, classify, classify_failure, read_body
+from worker.portal.classify import RENEWED, Answer, Verdict, classify, classify_failure, read_body
 from worker.portal.http import Failure, Http
 from worker.portal.login import TRIES, log_in, pause_after
 from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
@@ -26,7 +26,6 @@ PAGE = 1000
 """Members per page: more are never given (contract 5.2)."""
 
 NOT_STORED = "not_stored"
-RENEWED = "token_renewed"
 
 _T = TypeVar("_T")
 _Proof = tuple[Contact | None, bytes]

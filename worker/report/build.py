@@ -115,7 +115,7 @@ def build_report(reader: LedgerReader) -> Report:
         message=facts.get("end_message", ""),
         portal=facts["portal"],
         input=InputPart(
-            name=facts["input_name"],
+            name=printable(facts["input_name"]),
             sha256=facts.get("input_sha256"),
             rows=rows,
             complete=facts.get("input_complete", False),
@@ -150,6 +150,11 @@ def build_report(reader: LedgerReader) -> Report:
     )
 
 
+def printable(text: str) -> str:
+    """The text with every byte that is no UTF-8, as a file name may have it, shown as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit:
     """What the command says of a run: how it was ended, else what its rows say.
 
@@ -157,6 +162,8 @@ def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit
     """
     if facts.get("end_code"):
         return Exit(facts["end_code"])
+    if "end_code" not in facts and not facts.get("input_complete"):
+        return Exit.RETRYABLE  # killed while reading: there are rows that nobody has seen
     if states[Status.RETRYABLE] or states[Status.UNKNOWN] or states[Status.NOT_ATTEMPTED]:
         return Exit.RETRYABLE
     if states[Status.INVALID] or states[Status.REJECTED]:

@@ -1,10 +1,11 @@
 """What to do about a cause: one sentence for each reason a row can fail for."""
 
-from worker.portal.classify import HINTS
+from worker.portal.classify import HINTS, RENEWED
 
 _INPUT = "Correct the cells in rejected.csv and run that file."
 
 _OURS = {
+    RENEWED: "The token ran out just then and has been renewed: run retry.csv.",
     "run_ended": "The run ended before this row's turn: 'bulklink resume' takes it.",
     "no_answer": "Sent, but the run ended before an answer came: 'bulklink resume' asks again.",
 }

@@ -1,6 +1,5 @@
 """The last words on the terminal: what became of the rows, why, and what to do next."""
 
-from worker.errors import Exit
 from worker.models import Status
 from worker.report.build import Report
 
@@ -28,25 +27,40 @@ def summary(report: Report, directory: str) -> str:
         for status, meaning in _MEANING.items()
         if report.counts[status]
     ]
-    lines.append(f"  {report.counts['rows']:>{width},} rows in {report.input.name}{_pace(report)}")
+    rows = report.counts["rows"]
+    lines.append(f"  {rows:>{width},} {_noun(rows, 'row')} in {report.input.name}{_pace(report)}")
     for cause in report.causes[:_CAUSES_SHOWN]:
         http = f" (HTTP {cause.http_status})" if cause.http_status else ""
         examples = ", ".join(map(str, cause.example_lines[:3]))
-        more = ", ..." if cause.count > len(cause.example_lines[:3]) else ""
-        lines.append(f"  {cause.count:,} x {cause.reason}{http}, line {examples}{more}: {cause.hint}")
+        dots = ", ..." if cause.count > len(cause.example_lines[:3]) else ""
+        lines.append(f"  {cause.count:,} x {cause.reason}{http}, line {examples}{dots}: {cause.hint}")
     if len(report.causes) > _CAUSES_SHOWN:
-        lines.append(f"  and {len(report.causes) - _CAUSES_SHOWN} more causes in report.json")
+        more = len(report.causes) - _CAUSES_SHOWN
+        lines.append(f"  and {more} more {_noun(more, 'cause')} in report.json")
     lines.append(f"  report: {directory}/report.html")
-    if report.status in {"interrupted", "aborted"} and report.exit_code != Exit.TOO_MANY_ERRORS:
+    if report.status in {"interrupted", "aborted"} and _resumable(report):
         lines.append(f"  nothing is lost; go on with: bulklink resume {report.run_id}")
     return "\n".join(lines)
 
 
+def _resumable(report: Report) -> bool:
+    """Whether resume has anything to do; of a standard input that is gone it can read no more."""
+    left = report.counts[Status.NOT_ATTEMPTED] + report.counts[Status.UNKNOWN]
+    return bool(left) or (not report.input.complete and report.input.name != "-")
+
+
+def _noun(count: int, one: str) -> str:
+    if count == 1:
+        return one
+    return f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
+
+
 def _pace(report: Report) -> str:
-    if not report.requests.attempts:
+    sent = report.requests
+    if not sent.attempts:
         return ""
     return (
-        f"; {report.requests.attempts:,} requests in {report.timing.seconds:,.1f} s"
-        f" ({report.timing.pairs_per_second:,.1f} pairs/s), {report.requests.retries:,} retries,"
-        f" {report.requests.throttled:,} throttled"
+        f"; {sent.attempts:,} {_noun(sent.attempts, 'request')} in {report.timing.seconds:,.1f} s"
+        f" ({report.timing.pairs_per_second:,.1f} pairs/s), {sent.retries:,} {_noun(sent.retries, 'retry')},"
+        f" {sent.throttled:,} throttled"
     )

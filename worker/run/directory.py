@@ -42,6 +42,9 @@ class RunDirectory:
         path = runs_dir / name
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{runs_dir}: {error.strerror}") from error
+        try:
             path.mkdir(mode=0o700)
         except FileExistsError as error:
             raise UsageError(f"{path}: there is such a run already; 'bulklink resume {name}'?") from error

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TextIO
 
 from worker.ledger import LedgerReader
 from worker.models import Status
@@ -25,7 +26,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write_outcomes(reader: LedgerReader, path: Path, columns: Sequence[str]) -> None:
     """Write the rows of one file of :data:`FILES`, in input order; header only if there are none."""
     with replaced(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        # Before Python 3.13 csv quotes a lone CR only where the line terminator has one.
+        writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
         writer.writerow([*map(_defused, columns), *ADDED])
         for row in reader.rows(FILES[path.name]):
             # A source whose columns grow while it is read left its early rows shorter.
@@ -34,6 +36,16 @@ def write_outcomes(reader: LedgerReader, path: Path, columns: Sequence[str]) -> 
             writer.writerow(
                 [*map(_defused, cells), row.line, row.status, http_status, row.reason, row.attempts]
             )
+
+
+class _UnixLines:
+    """Ends each record as other tools on this system expect."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, record: str) -> int:
+        return self._file.write(record.removesuffix("\r\n") + "\n")
 
 
 def _defused(cell: str) -> str:

@@ -256,11 +256,6 @@ async def test_a_ledger_that_another_writes_to_is_refused_rather_than_waited_for
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimeoutError,
-    reason="an error that is not SQLite's ends the thread, and every caller waits for ever",
-)
 async def test_no_error_leaves_a_caller_waiting(path: Path) -> None:
     async with Ledger(path, create=True) as ledger:
         with pytest.raises((LedgerError, TypeError)):
@@ -270,11 +265,6 @@ async def test_no_error_leaves_a_caller_waiting(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimeoutError,
-    reason="asking a closed connection whether to roll back raises in the handler, and ends the thread",
-)
 async def test_a_closed_connection_refuses_every_call(path: Path) -> None:
     async with Ledger(path, create=True) as ledger:
         ledger._db.close()

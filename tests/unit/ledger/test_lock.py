@@ -84,9 +84,6 @@ def test_a_folder_that_is_none_is_no_ledger(tmp_path: Path) -> None:
             pytest.fail("nothing to hold")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="any failure of flock is taken for another holder, also on a disk without locks"
-)
 def test_a_disk_that_cannot_lock_is_not_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

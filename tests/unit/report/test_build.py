@@ -17,8 +17,7 @@ from worker.ledger import LedgerReader
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
-from worker.portal.classify import HINTS
-from worker.portal.client import RENEWED
+from worker.portal.classify import HINTS, RENEWED
 from worker.report import Report, build_report
 from worker.report.build import FILES, exit_code_of
 from worker.report.hints import hint_for
@@ -247,7 +246,6 @@ def test_how_a_run_was_ended_comes_before_what_its_rows_say(code: Exit) -> None:
     assert exit_code_of(facts, states(invalid=1, unknown=1)) is code
 
 
-@pytest.mark.xfail(strict=True, reason="rows of the input that were never read count for nothing")
 def test_a_run_that_was_killed_before_it_had_read_its_input_is_no_success() -> None:
     assert exit_code_of(FACTS, states(linked=1)) is Exit.RETRYABLE
 
@@ -294,9 +292,6 @@ def test_the_report_does_not_change(path: Path, store: Store) -> None:
         setattr(report_of(path), "exit_code", 0)  # noqa: B010 - mypy knows as much
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="pydantic does not write a lone surrogate: report.json never comes"
-)
 def test_an_input_whose_name_is_no_utf_8_has_a_report(path: Path, store: Store) -> None:
     store.put_meta({"input_name": os.fsdecode(b"caf\xe9.csv")})
 
@@ -321,7 +316,6 @@ def test_any_other_reason_is_of_the_input(reason: str) -> None:
     assert hint_for(reason) == "Correct the cells in rejected.csv and run that file."
 
 
-@pytest.mark.xfail(strict=True, reason="a reason that the client makes itself has no hint of its own")
 def test_a_reason_of_the_client_is_not_taken_for_one_of_the_input() -> None:
     """A pair ends as retryable for it if the 401 comes when its time is used up."""
     assert "rejected.csv" not in hint_for(RENEWED)

@@ -163,7 +163,6 @@ def test_a_run_that_resume_does_not_help_says_nothing_of_it(status: str, code: E
     assert "resume" not in summary(made, "runs/monday")
 
 
-@pytest.mark.xfail(strict=True, reason="an end that resume only repeats is followed by the advice to resume")
 def test_a_run_whose_standard_input_is_gone_does_not_say_that_nothing_is_lost() -> None:
     """Its rows are all settled, and those never read cannot be read again: each resume ends like this one."""
     part = {"name": "-", "sha256": None, "rows": 1, "complete": False}
@@ -178,14 +177,12 @@ def test_a_run_whose_standard_input_is_gone_does_not_say_that_nothing_is_lost() 
     assert "resume" not in summary(made, "runs/monday")
 
 
-@pytest.mark.xfail(strict=True, reason="one of a kind is told in the plural: 1 rows, 1 requests, 1 retries")
 def test_one_of_a_kind_is_told_in_the_singular() -> None:
     made = report({"linked": 1}, requests={"attempts": 1, "retries": 1})
 
     assert "1 row in pairs.csv; 1 request in 1,234.6 s (1,620.0 pairs/s), 1 retry," in summary(made, "d")
 
 
-@pytest.mark.xfail(strict=True, reason="'and 1 more causes'")
 def test_a_seventh_cause_is_told_in_the_singular() -> None:
     causes = tuple(cause(f"reason {number}", 1, number) for number in range(7))
 

@@ -53,9 +53,6 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert caught.value.exit_code is Exit.USAGE
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a file in the place of the runs folder is taken for a run of that name"
-)
 def test_a_file_in_the_place_of_the_runs_folder_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
 

@@ -87,11 +87,6 @@ def test_a_missing_folder_is_an_output_error_that_names_the_file(tmp_path: Path)
         pytest.fail("nowhere to write")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=NotADirectoryError,
-    reason="removing the temporary file fails as creating it did, and that error escapes",
-)
 def test_a_folder_that_cannot_be_written_is_an_output_error_that_names_the_file(tmp_path: Path) -> None:
     """On a read-only file system, too, to unlink is refused whether or not there is such a file."""
     (tmp_path / "file").touch()

@@ -162,9 +162,6 @@ def test_what_was_written_reads_back_cell_by_cell(tmp_path: Path, rows: list[lis
     assert [row[:2] for row in found] == [[_defused(cell) for cell in cells] for cells in rows]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="before Python 3.13 csv quotes a lone CR only if the line terminator has one"
-)
 def test_a_cell_with_a_carriage_return_reads_back_as_one_cell(tmp_path: Path, store: Store) -> None:
     """Unquoted it is a line break to any reader, ours too, and the row falls in two."""
     admit(store, pair(1), "1", "1", "two\rlines")
