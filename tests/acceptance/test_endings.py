@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import CommandLine, SimulatedPortal
 
     Simulate = Callable[[str], SimulatedPortal]

@@ -4,7 +4,6 @@ import csv
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import CommandLine, SimulatedPortal
 
     Simulate = Callable[[str], SimulatedPortal]
