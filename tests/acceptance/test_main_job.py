@@ -215,7 +215,7 @@ def test_a_dry_run_sends_nothing_and_leaves_nothing(
     done = bulklink("run", "pairs.csv", "--portal", portal.url, "-n")
 
     assert done.returncode == 3
-    assert "3 rows, 1 pairs, 1 duplicates, 1 invalid" in done.stderr
+    assert "3 rows, 1 pair, 1 duplicate, 1 invalid" in done.stderr
     assert "line 4: opportunity_id is not a whole number" in done.stderr
     assert portal.books()["requests"] == 0
     assert not (tmp_path / "runs").exists()

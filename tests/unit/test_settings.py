@@ -358,7 +358,9 @@ def test_columns_that_are_no_ids_are_refused() -> None:
     refused({"columns": "oportunity=Deal"})
 
 
-@pytest.mark.parametrize("line", ["columns = {foo = 'x'}", "rate = {limit = 0, period = 0.0}"])
+@pytest.mark.parametrize(
+    "line", ["columns = {foo = 'x'}", "columns = {}", "rate = {limit = 0, period = 0.0}"]
+)
 def test_a_table_in_the_file_is_checked_like_a_text(toml: Callable[[str], str], line: str) -> None:
     refused({"config": toml(line)})
 

@@ -8,6 +8,7 @@ import click
 
 from worker.cli.options import INPUT, settings_options
 from worker.errors import Exit
+from worker.report import counted
 from worker.run import check_input
 from worker.settings import Settings, load_settings
 from worker.sources import open_source
@@ -35,8 +36,8 @@ def check(input_path: str, settings: Settings) -> int:
         click.echo(json.dumps(asdict(result), indent=2))
     if not settings.quiet:
         click.echo(
-            f"{result.name}: {result.rows:,} rows, {result.pairs:,} pairs,"
-            f" {result.duplicates:,} duplicates, {result.invalid:,} invalid",
+            f"{result.name}: {counted(result.rows, 'row')}, {counted(result.pairs, 'pair')},"
+            f" {counted(result.duplicates, 'duplicate')}, {result.invalid:,} invalid",
             err=True,
         )
         for fault in result.faults:

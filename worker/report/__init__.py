@@ -2,6 +2,6 @@
 
 from worker.report.build import Report, build_report
 from worker.report.html import write_html
-from worker.report.summary import summary
+from worker.report.summary import counted, summary
 
-__all__ = ["Report", "build_report", "summary", "write_html"]
+__all__ = ["Report", "build_report", "counted", "summary", "write_html"]

@@ -49,6 +49,11 @@ def _resumable(report: Report) -> bool:
     return bool(left) or (not report.input.complete and report.input.name != "-")
 
 
+def counted(count: int, one: str) -> str:
+    """A number and its noun: ``1 retry``, ``2,000 rows``."""
+    return f"{count:,} {_noun(count, one)}"
+
+
 def _noun(count: int, one: str) -> str:
     if count == 1:
         return one
@@ -60,7 +65,7 @@ def _pace(report: Report) -> str:
     if not sent.attempts:
         return ""
     return (
-        f"; {sent.attempts:,} {_noun(sent.attempts, 'request')} in {report.timing.seconds:,.1f} s"
-        f" ({report.timing.pairs_per_second:,.1f} pairs/s), {sent.retries:,} {_noun(sent.retries, 'retry')},"
+        f"; {counted(sent.attempts, 'request')} in {report.timing.seconds:,.1f} s"
+        f" ({report.timing.pairs_per_second:,.1f} pairs/s), {counted(sent.retries, 'retry')},"
         f" {sent.throttled:,} throttled"
     )

@@ -246,6 +246,11 @@ def test_how_a_run_was_ended_comes_before_what_its_rows_say(code: Exit) -> None:
     assert exit_code_of(facts, states(invalid=1, unknown=1)) is code
 
 
+def test_a_run_that_has_an_end_is_judged_by_its_rows() -> None:
+    assert exit_code_of({**FACTS, "end_code": 0}, states(linked=1)) is Exit.OK
+    assert exit_code_of({**FACTS, "end_code": 0}, states(rejected=1)) is Exit.REJECTED
+
+
 def test_a_run_that_was_killed_before_it_had_read_its_input_is_no_success() -> None:
     assert exit_code_of(FACTS, states(linked=1)) is Exit.RETRYABLE
 
@@ -295,7 +300,7 @@ def test_the_report_does_not_change(path: Path, store: Store) -> None:
 def test_an_input_whose_name_is_no_utf_8_has_a_report(path: Path, store: Store) -> None:
     store.put_meta({"input_name": os.fsdecode(b"caf\xe9.csv")})
 
-    assert json.loads(report_of(path).to_json())["input"]["rows"] == 0
+    assert json.loads(report_of(path).to_json())["input"]["name"] == "caf\\udce9.csv"
 
 
 @pytest.mark.parametrize("reason", HINTS)

@@ -177,9 +177,26 @@ def test_a_run_whose_standard_input_is_gone_does_not_say_that_nothing_is_lost() 
     assert "resume" not in summary(made, "runs/monday")
 
 
+def test_a_row_in_doubt_is_worth_a_resume_even_if_nothing_can_be_read() -> None:
+    part = {"name": "-", "sha256": None, "rows": 2, "complete": False}
+    made = report({"linked": 1, "unknown": 1}, status="interrupted", exit_code=Exit.SIGINT, input=part)
+
+    assert lines_of(made)[-1] == f"  {RESUME}"
+
+
+def test_a_file_that_was_not_read_to_its_end_is_worth_a_resume() -> None:
+    part = {"name": "pairs.csv", "sha256": None, "rows": 1, "complete": False}
+    made = report({"linked": 1}, status="interrupted", exit_code=Exit.SIGINT, input=part)
+
+    assert lines_of(made)[-1] == f"  {RESUME}"
+
+
 def test_one_of_a_kind_is_told_in_the_singular() -> None:
     made = report({"linked": 1}, requests={"attempts": 1, "retries": 1})
 
+    none = summary(report({}, requests={"attempts": 2}), "d")
+    assert "0 rows in pairs.csv; 2 requests in" in none
+    assert ", 0 retries," in none
     assert "1 row in pairs.csv; 1 request in 1,234.6 s (1,620.0 pairs/s), 1 retry," in summary(made, "d")
 
 

@@ -61,6 +61,11 @@ def test_a_file_in_the_place_of_the_runs_folder_is_no_run(tmp_path: Path) -> Non
     assert "resume" not in str(caught.value)
 
 
+def test_a_name_that_no_folder_can_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"^{tmp_path}/{'x' * 300}: File name too long$"):
+        RunDirectory.create(tmp_path, "x" * 300)
+
+
 def test_a_discarded_run_is_gone_and_may_be_discarded_again(tmp_path: Path) -> None:
     run = make_run(tmp_path, "monday")
     run.discard()

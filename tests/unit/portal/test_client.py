@@ -1,0 +1,303 @@
+"""The client's calls, with aioresponses in the portal's place: what is sent, and what each answer becomes."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from aioresponses import CallbackResult, aioresponses
+from pydantic import SecretStr
+from yarl import URL
+
+from worker.contact import Person
+from worker.errors import PortalClosed, PortalError, PortalRefused, PortalUnreachable, WrongBaseUrl
+from worker.models import Pair, Result
+from worker.portal.auth import Credentials
+from worker.portal.client import PAGE, PortalClient
+
+BASE = "https://portal.example.com"
+API = f"{BASE}/api/2.0"
+PAIR = Pair(row=1, line=2, opportunity_id=1234, contact_id=88)
+LINK = f"{API}/crm/opportunity/1234/contact/88"
+MEMBERS = re.compile(rf"^{re.escape(API)}/crm/opportunity/\d+/contact\?")
+JSON = "application/json; charset=UTF-8"
+NOT_FOUND = {"status": 1, "statusCode": 404, "error": {"message": "Not found", "hresult": -2147467259}}
+
+
+def contact(contact_id: int = 88, **more: Any) -> dict[str, Any]:
+    return {"firstName": "Contact", "lastName": str(contact_id), "isCompany": False, "id": contact_id, **more}
+
+
+def envelope(response: Any, status: int = 201) -> dict[str, Any]:
+    return {"count": 1, "status": 0, "statusCode": status, "response": response}
+
+
+@pytest.fixture
+def portal() -> Iterator[aioresponses]:
+    with aioresponses() as mocked:
+        yield mocked
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[PortalClient]:
+    async with PortalClient(
+        BASE, Credentials(token=SecretStr("secret")), wire="json", timeout=5.0, connections=2
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits are noted instead of waited."""
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("worker.portal.client.asyncio.sleep", note)
+    return waits
+
+
+def sent(portal: aioresponses, method: str, url: str) -> list[dict[str, Any]]:
+    return [call.kwargs for call in portal.requests[method, URL(url)]]
+
+
+async def test_a_link_is_one_post_with_the_bare_token_and_brings_the_contact_typed_and_as_sent(
+    portal: aioresponses, client: PortalClient
+) -> None:
+    portal.post(LINK, status=201, payload=envelope(contact(odd="kept")), content_type=JSON)
+
+    attempt = await client.link(PAIR, 3)
+
+    assert (attempt.number, attempt.result, attempt.reason, attempt.http_status) == (3, Result.OK, "", 201)
+    assert isinstance(attempt.contact, Person)
+    assert attempt.contact.last_name == "88"
+    assert json.loads(attempt.body) == contact(odd="kept")
+    (call,) = sent(portal, "POST", LINK)
+    assert dict(call["headers"]) == {
+        "User-Agent": "bulklink",
+        "Accept-Encoding": "identity",
+        "Authorization": "secret",
+    }
+    assert call["allow_redirects"] is False
+
+
+async def test_a_contact_of_odd_shape_is_a_link_all_the_same(
+    portal: aioresponses, client: PortalClient
+) -> None:
+    portal.post(LINK, status=201, payload=envelope({"id": 88, "isCompany": "perhaps"}), content_type=JSON)
+
+    attempt = await client.link(PAIR, 1)
+
+    assert (attempt.result, attempt.contact) == (Result.OK, None)
+    assert json.loads(attempt.body) == {"id": 88, "isCompany": "perhaps"}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "result", "reason"),
+    [
+        (201, {"payload": envelope(contact(89))}, Result.AMBIGUOUS, "wrong_id"),
+        (200, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, "html_200"),
+        (404, {"payload": NOT_FOUND, "content_type": JSON}, Result.PERMANENT, "not_found"),
+        (500, {"payload": {**NOT_FOUND, "statusCode": 500}}, Result.AMBIGUOUS, "server_error"),
+        (502, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, "gateway_error"),
+        (503, {"body": "", "headers": {"Retry-After": "7"}}, Result.THROTTLED, "throttled"),
+        (503, {"body": "", "headers": {"Retry-After": "soon"}}, Result.THROTTLED, "throttled"),
+        (429, {"body": "slow down"}, Result.THROTTLED, "throttled"),
+    ],
+)
+async def test_an_expected_failure_is_a_value(
+    portal: aioresponses,
+    client: PortalClient,
+    status: int,
+    answer: dict[str, Any],
+    result: Result,
+    reason: str,
+) -> None:
+    portal.post(LINK, status=status, **answer)
+
+    attempt = await client.link(PAIR, 1)
+
+    assert (attempt.result, attempt.reason, attempt.http_status) == (result, reason, status)
+    assert attempt.body == b""
+    assert attempt.retry_after == (7.0 if "7" in str(answer.get("headers")) else None)
+
+
+async def test_no_answer_in_time_is_ambiguous(portal: aioresponses, client: PortalClient) -> None:
+    portal.post(LINK, timeout=True)
+
+    attempt = await client.link(PAIR, 1)
+
+    assert (attempt.result, attempt.reason, attempt.http_status) == (Result.AMBIGUOUS, "timeout", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "error"),
+    [
+        (401, {"body": "Unauthorized", "content_type": "text/html"}, PortalRefused),
+        (402, {"body": ""}, PortalClosed),
+        (404, {"body": ""}, PortalClosed),
+        (404, {"body": "<html>", "content_type": "text/html"}, WrongBaseUrl),
+        (302, {"body": "", "headers": {"Location": "https://elsewhere.example/login"}}, WrongBaseUrl),
+    ],
+)
+async def test_an_answer_about_us_ends_the_run_and_shows_no_token(
+    portal: aioresponses, client: PortalClient, status: int, answer: dict[str, Any], error: type[PortalError]
+) -> None:
+    portal.post(LINK, status=status, **answer)
+
+    with pytest.raises(error) as caught:
+        await client.link(PAIR, 1)
+
+    assert BASE in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert len(sent(portal, "POST", LINK)) == 1
+
+
+async def test_unlink_is_a_delete_of_the_same_path(portal: aioresponses, client: PortalClient) -> None:
+    portal.delete(LINK, status=200, payload=envelope(contact(), 200), content_type=JSON)
+
+    assert (await client.unlink(PAIR, 1)).result is Result.OK
+    assert len(sent(portal, "DELETE", LINK)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "result", "reason"),
+    [
+        (200, {"payload": envelope([contact(7), contact()], 200)}, Result.OK, ""),
+        (200, {"payload": envelope([contact(7)], 200)}, Result.TRANSIENT, "not_stored"),
+        (200, {"payload": {"status": 0, "statusCode": 200, "response": []}}, Result.TRANSIENT, "not_stored"),
+        (404, {"payload": NOT_FOUND}, Result.TRANSIENT, "not_stored"),
+        (200, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, "html_200"),
+        (500, {"body": ""}, Result.AMBIGUOUS, "server_error"),
+        (429, {"body": ""}, Result.THROTTLED, "throttled"),
+    ],
+)
+async def test_a_reread_says_whether_the_link_is_there(
+    portal: aioresponses,
+    client: PortalClient,
+    status: int,
+    answer: dict[str, Any],
+    result: Result,
+    reason: str,
+) -> None:
+    portal.get(MEMBERS, status=status, **answer)
+
+    attempt = await client.reread(PAIR, 4)
+
+    assert (attempt.number, attempt.result, attempt.reason) == (4, result, reason)
+    assert bool(attempt.body) is (result is Result.OK)
+    ((_, url), _) = next(iter(portal.requests.items()))
+    assert dict(url.query)["filterValue"] == "88"
+
+
+async def test_members_are_read_in_pages_of_our_own(portal: aioresponses, client: PortalClient) -> None:
+    """The portal's nextIndex is one too high: who follows it loses a member a page (contract 5.4)."""
+    everyone = [contact(n) for n in range(1, PAGE + 4)]
+
+    def page(url: URL, **_: Any) -> CallbackResult:
+        start = int(url.query["startIndex"])
+        part = everyone[start : start + int(url.query["count"])]
+        body = {**envelope(part, 200), "nextIndex": start + PAGE + 1}
+        return CallbackResult(status=200, payload=body)
+
+    portal.get(MEMBERS, callback=page, repeat=True)
+
+    assert [member.id async for member in client.members(1234)] == list(range(1, PAGE + 4))
+
+
+async def test_members_that_cannot_be_read_are_an_error_and_not_an_empty_list(
+    portal: aioresponses, client: PortalClient
+) -> None:
+    portal.get(MEMBERS, status=500, body="")
+
+    with pytest.raises(PortalUnreachable, match="opportunity 1234"):
+        [member async for member in client.members(1234)]
+
+
+async def test_the_probe_takes_the_apis_own_404_for_health(
+    portal: aioresponses, client: PortalClient
+) -> None:
+    portal.get(MEMBERS, status=404, payload=NOT_FOUND)
+
+    await client.probe()
+
+    ((method, url), _) = next(iter(portal.requests.items()))
+    assert (method, url.path) == ("GET", "/api/2.0/crm/opportunity/0/contact")
+
+
+async def test_the_probe_tries_again_as_told_and_gives_up_in_the_end(
+    portal: aioresponses, client: PortalClient, no_sleep: list[float]
+) -> None:
+    portal.get(MEMBERS, status=503, body="", headers={"Retry-After": "3"})
+    portal.get(MEMBERS, status=502, body="<html>", content_type="text/html", repeat=True)
+
+    with pytest.raises(PortalUnreachable, match="HTTP 502"):
+        await client.probe()
+
+    assert no_sleep == [3.0, 1.0, 2.0]
+
+
+async def test_a_token_that_runs_out_is_renewed_and_the_pair_is_not_blamed(portal: aioresponses) -> None:
+    tokens = iter(["first", "second"])
+    asked: list[Any] = []
+
+    def log_in(_: URL, **options: Any) -> CallbackResult:
+        asked.append((options["json"], options["headers"]["Content-Type"]))
+        return CallbackResult(status=201, payload=envelope({"token": next(tokens)}))
+
+    def link(_: URL, headers: dict[str, str], **__: Any) -> CallbackResult:
+        if headers["Authorization"] == "second" or not sent(portal, "POST", LINK)[1:]:
+            return CallbackResult(status=201, payload=envelope(contact()))
+        return CallbackResult(status=401, body="Unauthorized", content_type="text/html")
+
+    portal.post(f"{API}/authentication", callback=log_in, repeat=True)
+    portal.post(LINK, callback=link, repeat=True)
+    credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
+    async with PortalClient(BASE, credentials, wire="json", timeout=5.0, connections=2) as client:
+        attempts = [await client.link(PAIR, 1)]
+        client._session._logged_in_at = float("-inf")  # as if the first log-in were long ago
+        attempts += [await client.link(PAIR, number) for number in (2, 3)]
+
+    assert [attempt.result for attempt in attempts] == [Result.OK, Result.THROTTLED, Result.OK]
+    assert (attempts[1].reason, attempts[1].retry_after) == ("token_renewed", 0.0)
+    body = {"userName": "user@portal.example", "password": "word"}
+    assert asked == [(body, "application/json")] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "message"),
+    [
+        (500, {"payload": {"status": 1, "error": {"message": "No", "hresult": -2146233087}}}, "check name"),
+        (201, {"payload": envelope({"token": None, "sms": True})}, "second factor"),
+        (201, {"payload": envelope({"token": None, "tfa": True})}, "second factor"),
+        (201, {"payload": envelope({})}, "brought no token"),
+        (400, {"payload": {**NOT_FOUND, "statusCode": 400}}, "bad_argument"),
+    ],
+)
+async def test_a_log_in_that_is_refused_is_asked_once_and_explained(
+    portal: aioresponses, status: int, answer: dict[str, Any], message: str
+) -> None:
+    portal.post(f"{API}/authentication", status=status, **answer)
+    credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
+    async with PortalClient(BASE, credentials, wire="json", timeout=5.0, connections=2) as client:
+        with pytest.raises(PortalRefused, match=re.compile(message, re.IGNORECASE)) as caught:
+            await client.link(PAIR, 1)
+
+    assert "word" not in str(caught.value).replace("password", "")
+    assert len(sent(portal, "POST", f"{API}/authentication")) == 1
+
+
+async def test_the_xml_wire_asks_for_the_xml_route(portal: aioresponses) -> None:
+    portal.post(
+        f"{LINK}.xml",
+        status=201,
+        body="<result><status>0</status><response><isCompany>false</isCompany><id>88</id></response></result>",
+        content_type="text/xml",
+    )
+    credentials = Credentials(token=SecretStr("secret"))
+    async with PortalClient(BASE, credentials, wire="xml", timeout=5.0, connections=2) as client:
+        attempt = await client.link(PAIR, 1)
+
+    assert (attempt.result, json.loads(attempt.body)) == (Result.OK, {"isCompany": False, "id": 88})

@@ -1,0 +1,165 @@
+"""The transport against real sockets: what mocks cannot show."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.portal import http as http_module
+from worker.portal.http import Failure, Http, Reply
+from worker.simulator import Portal, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LINK = "crm/opportunity/1/contact/2"
+TOKEN = {"Authorization": "demo-token"}
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_server(serve: Serve) -> "AsyncIterator[str]":
+    """A server that answers as ``serve`` does, to the byte."""
+
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await serve(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*handlers)
+
+
+def answering(answer: bytes, seen: list[bytes] | None = None) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if seen is not None:
+            seen.append(request)
+        writer.write(answer)
+        await writer.drain()
+
+    return serve
+
+
+async def call(url: str, seconds: float = 5.0) -> Reply | Failure:
+    async with Http(url, timeout=seconds, connections=1) as http:
+        return await http.call("POST", LINK, headers=TOKEN)
+
+
+async def test_a_post_without_a_body_says_so_and_names_no_type_of_it() -> None:
+    """Without a Content-Length the portal's listener answers 411; with a JSON type, it parses the body."""
+    seen: list[bytes] = []
+    async with raw_server(answering(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}", seen)) as url:
+        reply = await call(url)
+
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.body) == (201, b"{}")
+    request = seen[0].lower()
+    assert b"\r\ncontent-length: 0\r\n" in request
+    assert b"content-type" not in request
+    assert b"cookie" not in request
+
+
+async def test_no_cookie_comes_back_to_the_portal_that_set_it() -> None:
+    """A stale cookie may outlive a token (contract 6.6)."""
+    seen: list[bytes] = []
+    answer = b"HTTP/1.1 201 Created\r\nSet-Cookie: asc_auth_key=old; path=/\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(answering(answer, seen)) as url, Http(url, timeout=5.0, connections=1) as http:
+        for _ in range(2):
+            await http.call("GET", LINK, headers=TOKEN)
+
+    assert len(seen) == 2
+    assert b"asc_auth_key" not in seen[1]
+
+
+async def test_a_redirect_is_an_answer_and_the_token_stays_here() -> None:
+    async with raw_server(answering(b"")) as elsewhere:
+        answer = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere}/\r\nContent-Length: 0\r\n\r\n".encode()
+        async with raw_server(answering(answer)) as url:
+            reply = await call(url)
+
+    assert isinstance(reply, Reply)
+    assert reply.status == 307
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"", "disconnected"),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{", "payload"),
+        (b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\njunk", "payload"),
+        (b"this is not HTTP\r\n\r\n", "payload"),
+    ],
+)
+async def test_half_an_answer_is_told_by_how_far_it_got(answer: bytes, kind: str) -> None:
+    async with raw_server(answering(answer)) as url:
+        failure = await call(url)
+
+    assert isinstance(failure, Failure)
+    assert failure.kind == kind
+
+
+async def test_no_answer_is_waited_for_as_long_as_said_and_no_longer() -> None:
+    async with Portal(Scenario.from_toml('[[faults]]\nkind = "hang"')) as portal:
+        failure = await call(portal.url, seconds=0.3)
+
+    assert isinstance(failure, Failure)
+    assert failure.kind == "timeout"
+    assert 0.3 <= failure.seconds < 2.0
+
+
+async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "MAX_BODY", 100_000)
+    async with Portal(Scenario.from_toml('[[faults]]\nkind = "oversized"\nbytes = 400_000')) as portal:
+        failure = await call(portal.url)
+
+    assert isinstance(failure, Failure)
+    assert failure.kind == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [("http://127.0.0.1:1", "Connection refused"), ("http://portal.invalid", "no connection")],
+)
+async def test_a_portal_that_cannot_be_reached_is_named_plainly(url: str, detail: str) -> None:
+    failure = await call(url)
+
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.final) == ("connect", False)
+    assert detail in failure.detail
+
+
+async def test_plain_http_where_tls_is_expected_is_no_connection() -> None:
+    async def at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(at_once) as url:
+        failure = await call(url.replace("http://", "https://"))
+
+    assert isinstance(failure, Failure)
+    assert failure.kind == "connect"
+
+
+async def test_retry_after_is_read_against_the_portals_own_clock() -> None:
+    headers = b"Date: Tue, 01 Jan 2030 00:00:00 GMT\r\nRetry-After: Tue, 01 Jan 2030 00:00:09 GMT\r\n"
+    answer = b"HTTP/1.1 503 Wait\r\n" + headers + b"Content-Length: 0\r\n\r\n"
+    async with raw_server(answering(answer)) as url:
+        reply = await call(url)
+
+    assert isinstance(reply, Reply)
+    assert reply.retry_after == 9.0
