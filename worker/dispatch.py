@@ -59,6 +59,7 @@ class Dispatcher:
         self._sending: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
         self._in_doubt: dict[int, bool] = {}
+        self._tried: dict[int, tuple[Attempt, ...]] = {}
 
     def stop(self) -> None:
         """Take no more pairs and send no more; what is on its way is waited for."""
@@ -68,6 +69,11 @@ class Dispatcher:
     def in_doubt(self) -> list[int]:
         """Rows without an outcome whose link the portal may hold all the same."""
         return [row for row, doubt in self._in_doubt.items() if doubt]
+
+    @property
+    def unsettled(self) -> dict[int, tuple[Attempt, ...]]:
+        """What was sent in vain for rows without an outcome."""
+        return {row: attempts for row, attempts in self._tried.items() if attempts}
 
     async def run(self, concurrency: int, grace: float) -> None:
         """Work until there are no more pairs, or until stopped and drained.
@@ -110,6 +116,7 @@ class Dispatcher:
         spent = 0.0
         rereading = False
         self._in_doubt[pair.row] = False
+        self._tried[pair.row] = ()
         while True:
             async with self._limiter.permit():  # a retry queues like a first try
                 await self._limiter.turn()
@@ -125,6 +132,7 @@ class Dispatcher:
                 else:
                     step = self._policy.after((*attempts, attempt), spent, self._rng)
                 attempts += (attempt,)
+                self._tried[pair.row] = attempts
                 if isinstance(step, Settle):
                     await self._close(pair, step, attempts)
                     return
@@ -160,7 +168,7 @@ class Dispatcher:
             await self._record(Outcome(pair, step.status, attempts, step.reason, step.http_status))
         finally:
             self._end()
-        del self._in_doubt[pair.row]
+        del self._in_doubt[pair.row], self._tried[pair.row]
 
     async def _back_off(self, step: RetryIn) -> None:
         await asyncio.sleep(step.seconds)

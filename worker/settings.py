@@ -270,7 +270,7 @@ def _origin(name: str, flags: Mapping[str, Any], file: Mapping[str, Any], config
 def _refuse_unknown_variables() -> None:
     known = [PREFIX + name.upper() for name in [*_names(), "config"]]
     for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise UsageError(f"{variable}: no such variable{_suggest(variable, known)}")
 
 

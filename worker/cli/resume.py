@@ -16,7 +16,7 @@ def command(run: str | None, **flags: Any) -> int:
     Options not given are those the run began with. Credentials are never saved and must be given again.
     """
     from worker.cli.finish import report, say, work_and_report  # noqa: PLC0415 - brings in aiohttp
-    from worker.ledger import LedgerReader  # noqa: PLC0415 - same
+    from worker.ledger import LedgerReader, run_lock  # noqa: PLC0415 - same
     from worker.run import find_run, resume_job  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
@@ -27,5 +27,6 @@ def command(run: str | None, **flags: Any) -> int:
     job = resume_job(directory, settings)
     if job.nothing_left:
         say(settings, f"run {directory.run_id}: nothing to resume, every row has its outcome")
-        return report(directory, settings)
+        with run_lock(directory.path):
+            return report(directory, settings)
     return work_and_report(job, settings)

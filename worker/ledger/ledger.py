@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from worker.errors import LedgerError
 from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Store
-from worker.models import Outcome, Pair, Reject, Row
+from worker.models import Attempt, Outcome, Pair, Reject, Row
 
 _T = TypeVar("_T")
 _MOST_PER_COMMIT = 1000
@@ -91,6 +91,15 @@ class Ledger:
     async def settle(self, outcome: Outcome) -> None:
         """Write the last word on a pair."""
         await self._do(lambda store: store.settle(outcome))
+
+    async def count(self, unsettled: Mapping[int, Sequence[Attempt]]) -> None:
+        """Add what was sent in vain for rows that this session leaves without an outcome."""
+
+        def work(store: Store) -> None:
+            for row, attempts in unsettled.items():
+                store.count(row, attempts)
+
+        await self._do(work)
 
     async def release(self, in_doubt: Sequence[int]) -> None:
         """Take back this session's open intents, but for rows that the portal may hold."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.models import Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
 _LOW = 0xFFFFFFFF
 
@@ -57,6 +57,7 @@ class Store:
         now = time.time()
         pairs = duplicates = invalid = 0
         records: list[tuple[object, ...]] = []
+        lines = {row.number: row.line for row, _ in judged}
         for row, verdict in judged:
             key: int | None = None
             status: Status | None = None
@@ -69,7 +70,7 @@ class Store:
                 if self._db.execute("INSERT OR IGNORE INTO pairs VALUES (?, ?)", (key, row.number)).rowcount:
                     pairs += 1
                 else:
-                    status, reason = Status.DUPLICATE, self._first_seen(key)
+                    status, reason = Status.DUPLICATE, self._first_seen(key, lines)
                     duplicates += 1
             # ASCII, so that bytes which are no UTF-8 (kept as lone surrogates) survive in a TEXT column.
             cells = json.dumps(row.cells)
@@ -82,10 +83,11 @@ class Store:
         )
         return Admitted(pairs, duplicates, invalid)
 
-    def _first_seen(self, key: int) -> str:
-        (line,) = self._db.execute(
-            "SELECT line FROM rows WHERE row = (SELECT row FROM pairs WHERE key = ?)", (key,)
-        ).fetchone() or ("above",)
+    def _first_seen(self, key: int, lines: Mapping[int, int]) -> str:
+        (first,) = self._db.execute("SELECT row FROM pairs WHERE key = ?", (key,)).fetchone()
+        line = lines.get(first)
+        if line is None:
+            (line,) = self._db.execute("SELECT line FROM rows WHERE row = ?", (first,)).fetchone()
         return f"same pair as line {line}"
 
     def claim(self, limit: int) -> list[Pair]:
@@ -112,14 +114,14 @@ class Store:
         """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""
         last = outcome.attempts[-1]
         row = outcome.pair.row
+        self.count(row, outcome.attempts)
         self._db.execute(
-            "UPDATE rows SET status = ?, reason = ?, http_status = ?, attempts = attempts + ?,"
-            " settled_at = ?, seconds = ? WHERE row = ?",
+            "UPDATE rows SET status = ?, reason = ?, http_status = ?, settled_at = ?, seconds = ?"
+            " WHERE row = ?",
             (
                 outcome.status,
                 outcome.reason,
                 outcome.http_status,
-                len(outcome.attempts),
                 time.time(),
                 last.seconds if last.result is Result.OK else None,
                 row,
@@ -127,14 +129,20 @@ class Store:
         )
         if last.body:
             self._db.execute("INSERT OR REPLACE INTO contacts VALUES (?, ?)", (row, last.body.decode()))
-        self._db.executemany(
-            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (row, self._session, a.number, a.result, a.reason, a.http_status, a.seconds)
-                for a in outcome.attempts
-                if a.result is not Result.OK
-            ],
-        )
+
+    def count(self, row: int, attempts: Sequence[Attempt]) -> None:
+        """Add a session's attempts to a row, whether or not they settled it."""
+        (before,) = self._db.execute("SELECT attempts FROM rows WHERE row = ?", (row,)).fetchone()
+        failed = [a for a in attempts if a.result is not Result.OK]
+        if failed:
+            self._db.executemany(
+                "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (row, self._session, before + a.number, a.result, a.reason, a.http_status, a.seconds)
+                    for a in failed
+                ],
+            )
+        self._db.execute("UPDATE rows SET attempts = ? WHERE row = ?", (before + len(attempts), row))
 
     def release(self, in_doubt: Sequence[int]) -> None:
         """Take back this session's intents, but for rows whose request may have reached the portal."""

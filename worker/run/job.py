@@ -218,6 +218,7 @@ class Job:
             try:
                 await dispatcher.run(settings.concurrency, settings.grace)
             finally:
+                await ledger.count(dispatcher.unsettled)
                 await ledger.release(dispatcher.in_doubt)
             await _unless_cancelled(reading)
         finally:

@@ -400,3 +400,26 @@ def test_states_sum_to_the_rows_through_all_sessions_and_crashes() -> None:
     run_state_machine_as_test(
         LedgerAgainstModel, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
     )
+
+
+def test_a_duplicate_names_the_line_of_the_first_also_within_one_chunk(path: Path, store: Store) -> None:
+    store.admit(chunk(pair(1), pair(2, contact=1)))
+    store.admit(chunk(pair(3, contact=1)))
+
+    assert [record.reason for record in records(path)] == ["", "same pair as line 2", "same pair as line 2"]
+
+
+def test_attempts_of_a_pair_left_unsettled_count_with_those_of_the_session_that_settles_it(
+    path: Path, store: Store, reopened: Store
+) -> None:
+    lost = Attempt(1, Result.AMBIGUOUS, "timeout", seconds=1.0)
+    store.admit(chunk(pair(1)))
+    store.claim(1)
+    store.count(1, [lost, Attempt(2, Result.TRANSIENT, "unavailable", 503, seconds=0.1)])
+    (one,) = reopened.claim(1)
+    reopened.settle(Outcome(one, Status.LINKED, (lost, Attempt(2, Result.OK, seconds=0.2)), "", 201))
+
+    with LedgerReader(path) as reader:
+        traffic = reader.traffic()
+    assert (traffic.attempts, traffic.retries) == (4, 3)
+    assert traffic.retries_by_reason == {"timeout": 2, "unavailable": 1}
