@@ -406,7 +406,11 @@ def test_a_duplicate_names_the_line_of_the_first_also_within_one_chunk(path: Pat
     store.admit(chunk(pair(1), pair(2, contact=1)))
     store.admit(chunk(pair(3, contact=1)))
 
-    assert [record.reason for record in records(path)] == ["", "same pair as line 2", "same pair as line 2"]
+    assert [record.reason for record in records(path)] == [
+        "run_ended",
+        "same pair as line 2",
+        "same pair as line 2",
+    ]
 
 
 def test_attempts_of_a_pair_left_unsettled_count_with_those_of_the_session_that_settles_it(
