@@ -74,6 +74,24 @@ class PortalUnreachable(PortalError):
     """Nothing answers at the address."""
 
 
+class OutageError(WorkerError):
+    """The portal itself has failed for too long; rows not tried yet are worth another run."""
+
+    exit_code = Exit.RETRYABLE
+
+
+class TooManyErrors(WorkerError):
+    """More pairs failed than the user allows."""
+
+    exit_code = Exit.TOO_MANY_ERRORS
+
+
+class DurationReached(WorkerError):
+    """The run has lasted as long as the user allows."""
+
+    exit_code = Exit.MAX_DURATION
+
+
 class StoppedError(WorkerError):
     """A second signal ended the run at once, without its files."""
 

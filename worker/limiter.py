@@ -36,6 +36,8 @@ class PacedThrottler(Throttler):
         self._slack = min(SLACK, HEADROOM / 2 * rate.period)
         self._due = float("-inf")
         self._paused_until = float("-inf")
+        self._free = asyncio.Event()
+        self._free.set()
         self.paused_seconds = 0.0
         """Time for which the portal has held everyone back so far; overlapping pauses count once."""
 
@@ -43,11 +45,21 @@ class PacedThrottler(Throttler):
         """Wait for a turn. A cancelled waiter takes none."""
         clock = asyncio.get_running_loop().time
         async with self._first_come:
-            # Looked at again after each sleep, for a pause may have come in meanwhile.
-            while (wait := max(self._due, self._paused_until) - clock()) > 0:  # noqa: ASYNC110 - waits for a time
+            # Looked at again after each sleep, for a pause or a hold may have come in meanwhile.
+            await self._free.wait()
+            while (wait := max(self._due, self._paused_until) - clock()) > 0:
                 await asyncio.sleep(wait)
+                await self._free.wait()
             step = self.period / self.rate_limit * (1 + HEADROOM)
             self._due = max(self._due, clock() - self._slack) + step
+
+    def hold(self) -> None:
+        """Give no turn to anyone until :meth:`let_go`."""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """Give turns again, paced as ever."""
+        self._free.set()
 
     @property
     def paused(self) -> bool:
@@ -93,6 +105,14 @@ class Limiter:
     async def turn(self) -> None:
         """Wait until one more request fits under the rate; to be taken last before sending."""
         await self._throttler.acquire()
+
+    def hold(self) -> None:
+        """Let nobody send until :meth:`let_go`."""
+        self._throttler.hold()
+
+    def let_go(self) -> None:
+        """Let everyone send again, under the same limits as ever."""
+        self._throttler.let_go()
 
     def observe(self, attempt: Attempt) -> None:
         """Learn from an attempt: a throttled one speaks for the whole portal and holds everyone back."""

@@ -9,6 +9,8 @@ _LONGEST = 30
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)?", re.ASCII)
+_ERRORS = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?", re.ASCII)
+_SHARE_COUNTS_FROM = 100
 _RATE = re.compile(r"(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|sec|m|min|h|d)", re.ASCII)
 
 
@@ -39,6 +41,37 @@ def parse_rate(text: str) -> Rate:
     if not match or not int(match[1]) or (match[2] is not None and not float(match[2])):
         raise ValueError(f"{text!r} is not a rate like 50/s, 500/10s or 1500/min")
     return Rate(limit=int(match[1]), period=float(match[2] or 1) * _UNITS[match[3]])
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLimit:
+    """At most ``count`` failed pairs, or at most ``percent`` of those that have an outcome."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def passed(self, failed: int, settled: int) -> bool:
+        """Whether that is too many. A share of few says nothing: it counts from the 100th outcome on."""
+        if self.count is not None:
+            return failed > self.count
+        return settled >= _SHARE_COUNTS_FROM and failed * 100 > (self.percent or 0.0) * settled
+
+    def __str__(self) -> str:
+        return str(self.count) if self.count is not None else f"{self.percent:g}%"
+
+
+def parse_error_limit(text: str) -> ErrorLimit:
+    """Read ``100`` or ``5%``.
+
+    Raises:
+        ValueError: neither a whole number nor a share of 0 to 100 percent.
+    """
+    match = _ERRORS.fullmatch(text.strip()) if len(text) <= _LONGEST else None
+    if match and match[2] and float(match[1]) <= 100:  # noqa: PLR2004 - percent
+        return ErrorLimit(percent=float(match[1]))
+    if match and not match[2] and "." not in match[1]:
+        return ErrorLimit(count=int(match[1]))
+    raise ValueError(f"{text!r} is not a number like 100 or a share like 5%")
 
 
 def parse_duration(text: str) -> float:

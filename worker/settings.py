@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from worker.errors import UsageError
-from worker.quantities import Rate, format_duration, parse_duration, parse_rate
+from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit, parse_rate
 
 PREFIX = "BULKLINK_"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -95,6 +95,14 @@ _Seconds = Annotated[
 ]
 
 
+_ErrorLimit = Annotated[
+    ErrorLimit | None,
+    NoDecode,
+    BeforeValidator(lambda v: v if v is None or isinstance(v, ErrorLimit) else parse_error_limit(str(v))),
+    PlainSerializer(lambda v: v and str(v)),
+]
+
+
 class Settings(BaseSettings):
     """What a command was told, from all places."""
 
@@ -138,6 +146,18 @@ class Settings(BaseSettings):
     )
     max_attempts: Annotated[int, Option("N", saved=True)] = Field(
         default=5, ge=1, le=100, description="Most tries of a pair; being throttled is not one."
+    )
+    max_errors: Annotated[_ErrorLimit, Option("N|P%", saved=True)] = Field(
+        default=None,
+        description="Stop when more pairs than that have failed: a number, or a share like 5% (from 100 on).",
+    )
+    max_duration: Annotated[_Seconds | None, Option("TIME")] = Field(
+        default=None, gt=0, description="Stop after that time; resume goes on."
+    )
+    give_up_after: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
+        default=900.0,
+        gt=0,
+        description="Stop when the portal has failed for that long; until then it is asked now and then.",
     )
     timeout: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
         default=30.0, gt=0, le=3600, description="Longest wait for the answer to one request."

@@ -312,3 +312,56 @@ def test_runs_lists_what_ran(bulklink: "CommandLine", simulate: "Simulate", pair
     assert "200 of 200 linked" in lines[0]
     listed = [json.loads(line) for line in bulklink("runs", "--json").stdout.splitlines()]
     assert [report["counts"]["rows"] for report in listed] == [200, 5]
+
+
+def test_too_many_failed_pairs_stop_the_run_with_exit_4(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate("[portal]\ncontacts = 20")
+
+    report = bulklink.report("run", pairs, "--portal", portal.url, "--rate", "200/s", "--max-errors", "10")
+
+    assert (report["exit_code"], report["status"]) == (4, "aborted")
+    assert "allowed are 10" in report["message"]
+    assert report["counts"]["linked"] == 20
+    assert 11 <= report["counts"]["rejected"] < 11 + 32
+    assert report["counts"]["rows"] == 200
+
+
+def test_the_maximum_duration_stops_the_run_with_exit_10_and_resume_goes_on(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate("calm")
+
+    report = bulklink.report("run", pairs, "--portal", portal.url, "--rate", "50/s", "--max-duration", "1s")
+
+    assert (report["exit_code"], report["status"], report["counts"]["unknown"]) == (10, "interrupted", 0)
+    assert 20 < report["counts"]["linked"] == len(portal.links()) < 100
+    again = bulklink.report("resume", "--rate", "500/s")
+    assert (again["exit_code"], again["counts"]["linked"]) == (0, 200)
+
+
+def test_an_outage_is_waited_out_without_multiplying_the_load(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    """A portal that answers 503 to everything for a while, then heals: no row is lost to it."""
+    (bulklink.folder / "pairs.csv").write_text(HEADER + "".join(f"{n},{n}\n" for n in range(1, 1001)))
+    portal = simulate('[[outages]]\nkind = "status"\nstatus = 503\nbody = "html"\nafter = 100\nseconds = 4.0')
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, "--rate", "500/s")
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 1000)
+    assert portal.books()["posts"] < 1_200
+
+
+def test_a_portal_that_does_not_come_back_ends_the_run_with_exit_5(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate('[[outages]]\nkind = "status"\nstatus = 503\nbody = "html"\nafter = 100')
+
+    report = bulklink.report("run", pairs, "--portal", portal.url, "--rate", "200/s", "--give-up-after", "3s")
+
+    assert (report["exit_code"], report["status"]) == (5, "aborted")
+    assert "failed for 3s" in report["message"]
+    assert report["counts"]["not_attempted"] >= 200 - 100 - 32
+    assert report["counts"]["linked"] == len(portal.links())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.quantities import Rate, format_duration, parse_duration, parse_rate
+from worker.quantities import Rate, format_duration, parse_duration, parse_error_limit, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -173,3 +173,34 @@ def test_any_duration_comes_back_as_it_was_written(seconds: float) -> None:
 def test_a_rate_comes_back_as_it_was_written(limit: int, period: float) -> None:
     rate = Rate(limit, float(period))
     assert parse_rate(str(rate)) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "failed", "settled", "passed"),
+    [
+        ("0", 0, 10, False),
+        ("0", 1, 1, True),
+        ("10", 10, 10, False),
+        ("10", 11, 5000, True),
+        ("5%", 99, 99, False),
+        ("5%", 5, 100, False),
+        ("5%", 6, 100, True),
+        ("2.5 %", 25, 1000, False),
+        ("2.5%", 26, 1000, True),
+    ],
+)
+def test_a_limit_of_errors_is_a_number_or_a_share_of_a_hundred_or_more(
+    text: str, failed: int, settled: int, *, passed: bool
+) -> None:
+    assert parse_error_limit(text).passed(failed, settled) is passed
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "101%", "5%%", "9" * 31, "٣"])
+def test_what_is_no_limit_of_errors_is_refused_by_its_text(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a number like 100 or a share like 5%"):
+        parse_error_limit(text)
+
+
+@pytest.mark.parametrize("text", ["0", "100", "5%", "2.5%"])
+def test_a_limit_of_errors_is_written_as_it_is_read(text: str) -> None:
+    assert str(parse_error_limit(text)) == text

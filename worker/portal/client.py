@@ -83,9 +83,8 @@ class PortalClient:
         Raises:
             PortalError: the portal refuses us, is closed, is no portal, or does not answer.
         """
-        finding: Finding[Envelope]
         for number in range(TRIES):
-            finding = await self._read(0, {"count": "1", "fields": "id"}, number + 1)
+            finding = await self._harmless(number + 1)
             if finding.attempt.result in (Result.OK, Result.PERMANENT):
                 return
             if finding.final or number == TRIES - 1:
@@ -94,6 +93,13 @@ class PortalClient:
                 0.0 if finding.verdict.reason == RENEWED else pause_after(finding.attempt.retry_after, number)
             )
         raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {finding.verdict.hint}")
+
+    async def look(self) -> Attempt:
+        """Ask once what :meth:`probe` asks; ok or permanent says that the portal is at work."""
+        return (await self._harmless(1)).attempt
+
+    async def _harmless(self, number: int) -> Finding[Envelope]:
+        return await self._read(0, {"count": "1", "fields": "id"}, number)
 
     async def link(self, pair: Pair, number: int) -> Attempt:
         """Ask the portal once to store the link (contract 0, 4.1)."""

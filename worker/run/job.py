@@ -4,39 +4,29 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 
-from structlog.typing import FilteringBoundLogger
-
 import worker
-from worker.dispatch import LANES_PER_PERMIT, Dispatcher
-from worker.errors import Exit, InputError, LedgerError, StoppedError, UsageError, WorkerError
+from worker.errors import Exit, LedgerError, StoppedError, UsageError, WorkerError
 from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.limiter import Limiter
-from worker.models import Attempt, Outcome, Status
+from worker.models import Status
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
-from worker.retry import RetryPolicy
 from worker.run.directory import RunDirectory
-from worker.run.feed import Feed
-from worker.run.ingest import ingest
-from worker.run.log import log_outcome, open_log
+from worker.run.linking import Linking
+from worker.run.log import open_log
 from worker.run.signals import on_signals
 from worker.run.tally import Tally
 from worker.settings import Settings
 from worker.sources import Source, open_source
 
-BEAT = 5.0
-"""Seconds between two notes of how a run goes, in the ledger and the log."""
-
 MAX_PAUSE = 300.0
 """Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""
 
 STDIN_GONE = "standard input is gone: rows after the last one were never read"
-
-_TICK = 0.2
 
 
 class Job:
@@ -65,9 +55,8 @@ class Job:
         self._input_path = input_path
         self._source = source
         self._fresh = fresh
-        self._rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
         self._signal: signal.Signals | None = None
-        self._drain: Callable[[], None] | None = None
+        self._linking: Linking | None = None
 
     @property
     def nothing_left(self) -> bool:
@@ -98,8 +87,8 @@ class Job:
         def stop(number: signal.Signals) -> None:
             self._signal = number
             self.tally.note = f"{number.name}: finishing what is on its way"
-            if self._drain is not None:
-                self._drain()
+            if self._linking is not None:
+                self._linking.drain()
             else:
                 end()  # nothing is on its way yet
 
@@ -124,7 +113,7 @@ class Job:
             password=settings.password,
             password_file=settings.password_file,
         )
-        limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=self._rng)
+        limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=Random())  # noqa: S311 - spreads pauses
         async with AsyncExitStack() as stack:
             log_path = settings.log_file or self.directory.log
             run_id = self.directory.run_id
@@ -145,7 +134,16 @@ class Job:
             started = time.monotonic()
             code, message = Exit.OK, ""
             try:
-                await self._link_all(ledger, portal, limiter, log, show)
+                self._linking = Linking(
+                    settings,
+                    self.tally,
+                    source=self._source,
+                    ledger=ledger,
+                    portal=portal,
+                    limiter=limiter,
+                    log=log,
+                )
+                await self._linking.run(show)
             except LedgerError:
                 raise
             except WorkerError as error:
@@ -176,91 +174,6 @@ class Job:
         # The end that an earlier session wrote is no longer one.
         await ledger.forget("end_code", "end_message")
         await ledger.begin_session()
-
-    async def _link_all(
-        self,
-        ledger: Ledger,
-        portal: PortalClient,
-        limiter: Limiter,
-        log: FilteringBoundLogger,
-        show: Callable[[Tally], None],
-    ) -> None:
-        settings, tally = self._settings, self.tally
-        feed = Feed(ledger, chunk=settings.concurrency * LANES_PER_PERMIT)
-
-        def observed(attempt: Attempt) -> None:
-            tally.attempted(attempt)
-            limiter.observe(attempt)
-
-        async def record(outcome: Outcome) -> None:
-            await ledger.settle(outcome)
-            tally.recorded(outcome)
-            log_outcome(log, outcome)
-
-        dispatcher = Dispatcher(
-            portal,
-            limiter,
-            RetryPolicy(max_attempts=settings.max_attempts),
-            take=feed.take,
-            record=record,
-            observe=observed,
-            rng=self._rng,
-        )
-        reading = asyncio.create_task(self._read(ledger, feed, dispatcher))
-        watching = asyncio.create_task(self._watch(ledger, limiter, log, show))
-
-        def drain() -> None:
-            dispatcher.stop()
-            reading.cancel()
-
-        self._drain = drain
-        try:
-            try:
-                await dispatcher.run(settings.concurrency, settings.grace)
-            finally:
-                await ledger.count(dispatcher.unsettled)
-                await ledger.release(dispatcher.in_doubt)
-            await _unless_cancelled(reading)
-        finally:
-            for task in (reading, watching):
-                task.cancel()
-            # Not awaited for their results: what went wrong with them went wrong with the dispatcher too.
-            await asyncio.gather(reading, watching, return_exceptions=True)
-            tally.ended = True
-            with suppress(OSError):
-                show(tally)
-
-    async def _read(self, ledger: Ledger, feed: Feed, dispatcher: Dispatcher) -> None:
-        try:
-            if self._source is not None:
-                await ingest(self._source, ledger, feed, self.tally, self._settings.limit)
-        except InputError:
-            dispatcher.stop()
-            raise
-        finally:
-            feed.complete()
-
-    async def _watch(
-        self, ledger: Ledger, limiter: Limiter, log: FilteringBoundLogger, show: Callable[[Tally], None]
-    ) -> None:
-        started = beaten = time.monotonic()
-        tally = self.tally
-        while True:
-            await asyncio.sleep(_TICK)
-            now = time.monotonic()
-            tally.seconds, tally.paused_seconds = now - started, limiter.paused_seconds
-            with suppress(OSError):  # a terminal that is gone is no reason to stop
-                show(tally)
-            if now - beaten >= BEAT:
-                beaten = now
-                await ledger.beat(tally.seconds, tally.paused_seconds)
-                log.info("run.progress", rows=tally.rows, sent=tally.sent, **tally.by_state())
-
-
-async def _unless_cancelled(task: asyncio.Task[None]) -> None:
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
 
 
 def start_job(settings: Settings, input_path: str) -> Job:

@@ -55,6 +55,16 @@ class Tally:
         self.settled[outcome.status] += 1
         self.settled_here += 1
 
+    @property
+    def failed_pairs(self) -> int:
+        """Pairs that the portal did not confirm; rows that never were pairs are not among them."""
+        return sum(self.settled[s] for s in (Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN))
+
+    @property
+    def settled_pairs(self) -> int:
+        """Pairs with an outcome."""
+        return self.failed_pairs + self.settled[Status.LINKED]
+
     def by_state(self) -> dict[str, int]:
         """Settled rows by the state's name."""
         return {str(status): count for status, count in self.settled.items()}

@@ -1,0 +1,162 @@
+"""The stretch of a run in which pairs are sent: reading, sending, watching, and every reason to stop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from worker.dispatch import LANES_PER_PERMIT, Dispatcher
+from worker.errors import DurationReached, InputError, TooManyErrors, WorkerError
+from worker.ledger import Ledger
+from worker.limiter import Limiter
+from worker.models import Attempt, Outcome
+from worker.portal.client import PortalClient
+from worker.retry import RetryPolicy
+from worker.run.feed import Feed
+from worker.run.ingest import ingest
+from worker.run.log import log_outcome
+from worker.run.outage import Outage
+from worker.run.tally import Tally
+from worker.settings import Settings
+from worker.sources import Source
+
+BEAT = 5.0
+"""Seconds between two notes of how a run goes, in the ledger and the log."""
+
+_TICK = 0.2
+
+
+class Linking:
+    """Sends what the ledger holds and the source still brings, until all is done or something says stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tally: Tally,
+        *,
+        source: Source | None,
+        ledger: Ledger,
+        portal: PortalClient,
+        limiter: Limiter,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._settings = settings
+        self._tally = tally
+        self._source = source
+        self._ledger = ledger
+        self._limiter = limiter
+        self._log = log
+        self._ended_by: WorkerError | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._feed = Feed(ledger, chunk=settings.concurrency * LANES_PER_PERMIT)
+        self._outage = Outage(limiter, portal.look, settings.give_up_after, self._tell)
+        self._dispatcher = Dispatcher(
+            portal,
+            limiter,
+            RetryPolicy(max_attempts=settings.max_attempts),
+            take=self._feed.take,
+            record=self._record,
+            observe=self._observe,
+            rng=Random(),  # noqa: S311 - spreads backoffs, guards nothing
+        )
+
+    def drain(self) -> None:
+        """Read no more and send no more; what is on its way is waited for."""
+        self._dispatcher.stop()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def run(self, show: Callable[[Tally], None]) -> None:
+        """Do it; ``show`` is called often with the counts so far.
+
+        Raises:
+            WorkerError: what ended it before all was done, but for a drain that was asked for.
+        """
+        settings = self._settings
+        self._reading = asyncio.create_task(self._read())
+        helpers = [
+            asyncio.create_task(self._watch(show)),
+            asyncio.create_task(self._end_by_error_of(self._outage.watch())),
+        ]
+        if settings.max_duration is not None:
+            asyncio.get_running_loop().call_later(settings.max_duration, self._reach_duration)
+        try:
+            try:
+                await self._dispatcher.run(settings.concurrency, settings.grace)
+            finally:
+                await self._ledger.count(self._dispatcher.unsettled)
+                await self._ledger.release(self._dispatcher.in_doubt)
+            # Whatever else ended the sending, the rest of the input is read: its rows belong in retry.csv.
+            await asyncio.wait({self._reading})
+            if not self._reading.cancelled():
+                self._reading.result()
+            if self._ended_by is not None:
+                raise self._ended_by
+        finally:
+            for task in (self._reading, *helpers):
+                task.cancel()
+            # Not for their results: what went wrong with them went wrong with the dispatcher too.
+            await asyncio.gather(self._reading, *helpers, return_exceptions=True)
+            self._tally.ended = True
+            with suppress(OSError):
+                show(self._tally)
+
+    def _end_by(self, error: WorkerError) -> None:
+        self._ended_by = self._ended_by or error
+        self._dispatcher.stop()
+
+    async def _end_by_error_of(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except WorkerError as error:
+            self._end_by(error)
+
+    def _reach_duration(self) -> None:
+        self._end_by(DurationReached("stopped: the maximum duration is reached"))
+        self.drain()
+
+    def _tell(self, note: str) -> None:
+        self._tally.note = note
+        if note:
+            self._log.warning("portal.failing", note=note)
+
+    def _observe(self, attempt: Attempt) -> None:
+        self._tally.attempted(attempt)
+        self._limiter.observe(attempt)
+        self._outage.observe(attempt)
+
+    async def _record(self, outcome: Outcome) -> None:
+        await self._ledger.settle(outcome)
+        tally, limit = self._tally, self._settings.max_errors
+        tally.recorded(outcome)
+        log_outcome(self._log, outcome)
+        if limit is not None and limit.passed(tally.failed_pairs, tally.settled_pairs):
+            self._end_by(TooManyErrors(f"stopped: {tally.failed_pairs:,} pairs failed, allowed are {limit}"))
+
+    async def _read(self) -> None:
+        try:
+            if self._source is not None:
+                await ingest(self._source, self._ledger, self._feed, self._tally, self._settings.limit)
+        except InputError:
+            self._dispatcher.stop()
+            raise
+        finally:
+            self._feed.complete()
+
+    async def _watch(self, show: Callable[[Tally], None]) -> None:
+        tally = self._tally
+        started = beaten = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.monotonic()
+            tally.seconds, tally.paused_seconds = now - started, self._limiter.paused_seconds
+            with suppress(OSError):  # a terminal that is gone is no reason to stop
+                show(tally)
+            if now - beaten >= BEAT:
+                beaten = now
+                await self._ledger.beat(tally.seconds, tally.paused_seconds)
+                self._log.info("run.progress", rows=tally.rows, sent=tally.sent, **tally.by_state())
