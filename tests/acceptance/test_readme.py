@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from worker.cli import VERBS
 from worker.cli.options import options_table
+from worker.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,3 +66,30 @@ def test_no_file_of_the_project_is_missing_from_readme_that_it_names() -> None:
         assert (ROOT / name).exists(), name
     for name in re.findall(r"`(test_\w+)`", README):
         assert any(f"def {name}(" in path.read_text() for path in (ROOT / "tests").rglob("test_*.py")), name
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """What takes long to start is asked for help less often than it should be."""
+    code = (
+        "import sys; from worker.cli import bulklink; bulklink.main(['--help'], standalone_mode=False);"
+        "print(sorted({'aiohttp', 'pydantic', 'structlog', 'lxml', 'jinja2', 'sqlite3'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_verb_is_listed_and_has_help() -> None:
+    for verb in VERBS:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", verb, "--help"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith(f"Usage: bulklink {verb} ")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_sample_configurations_are_accepted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BULKLINK_")]:
+        monkeypatch.delenv(name)
+
+    assert load_settings({"config": str(path)}).portal == "https://portal.example.com"

@@ -95,9 +95,9 @@ def test_help_tells_what_an_option_is_for_and_its_default() -> None:
         assert " ".join((Settings.model_fields[name].description or "").split()) in text
     assert "--rate N/TIME" in text
     assert "-n, --dry-run" in text
-    for default in ("500/10s", "8", "json", "30s", "25s", "runs", "auto"):
+    for default in ("500/10s", "8", "json", "30s", "25s", "15m", "runs", "auto"):
         assert f"[default: {default}]" in text
-    assert text.count("[default: ") == 8
+    assert text.count("[default: ") == 9
 
 
 def test_the_table_has_a_row_for_every_setting() -> None:

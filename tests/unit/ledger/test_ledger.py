@@ -321,3 +321,14 @@ def test_kill_9_at_full_load_loses_no_row_that_was_acknowledged(path: Path) -> N
         assert acknowledged <= settled
         assert sum(states.values()) == rows == last
         first = last + 1
+
+
+async def test_what_was_sent_in_vain_is_counted_for_each_row(path: Path) -> None:
+    lost = Attempt(1, Result.AMBIGUOUS, "timeout", seconds=1.0)
+    async with Ledger(path, create=True) as ledger:
+        await ledger.begin_session()
+        await ledger.admit([(Row(n, n + 1, (), None, None), Pair(n, n + 1, n, n)) for n in (1, 2)])
+        await ledger.count({1: (lost,), 2: (lost, lost)})
+
+    with LedgerReader(path) as reader:
+        assert [record.attempts for record in reader.rows(list(Status))] == [1, 2]
