@@ -87,6 +87,17 @@ class LedgerReader:
         rows = self._query("SELECT name, value FROM meta WHERE name <> 'schema_version'")
         return {name: json.loads(value) for name, value in rows}
 
+    def facts(self) -> dict[str, Any]:
+        """The named facts of a run that has begun.
+
+        Raises:
+            LedgerError: it was killed before they were written; it has sent nothing.
+        """
+        facts = self.meta()
+        if "run_id" not in facts:
+            raise LedgerError(f"{self._path}: killed before it began; nothing was sent, start it anew")
+        return facts
+
     def counts(self) -> dict[Status, int]:
         """Rows by state; every state is there, and they sum to the rows read."""
         found = dict(self._query("SELECT status, count(*) FROM links GROUP BY 1"))

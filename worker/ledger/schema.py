@@ -79,8 +79,10 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
         if mode == "rwc":
-            connection.executescript(TABLES)
+            # All or nothing: a crash must not leave some of the tables.
+            connection.executescript(f"BEGIN; {TABLES}")
             connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+            connection.execute("COMMIT")
         _check_version(connection, path)
     except sqlite3.Error as error:
         connection.close()

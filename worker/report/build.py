@@ -97,7 +97,7 @@ def build_report(reader: LedgerReader) -> Report:
 
     The states always sum to the rows: each row of the ledger has exactly one, and none is counted elsewhere.
     """
-    facts = reader.meta()
+    facts = reader.facts()
     states = reader.counts()
     rows = sum(states.values())
     sessions = reader.sessions()

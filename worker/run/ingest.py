@@ -25,10 +25,11 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
     await _skip(rows, source, ledger)
     columns: tuple[str, ...] = ()
     while chunk := await offload(lambda: list(islice(rows, CHUNK))):
-        tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
+        # Before the rows they name: files made after a crash must not guess which cell is which.
         if source.columns != columns:  # those of a JSONL file show up one by one
             columns = source.columns
             await ledger.put_meta(columns=columns)
+        tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
         feed.more()
     digest = source.digest() if limit is None else None  # of a part it would say nothing
     await ledger.put_meta(columns=source.columns, input_complete=True, input_sha256=digest)

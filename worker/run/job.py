@@ -128,8 +128,13 @@ class Job:
                     connections=settings.concurrency,
                 )
             )
+            if self._fresh:
+                # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
+                await self._introduce(ledger)
             await portal.probe()
-            await self._begin(ledger)
+            # The end that an earlier session wrote is no longer one.
+            await ledger.forget("end_code", "end_message")
+            await ledger.begin_session()
             log.info("run.started", version=worker.__version__, **settings.to_save())
             started = time.monotonic()
             code, message = Exit.OK, ""
@@ -159,21 +164,17 @@ class Job:
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
-    async def _begin(self, ledger: Ledger) -> None:
-        if self._fresh:
-            await ledger.put_facts(
-                {
-                    "run_id": self.directory.run_id,
-                    "version": worker.__version__,
-                    "portal": self._settings.portal,
-                    "input_path": self._input_path,
-                    "input_name": Path(self._input_path).name,
-                    "settings": self._settings.to_save(),
-                }
-            )
-        # The end that an earlier session wrote is no longer one.
-        await ledger.forget("end_code", "end_message")
-        await ledger.begin_session()
+    async def _introduce(self, ledger: Ledger) -> None:
+        await ledger.put_facts(
+            {
+                "run_id": self.directory.run_id,
+                "version": worker.__version__,
+                "portal": self._settings.portal,
+                "input_path": self._input_path,
+                "input_name": Path(self._input_path).name,
+                "settings": self._settings.to_save(),
+            }
+        )
 
 
 def start_job(settings: Settings, input_path: str) -> Job:
@@ -203,7 +204,7 @@ def resume_job(directory: RunDirectory, settings: Settings) -> Job:
         InputError: the rest of the input is wanted and cannot be read.
     """
     with LedgerReader(directory.ledger) as reader:
-        facts = reader.meta()
+        facts = reader.facts()
         states = reader.counts()
     if settings.portal != facts["portal"]:
         raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")

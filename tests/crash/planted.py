@@ -1,0 +1,130 @@
+"""The command with a bug planted in it, to prove that the kill loop would see it: ``planted.py BUG run ...``.
+
+Each bug is one that a careless change could make. The worker's files stay as they are: classes are patched in
+this process only.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from unittest.mock import patch
+
+from worker.cli import main
+from worker.dispatch import Dispatcher
+from worker.ledger import Admitted, Ledger
+from worker.ledger.ledger import _resolve
+from worker.ledger.store import Store
+from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.retry import Settle
+
+OPS_PER_COMMIT = 200
+
+
+def ack_before_outcome() -> None:
+    """A pair is settled as linked just before its first request leaves; the answer only corrects that."""
+    send, close = Dispatcher._send, Dispatcher._close
+
+    async def _send(
+        self: Dispatcher, pair: Pair, call: Callable[[Pair, int], Awaitable[Attempt]], number: int
+    ) -> Attempt:
+        if number == 1:
+            body = b'{"id":%d}' % pair.contact_id
+            early = Attempt(1, Result.OK, http_status=201, body=body)
+            await self._record(Outcome(pair, Status.LINKED, (early,), http_status=201))
+        return await send(self, pair, call, number)
+
+    async def _close(self: Dispatcher, pair: Pair, step: Settle, attempts: tuple[Attempt, ...]) -> None:
+        if step.status is Status.LINKED:
+            del self._in_doubt[pair.row]
+        else:
+            await close(self, pair, step, attempts)
+
+    patch.object(Dispatcher, "_send", _send).start()
+    patch.object(Dispatcher, "_close", _close).start()
+
+
+def no_intent() -> None:
+    """Pairs are handed out without a note that they are about to be sent."""
+    original = Store.claim
+
+    def claim(self: Store, limit: int) -> list[Pair]:
+        pairs = original(self, limit)
+        self._db.executemany(
+            "UPDATE rows SET sent_at = NULL, session = NULL WHERE row = ?", [(pair.row,) for pair in pairs]
+        )
+        return pairs
+
+    patch.object(Store, "claim", claim).start()
+
+
+def no_commit() -> None:
+    """The ledger answers before it commits, and commits only now and then, and at a clean end."""
+    serve = Ledger._serve
+    ops = 0
+
+    def _commit(self: Ledger, batch: list[Any]) -> None:
+        nonlocal ops
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        answers = [(future, work(self._store)) for work, future in batch]
+        ops += len(batch)
+        if ops >= OPS_PER_COMMIT:
+            self._db.execute("COMMIT")
+            ops = 0
+        self._loop.call_soon_threadsafe(_resolve, answers)
+
+    def _serve(self: Ledger) -> None:
+        serve(self)
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
+
+    patch.object(Ledger, "_commit", _commit).start()
+    patch.object(Ledger, "_serve", _serve).start()
+
+
+def no_dedupe() -> None:
+    """A pair that is there already is taken in like a new one."""
+    original = Store.admit
+
+    def admit(self: Store, judged: Sequence[tuple[Row, Pair | Reject]]) -> Admitted:
+        pairs = invalid = 0
+        for row, verdict in judged:
+            if isinstance(verdict, Pair):
+                self._db.execute("DELETE FROM pairs WHERE key = ?", (verdict.key,))
+            one = original(self, [(row, verdict)])
+            pairs, invalid = pairs + one.pairs, invalid + one.invalid
+        return Admitted(pairs, 0, invalid)
+
+    patch.object(Store, "admit", admit).start()
+
+
+def _die_before(fact: str) -> Callable[[], None]:
+    """No bug but a blow that hits exactly: dead when this fact of the run is about to be written."""
+
+    def plant() -> None:
+        original = Ledger.put_facts
+
+        async def put_facts(self: Ledger, values: Mapping[str, object]) -> None:
+            if fact in values:
+                os.kill(os.getpid(), signal.SIGKILL)
+            await original(self, values)
+
+        patch.object(Ledger, "put_facts", put_facts).start()
+
+    return plant
+
+
+PLANTS = {
+    "ack-before-outcome": ack_before_outcome,
+    "no-intent": no_intent,
+    "no-commit": no_commit,
+    "no-dedupe": no_dedupe,
+    "die-before-facts": _die_before("portal"),
+    "die-before-columns": _die_before("columns"),
+}
+
+if __name__ == "__main__":
+    PLANTS[sys.argv.pop(1)]()
+    main()

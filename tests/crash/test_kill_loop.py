@@ -1,0 +1,104 @@
+"""The kill loop in short: green with the worker as it is, red with each bug that it is there to see."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import CommandLine, SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+HERE = Path(__file__).parent
+
+
+def kill_loop(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(HERE / "kill_loop.py"), *words],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def test_twelve_kills_lose_nothing_and_repeat_no_more_than_was_in_flight() -> None:
+    done = kill_loop("--kills", "12", "--rows", "2000", "--seed", "1", "--report-every", "4")
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    # Kills that no longer fitted into the rows would prove less; a fast machine may leave out the last ones.
+    found = re.fullmatch(
+        r"seed 1: (\d+) kills, 2000 rows, 0 lost, 0 double-counted, \d+ repeats \(bound \d+\), .* seconds\n",
+        done.stdout,
+    )
+    assert found, done.stdout
+    assert int(found[1]) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plant", "sign"),
+    [
+        ("ack-before-outcome", "lost: links that the portal does not hold"),
+        ("no-intent", "lost: links held and called not attempted"),
+        ("no-commit", "lost: links held and called not attempted"),
+        ("no-dedupe", "double-counted: rows that should not be in linked.csv"),
+    ],
+)
+def test_a_planted_bug_turns_it_red(plant: str, sign: str) -> None:
+    kills = "6" if plant == "ack-before-outcome" else "3"  # the gap that a kill has to hit is a narrow one
+
+    done = kill_loop(
+        "--kills", kills, "--rows", "800", "--seed", "3", "--report-every", "1", "--plant", plant
+    )
+
+    assert done.returncode == 1, done.stderr + done.stdout
+    assert sign in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def die(folder: Path, blow: str, *words: str) -> None:
+    """Run the command until an exact moment of its own, and be killed there."""
+    killed = subprocess.run(
+        [sys.executable, str(HERE / "planted.py"), blow, *words],
+        cwd=folder,
+        env={**os.environ, "BULKLINK_TOKEN": "demo-token"},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
+def test_a_run_killed_before_its_facts_were_written_is_explained(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text("opportunity_id,contact_id\n1,2\n")
+    portal = simulate("calm")
+    die(tmp_path, "die-before-facts", "run", "pairs.csv", "--run-id", "dead", "--portal", portal.url)
+
+    for words in (("report", "dead"), ("resume", "dead"), ("runs",)):
+        done = bulklink(*words)
+        assert (words, "internal error" in done.stderr) == (words, False)
+
+
+def test_files_of_a_run_killed_after_its_first_rows_name_the_columns_as_the_input_did(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    """With the two ids in the other order a guessed header turns pairs round, and a retry links those."""
+    (tmp_path / "pairs.csv").write_text("contact_id,opportunity_id\n111,222\n")
+    portal = simulate("calm")
+    words = ("--portal", portal.url)
+    die(tmp_path, "die-before-columns", "run", "pairs.csv", "--run-id", "dead", *words)
+
+    bulklink("report", "dead")
+    bulklink("run", "runs/dead/retry.csv", "--run-id", "again", *words)
+
+    assert portal.links() <= {(222, 111)}
