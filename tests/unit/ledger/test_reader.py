@@ -253,3 +253,10 @@ def test_the_view_of_links_can_be_asked_with_sqlite_alone(path: Path, store: Sto
             "SELECT row, line, opportunity_id, contact_id, status, reason, sent_at > '2020' FROM links"
         ).fetchall()
     assert found == [(1, 2, 1, 1, "unknown", "no_answer", 1)]
+
+
+def test_a_ledger_without_the_facts_of_its_run_says_that_nothing_was_sent(path: Path) -> None:
+    connect(path, mode="rwc").close()
+
+    with LedgerReader(path) as reader, pytest.raises(LedgerError, match="nothing was sent"):
+        reader.facts()
