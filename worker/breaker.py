@@ -9,6 +9,9 @@ WINDOW = 20
 
 FAILING_SHARE = 0.5
 
+NOT_STORED = "not_stored"
+"""Reason of a look at the members that shows no such link: for the pair a failure, for the portal good work."""
+
 _FAILED = {Result.TRANSIENT, Result.AMBIGUOUS}
 
 
@@ -25,7 +28,7 @@ class Breaker:
     def observe(self, attempt: Attempt) -> None:
         """Take an attempt into account."""
         if attempt.result is not Result.THROTTLED:
-            self._failed.append(attempt.result in _FAILED)
+            self._failed.append(attempt.result in _FAILED and attempt.reason != NOT_STORED)
 
     @property
     def is_open(self) -> bool:

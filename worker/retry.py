@@ -67,15 +67,13 @@ class RetryPolicy:
         last = attempts[-1]
         if last.result is Result.OK:
             return Settle(Status.LINKED, http_status=last.http_status)
-        if last.result is Result.PERMANENT:
-            return Settle(Status.REJECTED, last.reason, last.http_status)
-        if not self._used_up(attempts, spent):
+        refused = last.result is Result.PERMANENT
+        if not refused and not self._used_up(attempts, spent):
             return RetryIn(self._backoff(attempts, rng))
+        # A refusal, too, says nothing about an earlier request whose answer was lost.
         if any(a.result is Result.AMBIGUOUS for a in attempts):
             return Reread()
-        if last.reason == INTERNAL_FAULT:
-            return Settle(Status.REJECTED, last.reason, last.http_status)
-        return Settle(Status.RETRYABLE, last.reason, last.http_status)
+        return Settle(Status.REJECTED if refused else Status.RETRYABLE, last.reason, last.http_status)
 
     def after_reread(self, attempts: tuple[Attempt, ...], reread: Attempt) -> Settle | Reread:
         """Judge what the portal's members said: the link is there, is not there, or cannot be read.
@@ -90,7 +88,10 @@ class RetryPolicy:
         if reread.result is Result.THROTTLED and throttled < self.max_throttled:
             return Reread()
         cause = next(a for a in reversed(attempts) if a.result is not Result.THROTTLED)
-        status = Status.RETRYABLE if reread.result is Result.TRANSIENT else Status.UNKNOWN
+        status = Status.UNKNOWN
+        if reread.result is Result.TRANSIENT:
+            refused = cause.result is Result.PERMANENT or cause.reason == INTERNAL_FAULT
+            status = Status.REJECTED if refused else Status.RETRYABLE
         return Settle(status, cause.reason, cause.http_status)
 
     def _used_up(self, attempts: tuple[Attempt, ...], spent: float) -> bool:

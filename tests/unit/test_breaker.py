@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.breaker import WINDOW, Breaker
+from worker.breaker import NOT_STORED, WINDOW, Breaker
 from worker.models import Attempt, Result
 
 
@@ -34,6 +34,14 @@ def test_only_the_last_attempts_count() -> None:
 def test_being_throttled_is_not_a_failure_and_not_a_success() -> None:
     assert not breaker_after(*[Result.THROTTLED] * WINDOW * 2).is_open
     assert breaker_after(*[Result.TRANSIENT] * WINDOW, *[Result.THROTTLED] * WINDOW).is_open
+
+
+def test_a_look_that_finds_no_link_is_a_portal_at_work() -> None:
+    breaker = breaker_after(*[Result.TRANSIENT] * (WINDOW // 2 - 1))
+    for _ in range(WINDOW // 2 + 1):
+        breaker.observe(Attempt(4, Result.TRANSIENT, NOT_STORED, 200))
+
+    assert not breaker.is_open
 
 
 def test_closed_it_begins_anew() -> None:

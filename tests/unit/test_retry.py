@@ -26,7 +26,7 @@ TRANSIENT = Attempt(1, Result.TRANSIENT, "unavailable", 503)
 AMBIGUOUS = Attempt(1, Result.AMBIGUOUS, "gateway_error", 502)
 LOST = Attempt(1, Result.AMBIGUOUS, "timeout")
 SERVER = Attempt(1, Result.AMBIGUOUS, SERVER_ERROR, 500)
-INTERNAL = Attempt(1, Result.TRANSIENT, INTERNAL_FAULT, 403)
+INTERNAL = Attempt(1, Result.AMBIGUOUS, INTERNAL_FAULT, 403)
 PERMANENT = Attempt(1, Result.PERMANENT, "not_found", 404)
 
 LINKED = Settle(Status.LINKED, "", 201)
@@ -62,6 +62,7 @@ def after(*attempts: Attempt, spent: float = 0.0, policy: RetryPolicy = POLICY) 
         ([THROTTLED] * 5 + [OK], LINKED),
         ([PERMANENT], REJECTED),
         ([TRANSIENT, PERMANENT], REJECTED),
+        ([AMBIGUOUS, PERMANENT], Reread()),
         ([THROTTLED] * 5 + [PERMANENT], REJECTED),
         # attempts that count: at most 4
         ([TRANSIENT] * 1, RetryIn(1.0)),
@@ -96,12 +97,12 @@ def after(*attempts: Attempt, spent: float = 0.0, policy: RetryPolicy = POLICY) 
         ([SERVER, SERVER, AMBIGUOUS], RetryIn(4.0)),
         # internal faults: at most 2
         ([INTERNAL] * 1, RetryIn(1.0)),
-        ([INTERNAL] * 2, FAULTY),
-        ([INTERNAL] * 3, FAULTY),
+        ([INTERNAL] * 2, Reread()),
+        ([INTERNAL] * 3, Reread()),
         ([INTERNAL, TRANSIENT], RetryIn(2.0)),
-        ([INTERNAL, TRANSIENT, INTERNAL], FAULTY),
-        ([*[TRANSIENT] * 3, INTERNAL], FAULTY),
-        ([INTERNAL, *[TRANSIENT] * 3], UNAVAILABLE),
+        ([INTERNAL, TRANSIENT, INTERNAL], Reread()),
+        ([*[TRANSIENT] * 3, INTERNAL], Reread()),
+        ([INTERNAL, *[TRANSIENT] * 3], Reread()),
     ],
 )
 def test_the_last_attempt_and_the_counts_decide(attempts: list[Attempt], step: Step) -> None:
@@ -115,7 +116,7 @@ def test_the_last_attempt_and_the_counts_decide(attempts: list[Attempt], step: S
         (PERMANENT, REJECTED),
         (TRANSIENT, UNAVAILABLE),
         (THROTTLED, TOO_FAST),
-        (INTERNAL, FAULTY),
+        (INTERNAL, Reread()),
         (AMBIGUOUS, Reread()),
         (SERVER, Reread()),
     ],
@@ -135,6 +136,18 @@ def test_a_500_is_repeated_less_than_a_502() -> None:
         return next(n for n in range(1, 99) if after(*[failure] * n, policy=RetryPolicy()) == Reread())
 
     assert (tries(SERVER), tries(AMBIGUOUS)) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "settled"), [((LOST, PERMANENT), REJECTED), ((INTERNAL, INTERNAL), FAULTY)]
+)
+def test_a_refusal_holds_once_the_members_show_that_nothing_is_stored(
+    attempts: tuple[Attempt, ...], settled: Settle
+) -> None:
+    assert POLICY.after_reread(attempts, Attempt(3, Result.TRANSIENT, "not_stored", 200)) == settled
+    assert POLICY.after_reread(attempts, OK) == LINKED
+    assert isinstance(settled_in_doubt := POLICY.after_reread(attempts, LOST), Settle)
+    assert settled_in_doubt.status is Status.UNKNOWN
 
 
 @pytest.mark.parametrize("doubtful", [LOST, AMBIGUOUS])
@@ -186,7 +199,7 @@ def test_the_defaults_are_bounded_in_number_and_in_time() -> None:
     assert isinstance(after(*[THROTTLED] * 99, policy=policy), RetryIn)
     assert after(*[THROTTLED] * 100, policy=policy) == TOO_FAST
     assert isinstance(after(INTERNAL, policy=policy), RetryIn)
-    assert after(INTERNAL, INTERNAL, policy=policy) == FAULTY
+    assert after(INTERNAL, INTERNAL, policy=policy) == Reread()
     assert after(TRANSIENT, policy=policy) == RetryIn(0.5)
     assert isinstance(after(TRANSIENT, spent=599.9, policy=policy), RetryIn)
     assert after(TRANSIENT, spent=600.0, policy=policy) == UNAVAILABLE

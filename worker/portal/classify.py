@@ -125,7 +125,7 @@ RULES: tuple[Rule, ...] = (
     Rule("3.4", "address_not_allowed", PortalClosed, {403}, _EMPTY),
     Rule("3.4", "blocked_by_proxy", PortalRefused, {403}, _ANY - _ENVELOPE - _EMPTY),
     # Texts of a 403 are in the user's language, so the number goes first (9.3).
-    Rule("3.2", "internal_fault", Result.TRANSIENT, {403}, hresult=_INVALID_OPERATION),
+    Rule("3.2", "internal_fault", Result.AMBIGUOUS, {403}, hresult=_INVALID_OPERATION),
     Rule("3.2", "access_denied", Result.PERMANENT, {403}, hresult=_SECURITY),
     Rule("3.3", "crm_not_allowed", PortalRefused, {403}, hresult=_HTTP_FAULT),
     Rule("3.3", "crm_not_allowed", PortalRefused, {403}, message="forbidden"),
@@ -163,6 +163,9 @@ FAILURES: Mapping[FailureKind, tuple[Result, str]] = {
 
 RENEWED = "token_renewed"
 """Reason of a 401 that was answered with a new token: it says nothing about the pair (contract 6.5)."""
+
+NOT_FOUND = "not_found"
+"""Reason of the API's own 404: the entity is not there for us (contract 4.5)."""
 
 HINTS: Mapping[str, str] = {
     "error_in_success": "The portal reported success and an error at once; verify whether the link is there.",

@@ -13,11 +13,12 @@ from typing import Generic, Self, TypeVar
 
 from yarl import URL
 
+from worker.breaker import NOT_STORED
 from worker.contact import Contact, parse_contact
 from worker.errors import PortalUnreachable
 from worker.models import Attempt, Pair, Result
 from worker.portal.auth import Credentials, Session
-from worker.portal.classify import RENEWED, Answer, Verdict, classify, classify_failure, read_body
+from worker.portal.classify import NOT_FOUND, RENEWED, Answer, Verdict, classify, classify_failure, read_body
 from worker.portal.http import Failure, Http
 from worker.portal.login import TRIES, log_in, pause_after
 from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
@@ -25,7 +26,6 @@ from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
 PAGE = 1000
 """Members per page: more are never given (contract 5.2)."""
 
-NOT_STORED = "not_stored"
 
 _T = TypeVar("_T")
 _Proof = tuple[Contact | None, bytes]
@@ -122,7 +122,7 @@ class PortalClient:
         params = {"filterBy": "id", "filterOp": "equals", "filterValue": str(pair.contact_id)}
         finding = await self._read(pair.opportunity_id, params, number)
         attempt, envelope = finding.attempt, finding.proof
-        if attempt.result is Result.PERMANENT:  # an opportunity we cannot see has no members for us
+        if attempt.reason == NOT_FOUND:  # an opportunity we cannot see has no members for us
             return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED)
         if attempt.result is Result.THROTTLED:
             return attempt
@@ -199,7 +199,7 @@ class PortalClient:
                 message=None if envelope is None else envelope.error_message,
                 # Unreadable is not absent: only a portal in maintenance sends none (contract 3.4).
                 retry_after=reply.retry_after or (0.0 if "Retry-After" in reply.headers else None),
-                location=None if location is None else URL(location).host,
+                location=None if location is None else _host(location),
                 proven=proof is not None,
                 sent=writes,
             )
@@ -208,6 +208,13 @@ class PortalClient:
             raise verdict.stop(f"{self._http.origin}: HTTP {reply.status} {verdict.reason}: {verdict.hint}")
         attempt = _attempt(number, verdict, reply.seconds, reply.status, reply.retry_after)
         return Finding(attempt, verdict, proof, f"HTTP {reply.status}")
+
+
+def _host(location: str) -> str | None:
+    try:
+        return URL(location).host
+    except ValueError:  # whoever redirects us may send anything
+        return None
 
 
 def _sound(envelope: Envelope) -> Envelope | None:

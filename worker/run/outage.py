@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from worker.breaker import Breaker
-from worker.errors import OutageError
+from worker.errors import OutageError, PortalUnreachable
 from worker.limiter import Limiter
 from worker.models import Attempt, Result
 from worker.quantities import format_duration
@@ -39,6 +39,7 @@ class Outage:
         self._tell = tell
         self._opened = asyncio.Event()
         self._wait = FIRST_WAIT
+        self._unreachable = False
         self._worked_at = asyncio.get_running_loop().time()
 
     def observe(self, attempt: Attempt) -> None:
@@ -55,8 +56,8 @@ class Outage:
         """Wait for outages, and each of them out. Runs until cancelled.
 
         Raises:
-            OutageError: the portal has not worked for too long.
-            PortalError: the portal answered, and refuses us.
+            OutageError: the portal has answered, but not worked, for too long.
+            PortalError: it refuses us, or has not answered at all for too long.
         """
         while True:
             await self._opened.wait()
@@ -72,11 +73,15 @@ class Outage:
         while not answers:
             left = self._worked_at + self._give_up_after - clock()
             if left <= 0:
-                raise OutageError(f"the portal has failed for {format_duration(self._give_up_after)}")
+                lasted = format_duration(self._give_up_after)
+                if self._unreachable:
+                    raise PortalUnreachable(f"the portal has not been reachable for {lasted}")
+                raise OutageError(f"the portal has failed for {lasted}")
             self._tell(f"the portal fails: asking again in {min(self._wait, left):.0f} s")
             await asyncio.sleep(min(self._wait, left))
             # Also after an answer: if the pairs go on failing, the next outage begins where this one ended.
             self._wait = min(self._wait * 2, LONGEST_WAIT)
             attempt = await self._look()
             self._limiter.observe(attempt)
+            self._unreachable = attempt.http_status is None
             answers = attempt.result in _WORKS or attempt.result is Result.THROTTLED

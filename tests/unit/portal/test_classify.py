@@ -54,7 +54,7 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(403, HTML), "blocked_by_proxy", PortalRefused),
     (Answer(403, TEXT), "blocked_by_proxy", PortalRefused),
     (Answer(403, OTHER), "blocked_by_proxy", PortalRefused),
-    (Answer(403, JSON, hresult=-2146233079, message="Sequence"), "internal_fault", Result.TRANSIENT),
+    (Answer(403, JSON, hresult=-2146233079, message="Sequence"), "internal_fault", Result.AMBIGUOUS),
     (Answer(403, JSON, hresult=-2146233078, message="Zugriff"), "access_denied", Result.PERMANENT),
     (Answer(403, XML, hresult=-2147467259, message="Verboten"), "crm_not_allowed", PortalRefused),
     (Answer(403, JSON, message=" Forbidden"), "crm_not_allowed", PortalRefused),

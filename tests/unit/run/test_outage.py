@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from worker.breaker import WINDOW
-from worker.errors import OutageError, PortalClosed
+from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limiter import Limiter
 from worker.models import Attempt, Result
 from worker.quantities import Rate
@@ -17,6 +17,7 @@ from worker.run.outage import LONGEST_WAIT, Outage
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 DOWN = Attempt(1, Result.TRANSIENT, "cannot_connect")
+FAILING = Attempt(1, Result.TRANSIENT, "unavailable", 503)
 UP = Attempt(1, Result.PERMANENT, "not_found", 404)
 DONE = Attempt(1, Result.OK)
 
@@ -99,11 +100,12 @@ def test_a_portal_that_answers_but_goes_on_failing_pairs_is_asked_less_and_less(
 
 def test_it_gives_up_after_the_time_allowed_without_a_pair_done(virtual_time: Run) -> None:
     async def story() -> None:
-        outage, _, _ = opened(Portal(DOWN), give_up_after=100.0)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(OutageError, match="100s"):
-            await outage.watch()
-        assert asyncio.get_running_loop().time() - began == pytest.approx(100.0, abs=0.01)
+        for answer, error in ((FAILING, OutageError), (DOWN, PortalUnreachable)):
+            outage, _, _ = opened(Portal(answer), give_up_after=100.0)
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(error, match="100s"):
+                await outage.watch()
+            assert asyncio.get_running_loop().time() - began == pytest.approx(100.0, abs=0.01)
 
     virtual_time(story())
 
