@@ -10,7 +10,7 @@ WINDOW = 20
 FAILING_SHARE = 0.5
 
 NOT_STORED = "not_stored"
-"""Reason of a look at the members that shows no such link: for the pair a failure, for the portal good work."""
+"""Reason of a look at the members that shows no such link: a failure of the pair, not of the portal."""
 
 _FAILED = {Result.TRANSIENT, Result.AMBIGUOUS}
 
