@@ -10,7 +10,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from worker.dispatch import LANES_PER_PERMIT, Dispatcher
-from worker.errors import DurationReached, InputError, TooManyErrors, WorkerError
+from worker.errors import DurationReached, InputError, TooManyErrors
 from worker.ledger import Ledger
 from worker.limiter import Limiter
 from worker.models import Attempt, Outcome
@@ -50,7 +50,7 @@ class Linking:
         self._ledger = ledger
         self._limiter = limiter
         self._log = log
-        self._ended_by: WorkerError | None = None
+        self._ended_by: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._feed = Feed(ledger, chunk=settings.concurrency * LANES_PER_PERMIT)
         self._outage = Outage(limiter, portal.look, settings.give_up_after, self._tell)
@@ -105,14 +105,14 @@ class Linking:
             with suppress(OSError):
                 show(self._tally)
 
-    def _end_by(self, error: WorkerError) -> None:
+    def _end_by(self, error: Exception) -> None:
         self._ended_by = self._ended_by or error
         self._dispatcher.stop()
 
     async def _end_by_error_of(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except WorkerError as error:
+        except Exception as error:  # noqa: BLE001 - raised by run(); unheard it would leave everyone held
             self._end_by(error)
 
     def _reach_duration(self) -> None:
