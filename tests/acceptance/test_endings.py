@@ -160,6 +160,33 @@ def test_a_portal_that_closes_in_the_middle_stops_the_run_and_resume_finishes_it
     assert len(closing.links()) == 200
 
 
+def test_rows_behind_the_end_of_a_run_are_in_retry_csv(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    """The portal closes at once; a file of many more rows than are read by then is read to its end."""
+    (bulklink.folder / "pairs.csv").write_text(HEADER + "".join(f"{n},1\n" for n in range(1, 60_001)))
+    portal = simulate('[[outages]]\nkind = "payment_402"\nafter = 5')
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, "--rate", "1000/s")
+
+    assert report["exit_code"] == 6
+    assert report["counts"]["rows"] == 60_000
+    assert report["input"]["complete"]
+    with (bulklink.only_run() / "retry.csv").open() as file:
+        assert sum(1 for _ in file) == 1 + report["counts"]["not_attempted"]
+
+
+def test_a_pipe_that_never_ends_does_not_hold_up_the_end(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate('[[outages]]\nkind = "payment_402"\nafter = 5')
+    with bulklink.start("run", "-", "--portal", portal.url, "--rate", "1000/s") as process:
+        assert process.stdin is not None
+        process.stdin.write(HEADER + "".join(f"{n},1\n" for n in range(1, 5001)))
+        process.stdin.flush()
+
+        assert process.wait(20) == 6
+        process.communicate()
+
+
 def test_a_token_revoked_for_good_stops_the_run(
     bulklink: "CommandLine", simulate: "Simulate", pairs: str
 ) -> None:

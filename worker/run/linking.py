@@ -10,7 +10,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from worker.dispatch import LANES_PER_PERMIT, Dispatcher
-from worker.errors import DurationReached, InputError, TooManyErrors
+from worker.errors import DurationReached, InputError, PortalError, TooManyErrors
 from worker.ledger import Ledger
 from worker.limiter import Limiter
 from worker.models import Attempt, Outcome
@@ -87,10 +87,15 @@ class Linking:
         try:
             try:
                 await self._dispatcher.run(settings.concurrency, settings.grace)
+            except PortalError as error:
+                self._ended_by = self._ended_by or error
             finally:
                 await self._ledger.count(self._dispatcher.unsettled)
                 await self._ledger.release(self._dispatcher.in_doubt)
-            # Whatever else ended the sending, the rest of the input is read: its rows belong in retry.csv.
+            # Whatever ended the sending, the rest of a file is read: its rows belong in retry.csv. A pipe
+            # may never end.
+            if self._ended_by is not None and self._source is not None and self._source.name == "-":
+                self._reading.cancel()
             await asyncio.wait({self._reading})
             if not self._reading.cancelled():
                 self._reading.result()
