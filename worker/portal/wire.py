@@ -86,18 +86,6 @@ def as_list(response: Any) -> list[Any]:
     return response if isinstance(response, list) else [response]
 
 
-def response_json(envelope: Envelope) -> bytes:
-    """Write the response as compact JSON, as the portal sent it.
-
-    XML carries no types, so what reads as a Contact is written with the types of the model, the rest as text.
-    """
-    if envelope.wire == "json":
-        return orjson.dumps(envelope.response)
-    if isinstance(envelope.response, list):
-        return b"[" + b",".join(_typed(item, _read(item)) for item in envelope.response) + b"]"
-    return _typed(envelope.response, _read(envelope.response))
-
-
 def contact_of(envelope: Envelope, contact_id: int) -> tuple[Contact | None, bytes] | None:
     """Find the proof that this contact was linked: the Contact, as the answer to the POST (contract 2.5).
 
@@ -120,9 +108,7 @@ def _id(item: object) -> int | None:
     return next((_integer(item[name]) for name in ("id", "Id", "ID") if name in item), None)
 
 
-def _read(item: object) -> Contact | None:
-    if not isinstance(item, Mapping):
-        return None
+def _read(item: Mapping[str, object]) -> Contact | None:
     try:
         return parse_contact(item)
     except ValueError:

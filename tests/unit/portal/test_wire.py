@@ -17,7 +17,6 @@ from worker.portal.wire import (
     as_list,
     contact_of,
     read_envelope,
-    response_json,
 )
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "portal"
@@ -165,7 +164,7 @@ def test_both_formats_may_nest_equally_deep(wire: WireFormat, depth: int, *, is_
         inner = b"<a>" * depth + b"1" + b"</a>" * depth
         body = b"<result><status>0</status><response>" + inner + b"</response></result>"
     if is_read:
-        assert response_json(read_envelope(body, wire)).count(b"a") == depth
+        assert str(read_envelope(body, wire).response).count("'a'") == depth
         return
     with pytest.raises(NotAnEnvelope, match="deeper"):
         read_envelope(body, wire)
@@ -200,31 +199,28 @@ def test_an_empty_response_in_xml_is_none() -> None:
     assert read_envelope(b"<result><status>0</status><response /></result>", "xml").response is None
 
 
+def proof_of(envelope: Envelope, contact_id: int) -> bytes:
+    """The Contact as JSON, which must be there."""
+    found = contact_of(envelope, contact_id)
+    assert found is not None
+    return found[1]
+
+
 def test_json_is_given_back_as_it_came_but_for_its_spelling() -> None:
     envelope = read("person.json")
-    written = response_json(envelope)
+    written = proof_of(envelope, 1234)
     assert orjson.loads(written) == envelope.response
     assert rb"\/" not in written
     assert "Zoë".encode() in written
 
 
-@pytest.mark.parametrize("name", ["person", "company"])
-def test_xml_is_written_as_typed_json(name: str) -> None:
+@pytest.mark.parametrize(("name", "contact_id"), [("person", 1234), ("company", 57)])
+def test_xml_is_written_as_typed_json(name: str, contact_id: int) -> None:
     """Both formats of a contact give the same JSON, but for the date's digits and the lost empty lists."""
-    from_xml = orjson.loads(response_json(read(f"{name}.xml")))
-    from_json = orjson.loads(response_json(read(f"{name}.json")))
+    from_xml = orjson.loads(proof_of(read(f"{name}.xml"), contact_id))
+    from_json = orjson.loads(proof_of(read(f"{name}.json"), contact_id))
     assert from_xml.pop("created") == from_json.pop("created").replace(".0000000", "")
     assert from_xml == {key: value for key, value in from_json.items() if value != []}
-
-
-def test_an_xml_list_is_written_typed_item_by_item() -> None:
-    body = b"<result><status>0</status><response><id>7</id></response><response><x>9</x></response></result>"
-    assert response_json(read_envelope(body, "xml")) == b'[{"id":7},{"x":"9"}]'
-
-
-@pytest.mark.parametrize("wire", ["json", "xml"])
-def test_no_response_is_written_as_null(wire: WireFormat) -> None:
-    assert response_json(Envelope(wire)) == b"null"
 
 
 def test_a_number_beyond_64_bits_in_xml_can_be_written() -> None:
@@ -242,7 +238,7 @@ def test_the_contact_asked_for_proves_the_link(name: str) -> None:
     assert found is not None
     contact, written = found
     assert isinstance(contact, Person)
-    assert written == response_json(read(name))
+    assert orjson.loads(written)["id" if b'"id"' in written else "ID"] == 1234
 
 
 @pytest.mark.parametrize(
