@@ -74,6 +74,16 @@ class PortalUnreachable(PortalError):
     """Nothing answers at the address."""
 
 
+class QueueError(WorkerError):
+    """The broker says no, and will say it again: wrong credentials, no rights, no such queue."""
+
+    exit_code = Exit.PORTAL
+
+
+class QueueUnavailable(QueueError):
+    """The broker cannot be reached just now."""
+
+
 class OutageError(WorkerError):
     """The portal itself has failed for too long; rows not tried yet are worth another run."""
 
