@@ -6,7 +6,8 @@ the ledger: that bounds what a crash makes us repeat.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Protocol
 
@@ -112,76 +113,103 @@ class Dispatcher:
             self._stop.set()
 
     async def _settle(self, pair: Pair) -> None:
-        attempts: tuple[Attempt, ...] = ()
-        spent = 0.0
-        rereading = False
-        self._in_doubt[pair.row] = False
+        walk = _Walk(looking=pair.in_doubt)
+        self._in_doubt[pair.row] = pair.in_doubt
         self._tried[pair.row] = ()
+        self._limiter.first_try()
         while True:
             async with self._limiter.permit():  # a retry queues like a first try
                 await self._limiter.turn()
                 if self._stop.is_set():
                     # Between the stop and run() cancelling us, a permit given back may have let us through.
                     return
-                call = self._transport.reread if rereading else self._transport.link
-                attempt = await self._send(pair, call, len(attempts) + 1)
-                spent += attempt.seconds
-                step: Step
-                if rereading:
-                    step = self._policy.after_reread(attempts, attempt)
-                else:
-                    step = self._policy.after((*attempts, attempt), spent, self._rng)
-                attempts += (attempt,)
-                self._tried[pair.row] = attempts
+                call = self._transport.reread if walk.looking else self._transport.link
+                attempt = await self._send(pair, call, len(walk.all) + 1)
+                step = walk.step(attempt, self._policy, self._rng)
+                self._tried[pair.row] = walk.all
                 if isinstance(step, Settle):
-                    await self._close(pair, step, attempts)
+                    await self._close(pair, step, walk.all)
                     return
             if self._stop.is_set():
                 return
-            rereading = isinstance(step, Reread)
-            if isinstance(step, RetryIn):
-                await self._back_off(step)  # no permit is held while we wait
-                spent += step.seconds
+            await asyncio.sleep(step.seconds)  # no permit is held while we wait
+            if walk.is_retry:
+                await self._limiter.retry()
 
     async def _send(
         self, pair: Pair, call: Callable[[Pair, int], Awaitable[Attempt]], number: int
     ) -> Attempt:
         before = self._in_doubt[pair.row]
-        self._begin()
         # In doubt while the request is on its way: if it is cancelled, or we crash, nobody knows.
         self._in_doubt[pair.row] = True
         try:
-            attempt = await call(pair, number)
+            with self._uncancelled():
+                attempt = await call(pair, number)
         except WorkerError:
             # The portal refused us before looking at the pair.
             self._in_doubt[pair.row] = before
             raise
-        finally:
-            self._end()
         self._in_doubt[pair.row] = before or attempt.result in (Result.AMBIGUOUS, Result.OK)
         self._observe(attempt)
         return attempt
 
     async def _close(self, pair: Pair, step: Settle, attempts: tuple[Attempt, ...]) -> None:
-        self._begin()
-        try:
+        with self._uncancelled():
             await self._record(Outcome(pair, step.status, attempts, step.reason, step.http_status))
-        finally:
-            self._end()
         del self._in_doubt[pair.row], self._tried[pair.row]
 
-    async def _back_off(self, step: RetryIn) -> None:
-        await asyncio.sleep(step.seconds)
-
-    def _begin(self) -> None:
+    @contextmanager
+    def _uncancelled(self) -> Iterator[None]:
+        """Within the block a stop waits for this lane, as long as the grace lasts."""
         task = asyncio.current_task()
-        if task is not None:
-            self._sending.add(task)
-
-    def _end(self) -> None:
-        task = asyncio.current_task()
-        if task is not None:
+        if task is None:
+            raise RuntimeError("a lane is a task")
+        self._sending.add(task)
+        try:
+            yield
+        finally:
             self._sending.discard(task)
+
+
+class _Walk:
+    """What was sent for one pair in this session, and what comes next.
+
+    Attributes:
+        looking: the next request asks for the members instead of for the link.
+        all: every request so far.
+    """
+
+    def __init__(self, *, looking: bool) -> None:
+        self.looking = looking
+        self.all: tuple[Attempt, ...] = ()
+        self._attempts: tuple[Attempt, ...] = ()
+        self._looks: tuple[Attempt, ...] = ()
+        self._spent = 0.0
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether the next request adds to the load; one after a throttled one only replaces it."""
+        return self.all[-1].result is not Result.THROTTLED and bool(self._attempts)
+
+    def step(self, attempt: Attempt, policy: RetryPolicy, rng: Random) -> Step:
+        """Take the answer to the last request into account."""
+        self.all += (attempt,)
+        self._spent += attempt.seconds
+        step: Step
+        if not self.looking:
+            self._attempts += (attempt,)
+            step = policy.after(self._attempts, self._spent, rng)
+        else:
+            self._looks += (attempt,)
+            if self._attempts:
+                step = policy.after_reread(self._attempts, self._looks, rng)
+            else:
+                step = policy.after_look(self._looks, rng)
+        self.looking = isinstance(step, Reread)
+        if isinstance(step, RetryIn):
+            self._looks = ()
+            self._spent += step.seconds
+        return step
 
 
 async def _all_done(lanes: list[asyncio.Task[None]]) -> None:

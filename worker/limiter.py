@@ -21,6 +21,18 @@ SLACK = 0.005
 """Seconds a late turn may be made up for; timers wake about a millisecond late, and that would add up."""
 
 
+RETRY_SHARE = 0.2
+"""Retries that each new pair allows for."""
+
+RETRY_TIME_SHARE = 0.1
+"""Share of the rate that is there for retries whatever else is sent."""
+
+RETRY_RESERVE = 10.0
+"""Retries that may come at once."""
+
+_ROUNDING = 1e-9
+
+
 class PacedThrottler(Throttler):
     """asyncio-throttle, but evenly paced, first in first out, and asleep until its turn.
 
@@ -33,13 +45,19 @@ class PacedThrottler(Throttler):
     def __init__(self, rate: Rate) -> None:
         super().__init__(rate.limit, rate.period)
         self._first_come = asyncio.Lock()
-        self._slack = min(SLACK, HEADROOM / 2 * rate.period)
+        self._slack = 0.0
+        self.change(rate)
         self._due = float("-inf")
         self._paused_until = float("-inf")
         self._free = asyncio.Event()
         self._free.set()
         self.paused_seconds = 0.0
         """Time for which the portal has held everyone back so far; overlapping pauses count once."""
+
+    def change(self, rate: Rate) -> None:
+        """Give the turns after the next one at another rate."""
+        self.rate_limit, self.period = rate.limit, rate.period
+        self._slack = min(SLACK, HEADROOM / 2 * rate.period)
 
     async def acquire(self) -> None:
         """Wait for a turn. A cancelled waiter takes none."""
@@ -74,8 +92,43 @@ class PacedThrottler(Throttler):
         self._paused_until = until
 
 
+class RetryBudget:
+    """Bounds what retries add to the load: a portal in trouble must not get more to do than one at ease.
+
+    A token bucket. The first request of each pair earns a share of a retry, and time earns some more, so
+    that the last pairs of a run need not wait for others that never come. Who finds it empty waits.
+
+    Args:
+        per_second: retries that time alone earns.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._most = max(RETRY_RESERVE, per_second)
+        self._tokens = self._most
+        self._filled_at: float | None = None
+        self._first_come = asyncio.Lock()
+
+    def earn(self) -> None:
+        """A pair is sent for the first time."""
+        self._tokens = min(self._most, self._tokens + RETRY_SHARE)
+
+    async def spend(self) -> None:
+        """Wait until the budget has a retry left, and take it. A cancelled waiter takes none."""
+        clock = asyncio.get_running_loop().time
+        async with self._first_come:
+            while True:
+                now = clock()
+                earned = 0.0 if self._filled_at is None else (now - self._filled_at) * self._per_second
+                self._tokens, self._filled_at = min(self._most, self._tokens + earned), now
+                if self._tokens >= 1.0 - _ROUNDING:
+                    self._tokens -= 1.0
+                    return
+                await asyncio.sleep((1.0 - self._tokens) / self._per_second)
+
+
 class Limiter:
-    """Permits and turns, and what the portal's answers teach about them.
+    """Permits, turns and retries, and what the portal's answers teach about them.
 
     Args:
         rate: at most so many requests in any window of so many seconds, retries included.
@@ -86,7 +139,10 @@ class Limiter:
 
     def __init__(self, rate: Rate, concurrency: int, *, max_pause: float, rng: Random) -> None:
         self._permits = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self._surplus = 0
         self._throttler = PacedThrottler(rate)
+        self._retries = RetryBudget(max(1.0, RETRY_TIME_SHARE * rate.per_second))
         self._max_pause = max_pause
         self._rng = rng
         self._throttled_in_a_row = 0
@@ -99,12 +155,42 @@ class Limiter:
     @asynccontextmanager
     async def permit(self) -> AsyncIterator[None]:
         """Be one of the requests in flight."""
-        async with self._permits:
+        await self._permits.acquire()
+        try:
             yield
+        finally:
+            if self._surplus:
+                self._surplus -= 1
+            else:
+                self._permits.release()
 
     async def turn(self) -> None:
         """Wait until one more request fits under the rate; to be taken last before sending."""
         await self._throttler.acquire()
+
+    def first_try(self) -> None:
+        """A pair is sent for the first time, which earns a share of a retry."""
+        self._retries.earn()
+
+    async def retry(self) -> None:
+        """Wait until one more retry fits into the budget; to be taken before a permit is asked for."""
+        await self._retries.spend()
+
+    async def change(self, rate: Rate, concurrency: int) -> None:
+        """Go on under other limits; requests in flight beyond a lower concurrency are not cut off."""
+        self._throttler.change(rate)
+        self._retries = RetryBudget(max(1.0, RETRY_TIME_SHARE * rate.per_second))
+        wanted, self._concurrency = concurrency - self._concurrency, concurrency
+        for _ in range(wanted):
+            if self._surplus:
+                self._surplus -= 1
+            else:
+                self._permits.release()
+        for _ in range(-wanted):
+            if self._permits.locked():
+                self._surplus += 1
+            else:
+                await self._permits.acquire()
 
     def hold(self) -> None:
         """Let nobody send until :meth:`let_go`."""

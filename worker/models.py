@@ -66,12 +66,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A valid request to link; ``row`` and ``line`` say where it was first asked for."""
+    """A valid request to link; ``row`` and ``line`` say where it was first asked for.
+
+    Attributes:
+        in_doubt: an earlier session may have sent it, and nobody knows what came of it.
+    """
 
     row: int
     line: int
     opportunity_id: int
     contact_id: int
+    in_doubt: bool = False
 
     @property
     def key(self) -> int:

@@ -34,7 +34,13 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """Attempts are used up and at least one may have been stored: only the portal's members can tell."""
+    """Nothing may be sent for now, and something may have been stored: only the portal's members can tell.
+
+    Attributes:
+        seconds: to wait before they are asked.
+    """
+
+    seconds: float = 0.0
 
 
 Step = Settle | RetryIn | Reread
@@ -49,6 +55,7 @@ class RetryPolicy:
         max_server_errors: HTTP 500 answers after which more of them are not worth sending.
         max_internal_faults: 403 answers that claim an internal fault.
         max_throttled: throttled answers, which do not count as attempts.
+        max_unreadable: times that the members cannot be read before it stays unknown what they would say.
         max_seconds: time spent sending and backing off; time in our own queue is not counted.
         base: ceiling of the first backoff, in seconds; it doubles with each further one.
         cap: highest ceiling, in seconds.
@@ -58,6 +65,7 @@ class RetryPolicy:
     max_server_errors: int = 3
     max_internal_faults: int = 2
     max_throttled: int = 100
+    max_unreadable: int = 3
     max_seconds: float = 600.0
     base: float = 0.5
     cap: float = 30.0
@@ -75,24 +83,50 @@ class RetryPolicy:
             return Reread()
         return Settle(Status.REJECTED if refused else Status.RETRYABLE, last.reason, last.http_status)
 
-    def after_reread(self, attempts: tuple[Attempt, ...], reread: Attempt) -> Settle | Reread:
+    def after_look(self, looks: tuple[Attempt, ...], rng: Random) -> Step:
+        """Judge a look at the members for a pair that an earlier session may have sent.
+
+        What they cannot tell is no reason to give the pair up: to send it once more is safe (contract 4.1).
+
+        Args:
+            looks: all requests for the members so far, at least one.
+            rng: source of jitter.
+        """
+        if looks[-1].result is Result.OK:
+            return Settle(Status.LINKED, http_status=looks[-1].http_status)
+        return self._look_again(looks, rng) or RetryIn(0.0)
+
+    def after_reread(
+        self, attempts: tuple[Attempt, ...], rereads: tuple[Attempt, ...], rng: Random
+    ) -> Settle | Reread:
         """Judge what the portal's members said: the link is there, is not there, or cannot be read.
 
         Args:
-            attempts: all that was sent before, throttled rereads too.
-            reread: the request for the members.
+            attempts: all that was sent before.
+            rereads: all requests for the members after it, at least one.
+            rng: source of jitter.
         """
+        reread = rereads[-1]
         if reread.result is Result.OK:
             return Settle(Status.LINKED, http_status=reread.http_status)
-        throttled = sum(a.result is Result.THROTTLED for a in (*attempts, reread))
-        if reread.result is Result.THROTTLED and throttled < self.max_throttled:
-            return Reread()
-        cause = next(a for a in reversed(attempts) if a.result is not Result.THROTTLED)
+        if again := self._look_again(rereads, rng):
+            return again
+        cause = next((a for a in reversed(attempts) if a.result is not Result.THROTTLED), attempts[-1])
         status = Status.UNKNOWN
         if reread.result is Result.TRANSIENT:
             refused = cause.result is Result.PERMANENT or cause.reason == INTERNAL_FAULT
             status = Status.REJECTED if refused else Status.RETRYABLE
         return Settle(status, cause.reason, cause.http_status)
+
+    def _look_again(self, looks: tuple[Attempt, ...], rng: Random) -> Reread | None:
+        """The next look at the members; None if this was the last: they told, or will not tell."""
+        last = looks[-1]
+        if last.result is Result.TRANSIENT:
+            return None
+        throttled = sum(a.result is Result.THROTTLED for a in looks)
+        if throttled >= self.max_throttled or len(looks) - throttled >= self.max_unreadable:
+            return None
+        return Reread(self._backoff(looks, rng))
 
     def _used_up(self, attempts: tuple[Attempt, ...], spent: float) -> bool:
         throttled = sum(a.result is Result.THROTTLED for a in attempts)

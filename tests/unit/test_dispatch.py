@@ -197,7 +197,7 @@ def test_a_pair_gets_exactly_one_outcome(virtual_time: Run) -> None:
     portal.answers(5, throttled(1.0), throttled(), OK)
     portal.answers(6, *[AMBIGUOUS] * 5, OK)
     portal.answers(7, *[AMBIGUOUS] * 5, ABSENT)
-    portal.answers(8, *[AMBIGUOUS] * 5, UNREADABLE)
+    portal.answers(8, *[AMBIGUOUS] * 5, *[UNREADABLE] * 3)
     portal.answers(9, AMBIGUOUS, TRANSIENT, OK)
     world = World(portal, pairs(60), concurrency=4)
     virtual_time(world.run())
@@ -394,7 +394,7 @@ def test_when_ambiguous_attempts_are_used_up_a_reread_decides(
 ) -> None:
     portal = Portal()
     portal.answers(1, TRANSIENT, AMBIGUOUS, AMBIGUOUS, read)
-    world = World(portal, pairs(1), policy=RetryPolicy(max_attempts=3))
+    world = World(portal, pairs(1), policy=RetryPolicy(max_attempts=3, max_unreadable=1))
     virtual_time(world.run())
     sent = [(sent.kind, sent.number) for sent in portal.books]
     assert sent == [("link", 1), ("link", 2), ("link", 3), ("reread", 4)]
@@ -402,6 +402,56 @@ def test_when_ambiguous_attempts_are_used_up_a_reread_decides(
     assert (outcome.status, outcome.reason, outcome.http_status) == (status, reason, http_status)
     assert [(a.number, a.result) for a in outcome.attempts[2:]] == [(3, Result.AMBIGUOUS), (4, read.result)]
     assert world.dispatcher.in_doubt == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent", "status"),
+    [
+        ([OK], ["reread"], Status.LINKED),
+        ([ABSENT, OK], ["reread", "link"], Status.LINKED),
+        ([ABSENT, PERMANENT], ["reread", "link"], Status.REJECTED),
+        ([throttled(1.0), UNREADABLE, OK], ["reread"] * 3, Status.LINKED),
+        ([*[UNREADABLE] * 3, OK], [*["reread"] * 3, "link"], Status.LINKED),
+        ([ABSENT, AMBIGUOUS, AMBIGUOUS, OK], ["reread", "link", "link", "reread"], Status.LINKED),
+    ],
+)
+def test_a_pair_that_an_earlier_session_may_have_sent_is_looked_for_before_it_is_sent(
+    virtual_time: Run, answers: list[Attempt], sent: list[str], status: Status
+) -> None:
+    portal = Portal()
+    portal.answers(1, *answers)
+    doubtful = replace(pairs(1)[0], in_doubt=True)
+    world = World(portal, [doubtful], policy=RetryPolicy(max_attempts=2))
+    virtual_time(world.run())
+    assert [one.kind for one in portal.books] == sent
+    assert [one.number for one in portal.books] == list(range(1, len(sent) + 1))
+    outcome = world.outcome(1)
+    assert outcome.status is status
+    assert len(outcome.attempts) == len(sent)
+
+
+def test_a_pair_in_doubt_stays_so_when_a_stop_comes_before_the_look_at_it(virtual_time: Run) -> None:
+    portal = Portal(latency=(5.0,))
+    todo = [replace(pair, in_doubt=True) for pair in pairs(20)]
+    world = World(portal, todo, concurrency=2)
+    virtual_time(world.run_and_stop(1.0, grace=0.0))
+    assert set(world.dispatcher.in_doubt) == set(world.taken)
+
+
+def test_retries_of_a_failing_portal_are_a_bounded_share_of_what_is_sent(virtual_time: Run) -> None:
+    """200 pairs that all fail would be 1,000 requests; the budget makes the pairs wait, not fail sooner."""
+    portal = Portal(latency=(0.01,))
+    todo = pairs(200)
+    for pair in todo:
+        portal.answers(pair.row, *[TRANSIENT] * 9)
+    world = World(portal, todo, rate=Rate(50, 1.0), concurrency=64)
+    virtual_time(world.run())
+    early = [sent for sent in portal.books if sent.time - world.begin < 10.0]
+    retries = sum(sent.number > 1 for sent in early)
+    assert retries <= 0.2 * len(early) + 0.1 * 50 * 10 + 10
+    assert retries > 50
+    assert Counter(outcome.status for outcome in world.outcomes) == {Status.RETRYABLE: 200}
+    assert len(portal.books) == 1000
 
 
 def test_a_refusal_of_us_drains_the_other_lanes_and_is_raised(virtual_time: Run) -> None:

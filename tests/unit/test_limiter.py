@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from worker.limiter import Limiter, PacedThrottler
+from worker.limiter import Limiter, PacedThrottler, RetryBudget
 from worker.models import Attempt, Result
 from worker.quantities import Rate
 
@@ -423,3 +423,124 @@ def test_a_turn_of_a_limiter_is_paced_at_its_rate(virtual_time: Run) -> None:
         return given
 
     assert virtual_time(work()) == [pytest.approx(time) for time in (0.0, 0.501, 1.007, 1.513)]
+
+
+def test_a_retry_budget_holds_a_reserve_then_a_share_of_new_pairs_and_of_time(virtual_time: Run) -> None:
+    async def work() -> list[float]:
+        budget = RetryBudget(2.0)
+        begin = now()
+        spent = []
+        for _ in range(12):
+            await budget.spend()
+            spent.append(now() - begin)
+        for _ in range(5):
+            budget.earn()
+        await budget.spend()
+        spent.append(now() - begin)
+        return spent
+
+    assert virtual_time(work()) == pytest.approx([*[0.0] * 10, 0.5, 1.0, 1.0])
+
+
+def test_what_a_retry_budget_saves_up_is_bounded(virtual_time: Run) -> None:
+    async def work() -> float:
+        budget = RetryBudget(1.0)
+        await asyncio.sleep(3600.0)
+        for _ in range(1000):
+            budget.earn()
+        begin = now()
+        for _ in range(11):
+            await budget.spend()
+        return now() - begin
+
+    assert virtual_time(work()) == pytest.approx(1.0)
+
+
+def test_a_cancelled_waiter_spends_nothing_of_a_retry_budget(virtual_time: Run) -> None:
+    async def work() -> float:
+        budget = RetryBudget(1.0)
+        for _ in range(10):
+            await budget.spend()
+        waiter = asyncio.create_task(budget.spend())
+        await asyncio.sleep(0.5)
+        waiter.cancel()
+        begin = now()
+        await budget.spend()
+        return now() - begin
+
+    assert virtual_time(work()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 1), (4, 2), (1, 4), (3, 3)])
+@pytest.mark.parametrize("busy", [0, 4])
+def test_a_changed_concurrency_bounds_what_is_in_flight_from_then_on(
+    virtual_time: Run, before: int, after: int, busy: int
+) -> None:
+    async def work() -> int:
+        limiter = Limiter(Rate(1000, 1.0), before, max_pause=1.0, rng=Dealt())
+        inside = most = 0
+
+        async def one() -> None:
+            nonlocal inside, most
+            async with limiter.permit():
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(1.0)
+                inside -= 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(busy):
+                group.create_task(one())
+            await asyncio.sleep(0.5)
+            await limiter.change(Rate(1000, 1.0), after)
+            if busy:
+                await asyncio.sleep(4.0)
+            most = 0
+            for _ in range(12):
+                group.create_task(one())
+        return most
+
+    assert virtual_time(work()) == after
+
+
+def test_a_concurrency_that_was_lowered_and_raised_again_is_the_last_one(virtual_time: Run) -> None:
+    async def work() -> int:
+        limiter = Limiter(Rate(1000, 1.0), 2, max_pause=1.0, rng=Dealt())
+        got = 0
+
+        async def hold() -> None:
+            nonlocal got
+            async with limiter.permit():
+                got += 1
+                await asyncio.sleep(1.0)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(hold())
+            group.create_task(hold())
+            await asyncio.sleep(0.5)
+            await limiter.change(Rate(1000, 1.0), 1)
+            await limiter.change(Rate(1000, 1.0), 3)
+            for _ in range(4):
+                group.create_task(hold())
+            await asyncio.sleep(0.1)
+            return got
+
+    assert virtual_time(work()) == 3
+
+
+def test_turns_come_at_a_changed_rate(virtual_time: Run) -> None:
+    async def work() -> list[float]:
+        limiter = Limiter(Rate(10, 1.0), 4, max_pause=1.0, rng=Dealt())
+        begin = now()
+        given = []
+        for turn in range(4):
+            if turn == 2:
+                await limiter.change(Rate(2, 1.0), 4)
+            await limiter.turn()
+            given.append(now() - begin)
+        return given
+
+    first, second, third, fourth = virtual_time(work())
+    assert second - first == pytest.approx(0.1, abs=0.01)
+    assert third - second == pytest.approx(0.1, abs=0.01)
+    assert fourth - third == pytest.approx(0.5, abs=0.01)

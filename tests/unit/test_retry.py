@@ -1,5 +1,6 @@
 """The whole decision table of a retry: each result, at, below and above each bound."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -20,6 +21,8 @@ POLICY = RetryPolicy(
 )
 """All bounds differ, so that a test knows which one it met."""
 
+LAST_LOOK = replace(POLICY, max_unreadable=1)
+
 OK = Attempt(1, Result.OK, http_status=201)
 THROTTLED = Attempt(1, Result.THROTTLED, "throttled", 429)
 TRANSIENT = Attempt(1, Result.TRANSIENT, "unavailable", 503)
@@ -27,6 +30,7 @@ AMBIGUOUS = Attempt(1, Result.AMBIGUOUS, "gateway_error", 502)
 LOST = Attempt(1, Result.AMBIGUOUS, "timeout")
 SERVER = Attempt(1, Result.AMBIGUOUS, SERVER_ERROR, 500)
 INTERNAL = Attempt(1, Result.AMBIGUOUS, INTERNAL_FAULT, 403)
+ABSENT = Attempt(3, Result.TRANSIENT, "not_stored", 200)
 PERMANENT = Attempt(1, Result.PERMANENT, "not_found", 404)
 
 LINKED = Settle(Status.LINKED, "", 201)
@@ -144,9 +148,9 @@ def test_a_500_is_repeated_less_than_a_502() -> None:
 def test_a_refusal_holds_once_the_members_show_that_nothing_is_stored(
     attempts: tuple[Attempt, ...], settled: Settle
 ) -> None:
-    assert POLICY.after_reread(attempts, Attempt(3, Result.TRANSIENT, "not_stored", 200)) == settled
-    assert POLICY.after_reread(attempts, OK) == LINKED
-    assert isinstance(settled_in_doubt := POLICY.after_reread(attempts, LOST), Settle)
+    assert LAST_LOOK.after_reread(attempts, (ABSENT,), Highest()) == settled
+    assert LAST_LOOK.after_reread(attempts, (OK,), Highest()) == LINKED
+    assert isinstance(settled_in_doubt := LAST_LOOK.after_reread(attempts, (LOST,), Highest()), Settle)
     assert settled_in_doubt.status is Status.UNKNOWN
 
 
@@ -213,10 +217,40 @@ def test_a_throttled_reread_is_repeated_within_the_bound_on_throttled_answers() 
     before = (LOST, AMBIGUOUS)
     bound = POLICY.max_throttled
 
-    assert POLICY.after_reread((*before, *[throttled] * (bound - 2)), throttled) == Reread()
-    assert POLICY.after_reread((*before, *[throttled] * (bound - 1)), throttled) == Settle(
+    assert POLICY.after_reread(before, (throttled,) * (bound - 1), Highest()) == Reread()
+    assert POLICY.after_reread(before, (throttled,) * bound, Highest()) == Settle(
         Status.UNKNOWN, "gateway_error", 502
     )
+
+
+def test_members_that_cannot_be_read_are_asked_for_again_with_backoff_and_then_it_stays_unknown() -> None:
+    unreadable = Attempt(5, Result.AMBIGUOUS, "timeout")
+    looks = (THROTTLED, unreadable)
+
+    assert POLICY.after_reread((LOST,), looks[1:], Highest()) == Reread(1.0)
+    assert POLICY.after_reread((LOST,), (*looks, unreadable), Highest()) == Reread(2.0)
+    assert POLICY.after_reread((LOST,), (*looks, unreadable, unreadable), Highest()) == Settle(
+        Status.UNKNOWN, "timeout"
+    )
+
+
+@pytest.mark.parametrize(
+    ("looks", "step"),
+    [
+        ([Attempt(1, Result.OK, http_status=200)], Settle(Status.LINKED, "", 200)),
+        ([Attempt(1, Result.TRANSIENT, "not_stored", 200)], RetryIn(0.0)),
+        ([THROTTLED], Reread(0.0)),
+        ([AMBIGUOUS], Reread(1.0)),
+        ([AMBIGUOUS, THROTTLED, AMBIGUOUS], Reread(2.0)),
+        ([AMBIGUOUS, AMBIGUOUS, AMBIGUOUS], RetryIn(0.0)),
+        ([AMBIGUOUS, Attempt(2, Result.TRANSIENT, "not_stored", 200)], RetryIn(0.0)),
+        ([THROTTLED] * 100, RetryIn(0.0)),
+    ],
+)
+def test_a_pair_in_doubt_is_linked_if_the_members_show_it_and_sent_if_they_do_not(
+    looks: list[Attempt], step: Step
+) -> None:
+    assert POLICY.after_look(tuple(looks), Highest()) == step
 
 
 @pytest.mark.parametrize(
@@ -229,7 +263,7 @@ def test_a_throttled_reread_is_repeated_within_the_bound_on_throttled_answers() 
     ],
 )
 def test_a_reread_decides_and_the_cause_stays_that_of_the_attempts(reread: Attempt, settled: Settle) -> None:
-    assert POLICY.after_reread((LOST, AMBIGUOUS), reread) == settled
+    assert LAST_LOOK.after_reread((LOST, AMBIGUOUS), (reread,), Highest()) == settled
 
 
 @pytest.mark.parametrize(
@@ -246,7 +280,7 @@ def test_a_reread_decides_and_the_cause_stays_that_of_the_attempts(reread: Attem
 def test_the_cause_is_the_last_attempt_that_was_not_throttled(
     attempts: list[Attempt], cause: tuple[str, int | None], proof: Result, status: Status
 ) -> None:
-    settled = POLICY.after_reread(tuple(attempts), Attempt(9, proof, "read", 418))
+    settled = LAST_LOOK.after_reread(tuple(attempts), (Attempt(9, proof, "read", 418),), Highest())
     assert settled == Settle(status, *cause)
 
 

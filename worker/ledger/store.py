@@ -97,7 +97,8 @@ class Store:
         behind, and a later release by this session must not hide that.
         """
         found = self._db.execute(
-            "SELECT row, line, key FROM rows WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
+            "SELECT row, line, key, sent_at IS NOT NULL FROM rows"
+            " WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
             (self._cursor, limit),
         ).fetchall()
         if not found:
@@ -106,9 +107,9 @@ class Store:
         now = time.time()
         self._db.executemany(
             "UPDATE rows SET sent_at = ?, session = ? WHERE row = ? AND sent_at IS NULL",
-            [(now, self._session, row) for row, _, _ in found],
+            [(now, self._session, row) for row, _, _, _ in found],
         )
-        return [Pair(row, line, key >> 32, key & _LOW) for row, line, key in found]
+        return [Pair(row, line, key >> 32, key & _LOW, bool(doubt)) for row, line, key, doubt in found]
 
     def settle(self, outcome: Outcome) -> None:
         """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""

@@ -1,0 +1,221 @@
+"""One connection to RabbitMQ: opened when it is needed, given up at the first doubt. Knows no message."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError, PublishError
+
+from worker.errors import QueueError, QueueUnavailable
+from worker.queues.address import QueueAddress
+
+_T = TypeVar("_T")
+
+CALL_SECONDS = 20.0
+"""How long the broker may take for a call. Under a memory or disk alarm it reads nothing, and says nothing."""
+
+_CLOSING_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 20  # the library gives a silent server up after three of them
+
+# The broker opens each refusal with one of these words.
+_FINAL = (
+    "ACCESS_REFUSED",
+    "NOT_ALLOWED",
+    "NOT_FOUND",
+    "NOT_IMPLEMENTED",
+    "RESOURCE_LOCKED",
+    "CERTIFICATE_VERIFY_FAILED",
+)
+# The same words stand before these, which pass: a node starts up, or somebody else disconnects.
+_PASSING = ("is down", "inaccessible", "limit")
+
+# What the libraries have to say is said by our errors; unheard, it would go to the terminal all the same.
+for _library in ("aio_pika", "aiormq"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
+
+class NoRoute(QueueError):
+    """There is no queue of the name that a message was sent to."""
+
+
+class Link:
+    """A connection with one channel. Each call opens it anew if it was lost; only closing it ends that.
+
+    A call that is cancelled goes on by itself: the library closes a channel on which a call was cancelled,
+    and with it would go every message that is held.
+
+    Args:
+        address: of the queue, for the server and for messages.
+        purpose: name of the connection in the broker's own lists.
+        lost: called as soon as the channel is gone, and every delivery with it.
+    """
+
+    def __init__(self, address: QueueAddress, purpose: str, lost: Callable[[], None] = lambda: None) -> None:
+        self._address = address
+        self._purpose = purpose
+        self._lost = lost
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._opening = asyncio.Lock()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._closings: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self.generation = 0
+        """Number of the present channel; deliveries of an earlier one are void."""
+        self.fault: QueueError = QueueUnavailable(f"{address.shown}: not connected")
+        """Why the last channel was given up."""
+
+    async def open(self) -> None:
+        """Connect, also after a close."""
+        self._is_closed = False
+        await self.call(_nothing)
+
+    async def call(
+        self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, seconds: float = CALL_SECONDS
+    ) -> _T:
+        """Do something on the channel.
+
+        Raises:
+            QueueUnavailable: no answer within ``seconds``, or the connection was lost.
+            QueueError: the broker refuses it.
+        """
+        task = asyncio.create_task(self._work(work))
+        self._calls.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            task.cancel()
+            error = QueueUnavailable(f"{self._address.shown}: no answer within {seconds:g} s")
+            self._give_up(self._channel, error)
+            raise error
+        if task.cancelled():
+            raise QueueUnavailable(f"{self._address.shown}: the connection was closed")
+        return task.result()
+
+    async def aside(
+        self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, seconds: float = CALL_SECONDS
+    ) -> _T:
+        """Do something on a channel of its own; what was fetched there and not settled is given back."""
+
+        async def on_own(_: AbstractChannel) -> _T:
+            if self._connection is None:
+                raise self.fault
+            channel = await self._connection.channel(on_return_raises=True)
+            try:
+                return await work(channel)
+            finally:
+                if not channel.is_closed:
+                    await channel.close()
+
+        return await self.call(on_own, seconds=seconds)
+
+    async def waiting(self, queue: str) -> int | None:
+        """How many messages wait in a queue; None if there is no such queue."""
+
+        async def look(channel: AbstractChannel) -> int | None:
+            try:
+                declared = await channel.declare_queue(queue, passive=True)
+            except ChannelNotFoundEntity as error:
+                if isinstance(_said(self._address, error), QueueUnavailable):
+                    raise
+                return None
+            return declared.declaration_result.message_count
+
+        # A question for a queue that is not there costs the channel it is asked on.
+        return await self.aside(look)
+
+    async def close(self) -> None:
+        """Disconnect. Never raises, may be called twice."""
+        self._is_closed = True
+        self._give_up(self._channel, QueueUnavailable(f"{self._address.shown}: the connection was closed"))
+        await asyncio.gather(*self._closings, return_exceptions=True)
+        for task in self._calls:
+            task.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    async def _work(self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]]) -> _T:
+        channel = None
+        try:
+            channel = await self._open_channel()
+            return await work(channel)
+        except PublishError as error:
+            raise NoRoute(f"{self._address.shown}: there is no queue {error.args[1]}") from error
+        except DeliveryError as error:
+            raise QueueUnavailable(f"{self._address.shown}: the queue takes no message just now") from error
+        except (*CONNECTION_EXCEPTIONS, asyncio.CancelledError) as error:
+            # The library also says with a CancelledError that a channel was closed under a call.
+            said = _said(self._address, error)
+            self._give_up(channel, said)
+            raise said from error
+
+    async def _open_channel(self) -> AbstractChannel:
+        async with self._opening:
+            if self._is_closed:
+                raise QueueUnavailable(f"{self._address.shown}: the connection was closed")
+            if self._channel is not None and self._channel.is_closed:
+                self._give_up(self._channel, self.fault)
+            if self._channel is None:
+                connection = await aio_pika.connect(
+                    self._address.server,
+                    heartbeat=_HEARTBEAT_SECONDS,
+                    client_properties={"connection_name": f"bulklink {self._purpose}"},
+                )
+                try:
+                    channel = await connection.channel(on_return_raises=True)
+                    closing = (await channel.get_underlay_channel()).closing
+                except BaseException:
+                    await _close(connection)
+                    raise
+                closing.add_done_callback(lambda future: self._closed_by_broker(channel, future))
+                self._connection, self._channel = connection, channel
+                self.generation += 1
+            return self._channel
+
+    def _closed_by_broker(self, channel: AbstractChannel, closing: "asyncio.Future[Any]") -> None:
+        error = asyncio.CancelledError() if closing.cancelled() else closing.exception()
+        self._give_up(channel, _said(self._address, error or asyncio.CancelledError()))
+
+    def _give_up(self, channel: AbstractChannel | None, fault: QueueError) -> None:
+        if channel is None or channel is not self._channel or self._connection is None:
+            return
+        closing = asyncio.create_task(_close(self._connection))
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
+        self._connection = self._channel = None
+        self.fault = fault
+        self._lost()
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone
+
+
+async def _nothing(_: AbstractChannel) -> None:
+    """Opening the channel was all."""
+
+
+async def _close(connection: AbstractConnection) -> None:
+    closing = asyncio.ensure_future(connection.close())
+    await asyncio.wait({closing}, timeout=_CLOSING_SECONDS)
+    closing.cancel()
+    with suppress(asyncio.CancelledError, *CONNECTION_EXCEPTIONS):
+        await closing
+
+
+def _said(address: QueueAddress, error: BaseException) -> QueueError:
+    """What an error of the library means, in one line."""
+    if isinstance(error, QueueError):
+        return error
+    text = " ".join(" ".join(str(word) for word in error.args).split())
+    if isinstance(error, asyncio.CancelledError) or not text:
+        text = "the connection was lost"
+    refused = any(word in text for word in _FINAL) or isinstance(error.__cause__, ssl.SSLCertVerificationError)
+    if refused and not any(word in text for word in _PASSING):
+        return QueueError(f"{address.shown}: {text}")
+    return QueueUnavailable(f"{address.shown}: {text}")
