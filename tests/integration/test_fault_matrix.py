@@ -612,7 +612,7 @@ def _run(folder: Path, url: str, pairs: str, options: Mapping[str, object]) -> t
         "runs_dir": folder / "runs",
         **options,
     }
-    job = start_job(load_settings(flags), pairs)
+    job = start_job(load_settings(flags), pairs, lambda: load_settings(flags))
     job.work(lambda _tally: None)
     return job.directory.path, write_files(job.directory)
 

@@ -40,7 +40,7 @@ def command(**flags: Any) -> int:
         # Nothing of the user's own portal may leak in here, above all not its token.
         here = {**flags, "portal": url, "token": "demo-token", "rate": "300/s", "concurrency": 8}
         mine = load_settings(here)
-        code = work_and_report(start_job(mine, str(sample)), mine)
+        code = work_and_report(start_job(mine, str(sample), lambda: mine), mine)
         stored = {(pair[0], pair[1]) for pair in books(url, "/links")}
     say(settings, f"'bulklink run' would have ended with exit code {code}")
     if stored != expected or code != Exit.REJECTED:

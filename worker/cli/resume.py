@@ -24,7 +24,7 @@ def command(run: str | None, **flags: Any) -> int:
     with LedgerReader(directory.ledger) as reader:
         saved = reader.meta().get("settings", {})
     settings = load_settings(flags, saved)
-    job = resume_job(directory, settings)
+    job = resume_job(directory, settings, lambda: load_settings(flags, saved))
     if job.nothing_left:
         say(settings, f"run {directory.run_id}: nothing to resume, every row has its outcome")
         with run_lock(directory.path):

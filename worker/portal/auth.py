@@ -89,6 +89,18 @@ class Session:
             self._token, self._proven = token, False
             return True
 
+    async def change(self, credentials: Credentials) -> None:
+        """Go on with these credentials.
+
+        Raises:
+            UsageError: there is no token to be read; nothing has changed.
+        """
+        token = credentials.read_token() if credentials.has_token else None
+        async with self._one_at_a_time:
+            self._credentials = credentials
+            if token is not None and token != self._token:
+                self._token, self._proven = token, False
+
     async def _fetch(self) -> str:
         if self._credentials.has_token:
             return self._credentials.read_token()

@@ -55,13 +55,10 @@ class PortalClient:
         base: address of the portal, without ``/api/2.0``.
         wire: form in which answers are asked for (contract 1b).
         timeout: seconds for one request, connecting included.
-        connections: most connections at once.
     """
 
-    def __init__(
-        self, base: str, credentials: Credentials, *, wire: WireFormat, timeout: float, connections: int
-    ) -> None:
-        self._http = Http(base, timeout=timeout, connections=connections)
+    def __init__(self, base: str, credentials: Credentials, *, wire: WireFormat, timeout: float) -> None:
+        self._http = Http(base, timeout=timeout)
         self._session = Session(credentials, partial(log_in, self._http))
         self._suffix = ".xml" if wire == "xml" else ""
 
@@ -93,6 +90,14 @@ class PortalClient:
                 0.0 if finding.verdict.reason == RENEWED else pause_after(finding.attempt.retry_after, number)
             )
         raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {finding.verdict.hint}")
+
+    async def change(self, credentials: Credentials) -> None:
+        """Go on with these credentials; a token is read now, a log-in comes when it is needed.
+
+        Raises:
+            UsageError: there is no token to be read; nothing has changed.
+        """
+        await self._session.change(credentials)
 
     async def look(self) -> Attempt:
         """Ask once what :meth:`probe` asks; ok or permanent says that the portal is at work."""

@@ -65,13 +65,11 @@ class Http:
     Args:
         base: address of the portal, without ``/api/2.0``.
         timeout: seconds for one request, connecting included.
-        connections: most connections at once.
     """
 
-    def __init__(self, base: str, *, timeout: float, connections: int) -> None:
+    def __init__(self, base: str, *, timeout: float) -> None:
         self._base = URL(f"{base}/{API}/", encoded=True)
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout))
-        self._connections = connections
 
     @property
     def origin(self) -> str:
@@ -80,7 +78,8 @@ class Http:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
+            # Without a limit: who may send at all is decided by permits, whose number can change.
+            connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             # Compressing two kilobytes costs both ends more than it saves.

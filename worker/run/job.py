@@ -38,6 +38,7 @@ class Job:
         input_path: of the input, as resume must find it again; ``-`` is standard input.
         source: the open input; None if it was read to its end before.
         fresh: the run directory was just made.
+        reload: gives the settings as they stand now, for SIGHUP.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Job:
         source: Source | None,
         *,
         fresh: bool,
+        reload: Callable[[], Settings],
     ) -> None:
         self.directory = directory
         self.tally = Tally()
@@ -55,6 +57,8 @@ class Job:
         self._input_path = input_path
         self._source = source
         self._fresh = fresh
+        self._reload = reload
+        self._reading_again: set[asyncio.Task[None]] = set()
         self._signal: signal.Signals | None = None
         self._linking: Linking | None = None
 
@@ -96,23 +100,30 @@ class Job:
             if this is not None:
                 this.cancel()
 
+        def read_again() -> None:
+            task = asyncio.create_task(self._read_again())
+            self._reading_again.add(task)  # the loop itself would not keep it
+            task.add_done_callback(self._reading_again.discard)
+
         try:
-            with on_signals(stop, end):
+            with on_signals(stop, end, read_again):
                 await self._open_and_link(show)
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
             raise StoppedError(Exit(128 + self._signal), self.directory.run_id) from None
 
+    async def _read_again(self) -> None:
+        if self._linking is None:
+            return
+        try:
+            settings = self._reload()
+            await self._linking.change(settings, _credentials(settings))
+        except WorkerError as error:
+            self.tally.note = f"SIGHUP: {error}; going on as before"
+
     async def _open_and_link(self, show: Callable[[Tally], None]) -> None:
         settings = self._settings
-        credentials = Credentials(
-            token=settings.token,
-            token_file=settings.token_file,
-            username=settings.username,
-            password=settings.password,
-            password_file=settings.password_file,
-        )
         limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=Random())  # noqa: S311 - spreads pauses
         async with AsyncExitStack() as stack:
             log_path = settings.log_file or self.directory.log
@@ -122,10 +133,9 @@ class Job:
             portal = await stack.enter_async_context(
                 PortalClient(
                     settings.portal or "",
-                    credentials,
+                    _credentials(settings),
                     wire=settings.wire,
                     timeout=settings.timeout,
-                    connections=settings.concurrency,
                 )
             )
             if self._fresh:
@@ -177,7 +187,17 @@ class Job:
         )
 
 
-def start_job(settings: Settings, input_path: str) -> Job:
+def _credentials(settings: Settings) -> Credentials:
+    return Credentials(
+        token=settings.token,
+        token_file=settings.token_file,
+        username=settings.username,
+        password=settings.password,
+        password_file=settings.password_file,
+    )
+
+
+def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings]) -> Job:
     """Make ready a new run over an input.
 
     Raises:
@@ -193,10 +213,10 @@ def start_job(settings: Settings, input_path: str) -> Job:
         source.close()
         raise
     path = input_path if input_path == "-" else str(Path(input_path).resolve())
-    return Job(directory, settings, path, source, fresh=True)
+    return Job(directory, settings, path, source, fresh=True, reload=reload)
 
 
-def resume_job(directory: RunDirectory, settings: Settings) -> Job:
+def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job:
     """Make ready to go on with a run where it stopped.
 
     Raises:
@@ -213,7 +233,7 @@ def resume_job(directory: RunDirectory, settings: Settings) -> Job:
     source = None
     if not complete and path != "-":
         source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
-    job = Job(directory, settings, path, source, fresh=False)
+    job = Job(directory, settings, path, source, fresh=False, reload=reload)
     job.tally.rows = sum(states.values())
     job.tally.complete = complete
     job.tally.settled.update(

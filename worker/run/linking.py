@@ -14,6 +14,7 @@ from worker.errors import DurationReached, InputError, PortalError, TooManyError
 from worker.ledger import Ledger
 from worker.limiter import Limiter
 from worker.models import Attempt, Outcome
+from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 from worker.retry import RetryPolicy
 from worker.run.feed import Feed
@@ -48,6 +49,7 @@ class Linking:
         self._tally = tally
         self._source = source
         self._ledger = ledger
+        self._portal = portal
         self._limiter = limiter
         self._log = log
         self._ended_by: Exception | None = None
@@ -69,6 +71,18 @@ class Linking:
         self._dispatcher.stop()
         if self._reading is not None:
             self._reading.cancel()
+
+    async def change(self, settings: Settings, credentials: Credentials) -> None:
+        """Go on under other limits and with other credentials; all other settings stay as they were.
+
+        Raises:
+            UsageError: there is no token to be read; nothing has changed.
+        """
+        await self._portal.change(credentials)
+        # Lanes cannot be added to; a few of them per permit back off at any time, so this is still enough.
+        concurrency = min(settings.concurrency, self._settings.concurrency * LANES_PER_PERMIT)
+        await self._limiter.change(settings.rate, concurrency)
+        self._tell(f"SIGHUP: now {settings.rate}, {concurrency} in flight; credentials read again")
 
     async def run(self, show: Callable[[Tally], None]) -> None:
         """Do it; ``show`` is called often with the counts so far.
@@ -127,7 +141,7 @@ class Linking:
     def _tell(self, note: str) -> None:
         self._tally.note = note
         if note:
-            self._log.warning("portal.failing", note=note)
+            self._log.warning("run.note", note=note)
 
     def _observe(self, attempt: Attempt) -> None:
         self._tally.attempted(attempt)

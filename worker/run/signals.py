@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks for a drain, the second for an end at once."""
+"""SIGINT and SIGTERM: the first asks for a drain, the second for an end at once. SIGHUP: read again."""
 
 import asyncio
 import signal
@@ -9,8 +9,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], None]) -> Iterator[None]:
-    """Call ``first`` at the first signal inside the block, and ``second`` at any later one."""
+def on_signals(
+    first: Callable[[signal.Signals], None], second: Callable[[], None], hangup: Callable[[], None]
+) -> Iterator[None]:
+    """Call ``first`` at the first signal to stop inside the block, ``second`` at any later one.
+
+    ``hangup`` is called at each SIGHUP. A terminal that is closed sends one, too: the run outlives it.
+    """
     loop = asyncio.get_running_loop()
     seen = False
 
@@ -24,8 +29,11 @@ def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], Non
 
     for number in SIGNALS:
         loop.add_signal_handler(number, received, number)
+    hangup_before = signal.getsignal(signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, hangup)
     try:
         yield
     finally:
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
+        signal.signal(signal.SIGHUP, hangup_before)

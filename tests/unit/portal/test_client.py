@@ -41,9 +41,7 @@ def portal() -> Iterator[aioresponses]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[PortalClient]:
-    async with PortalClient(
-        BASE, Credentials(token=SecretStr("secret")), wire="json", timeout=5.0, connections=2
-    ) as opened:
+    async with PortalClient(BASE, Credentials(token=SecretStr("secret")), wire="json", timeout=5.0) as opened:
         yield opened
 
 
@@ -255,7 +253,7 @@ async def test_a_token_that_runs_out_is_renewed_and_the_pair_is_not_blamed(porta
     portal.post(f"{API}/authentication", callback=log_in, repeat=True)
     portal.post(LINK, callback=link, repeat=True)
     credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
-    async with PortalClient(BASE, credentials, wire="json", timeout=5.0, connections=2) as client:
+    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
         attempts = [await client.link(PAIR, 1)]
         client._session._logged_in_at = float("-inf")  # as if the first log-in were long ago
         attempts += [await client.link(PAIR, number) for number in (2, 3)]
@@ -281,7 +279,7 @@ async def test_a_log_in_that_is_refused_is_asked_once_and_explained(
 ) -> None:
     portal.post(f"{API}/authentication", status=status, **answer)
     credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
-    async with PortalClient(BASE, credentials, wire="json", timeout=5.0, connections=2) as client:
+    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
         with pytest.raises(PortalRefused, match=re.compile(message, re.IGNORECASE)) as caught:
             await client.link(PAIR, 1)
 
@@ -297,7 +295,7 @@ async def test_the_xml_wire_asks_for_the_xml_route(portal: aioresponses) -> None
         content_type="text/xml",
     )
     credentials = Credentials(token=SecretStr("secret"))
-    async with PortalClient(BASE, credentials, wire="xml", timeout=5.0, connections=2) as client:
+    async with PortalClient(BASE, credentials, wire="xml", timeout=5.0) as client:
         attempt = await client.link(PAIR, 1)
 
     assert (attempt.result, json.loads(attempt.body)) == (Result.OK, {"isCompany": False, "id": 88})

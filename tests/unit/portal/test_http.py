@@ -56,7 +56,7 @@ def answering(answer: bytes, seen: list[bytes] | None = None) -> Serve:
 
 
 async def call(url: str, seconds: float = 5.0) -> Reply | Failure:
-    async with Http(url, timeout=seconds, connections=1) as http:
+    async with Http(url, timeout=seconds) as http:
         return await http.call("POST", LINK, headers=TOKEN)
 
 
@@ -78,7 +78,7 @@ async def test_no_cookie_comes_back_to_the_portal_that_set_it() -> None:
     """A stale cookie may outlive a token (contract 6.6)."""
     seen: list[bytes] = []
     answer = b"HTTP/1.1 201 Created\r\nSet-Cookie: asc_auth_key=old; path=/\r\nContent-Length: 0\r\n\r\n"
-    async with raw_server(answering(answer, seen)) as url, Http(url, timeout=5.0, connections=1) as http:
+    async with raw_server(answering(answer, seen)) as url, Http(url, timeout=5.0) as http:
         for _ in range(2):
             await http.call("GET", LINK, headers=TOKEN)
 
