@@ -28,7 +28,7 @@ import pytest
 from worker.errors import PortalError, PortalUnreachable
 from worker.report import Report
 from worker.retry import RetryPolicy
-from worker.run import start_job, write_files
+from worker.run import RunDirectory, audit_run, start_job, write_files
 from worker.settings import load_settings
 from worker.simulator import Portal, Scenario
 
@@ -635,6 +635,7 @@ def test_the_run_ends_as_it_should_and_tells_the_truth(
         aside(stack.aclose())
 
     _assert_truth(folder, report, portal)
+    assert audit_run(RunDirectory(folder)) == []
     assert _fits(report.exit_code, case.code), report
     states = {state: n for state, n in report.counts.items() if state != "rows"}
     assert {state for state, n in states.items() if not _fits(n, case.counts.get(state, 0))} == set(), states

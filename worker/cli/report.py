@@ -4,22 +4,42 @@ from typing import Any
 
 import click
 
-from worker.cli.finish import report
+from worker.cli.finish import report, say
 from worker.cli.options import settings_options
-from worker.ledger import run_lock
-from worker.run import find_run
-from worker.settings import load_settings
+from worker.errors import Exit
+from worker.ledger import LedgerReader, run_lock
+from worker.report import counted
+from worker.run import RunDirectory, audit_run, find_run
+from worker.settings import Settings, load_settings
 
 
 @click.command("report")
 @click.argument("run", metavar="[RUN]", required=False)
+@click.option("--check", is_flag=True, help="Change nothing; say whether ledger and files agree.")
 @settings_options("runs_dir", "as_json", "quiet")
-def command(run: str | None, **flags: Any) -> int:
+def command(run: str | None, *, check: bool, **flags: Any) -> int:
     """Rebuild all files of RUN, by default the latest, and print its summary.
 
-    Gives the exit code that the run itself ended with.
+    Gives the exit code that the run itself ended with; with --check 0 if each row of the input has exactly
+    one state and every file says what the ledger says, else 1.
     """
     settings = load_settings(flags)
     directory = find_run(settings.runs_dir, run)
     with run_lock(directory.path):
-        return report(directory, settings)
+        return _check(directory, settings) if check else report(directory, settings)
+
+
+def _check(directory: RunDirectory, settings: Settings) -> int:
+    faults = audit_run(directory)
+    for fault in faults:
+        click.echo(f"bulklink: {directory.run_id}/{fault}", err=True)
+    if faults:
+        return Exit.CRASH
+    with LedgerReader(directory.ledger) as reader:
+        counts = {state: count for state, count in reader.counts().items() if count}
+    states = " + ".join(f"{count:,} {state}" for state, count in counts.items()) or "0"
+    say(
+        settings,
+        f"run {directory.run_id}: {states} = {counted(sum(counts.values()), 'row')}; all files agree",
+    )
+    return Exit.OK

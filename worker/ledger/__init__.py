@@ -4,9 +4,10 @@ A row is admitted when read, claimed before its request leaves (the intent) and 
 each step is durable before the next begins. All files of a run directory can be rebuilt from it.
 """
 
+from worker.ledger.audit import audit
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import run_lock
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
 from worker.ledger.store import Admitted
 
-__all__ = ["Admitted", "Cause", "Ledger", "LedgerReader", "RowRecord", "run_lock"]
+__all__ = ["Admitted", "Cause", "Ledger", "LedgerReader", "RowRecord", "audit", "run_lock"]

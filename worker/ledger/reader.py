@@ -84,7 +84,7 @@ class LedgerReader:
 
     def meta(self) -> dict[str, Any]:
         """All named facts of the run."""
-        rows = self._query("SELECT name, value FROM meta WHERE name <> 'schema_version'")
+        rows = self.query("SELECT name, value FROM meta WHERE name <> 'schema_version'")
         return {name: json.loads(value) for name, value in rows}
 
     def facts(self) -> dict[str, Any]:
@@ -99,14 +99,24 @@ class LedgerReader:
         return facts
 
     def counts(self) -> dict[Status, int]:
-        """Rows by state; every state is there, and they sum to the rows read."""
-        found = dict(self._query("SELECT status, count(*) FROM links GROUP BY 1"))
-        return {status: found.get(status, 0) for status in Status}
+        """Rows by state; every state is there, and they sum to the rows read.
+
+        Raises:
+            LedgerError: they do not, so nothing that the ledger says can be trusted.
+        """
+        found = dict(self.query("SELECT status, count(*) FROM links GROUP BY 1"))
+        counts = {status: found.get(status, 0) for status in Status}
+        (last,) = next(self.query("SELECT coalesce(max(row), 0) FROM rows"))
+        if sum(counts.values()) != last:
+            raise LedgerError(
+                f"{self._path}: damaged: {sum(counts.values()):,} rows have a state, {last:,} were read"
+            )
+        return counts
 
     def rows(self, statuses: Sequence[Status], *, bodies: bool = False) -> Iterator[RowRecord]:
         """Rows in these states, in input order, one at a time; with their Contacts if asked."""
         wanted = json.dumps(statuses)
-        found = self._query(
+        found = self.query(
             "SELECT row, line, cells, opportunity_id, contact_id, status, reason, http_status, attempts,"
             " CASE WHEN ?1 THEN coalesce((SELECT body FROM contacts c WHERE c.row = l.row), '') ELSE '' END"
             " FROM links l WHERE status IN (SELECT value FROM json_each(?2)) ORDER BY row",
@@ -117,7 +127,7 @@ class LedgerReader:
 
     def causes(self) -> list[Cause]:
         """Failed rows grouped by reason and HTTP status, most frequent first."""
-        groups = self._query(
+        groups = self.query(
             "SELECT reason, http_status, count(*) AS n FROM links"
             " WHERE status NOT IN (?, ?, ?) GROUP BY 1, 2 ORDER BY n DESC, reason",
             _GOOD,
@@ -128,7 +138,7 @@ class LedgerReader:
         ]
 
     def _examples(self, reason: str, http_status: int | None) -> tuple[int, ...]:
-        lines = self._query(
+        lines = self.query(
             "SELECT line FROM links WHERE status NOT IN (?, ?, ?) AND reason = ? AND http_status IS ?"
             " ORDER BY row LIMIT ?",
             (*_GOOD, reason, http_status, _EXAMPLES),
@@ -137,36 +147,35 @@ class LedgerReader:
 
     def sessions(self) -> list[tuple[float, float, float]]:
         """Start (epoch seconds), length and paused time of each session, in order."""
-        return list(self._query("SELECT started_at, seconds, paused_seconds FROM sessions ORDER BY session"))
+        return list(self.query("SELECT started_at, seconds, paused_seconds FROM sessions ORDER BY session"))
 
     def traffic(self) -> Traffic:
         """Requests, retries and latencies, from the attempts of every settled pair."""
         attempts, tried = next(
-            self._query("SELECT coalesce(sum(attempts), 0), count(*) FROM rows WHERE attempts > 0")
+            self.query("SELECT coalesce(sum(attempts), 0), count(*) FROM rows WHERE attempts > 0")
         )
         # The last attempt of a pair was not followed by another; all others were retried.
         by_reason = dict(
-            self._query(
+            self.query(
                 "SELECT f.reason, count(*) FROM failures f JOIN rows r USING (row)"
                 " WHERE f.number < r.attempts GROUP BY 1 ORDER BY 2 DESC"
             )
         )
-        (throttled,) = next(
-            self._query("SELECT count(*) FROM failures WHERE result = ?", (Result.THROTTLED,))
-        )
+        (throttled,) = next(self.query("SELECT count(*) FROM failures WHERE result = ?", (Result.THROTTLED,)))
         return Traffic(attempts, attempts - tried, by_reason, throttled, self._latency())
 
     def _latency(self) -> dict[str, float]:
-        (count,) = next(self._query("SELECT count(*) FROM latencies"))
+        (count,) = next(self.query("SELECT count(*) FROM latencies"))
         wanted = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
         rank = {name: min(count - 1, int(share * count)) for name, share in wanted.items()}
         at: dict[int, float] = {}
-        for index, (value,) in enumerate(self._query("SELECT seconds FROM latencies ORDER BY 1")):
+        for index, (value,) in enumerate(self.query("SELECT seconds FROM latencies ORDER BY 1")):
             if index in rank.values():
                 at[index] = round(value * 1000, 1)
         return {name: at.get(index, 0.0) for name, index in rank.items()}
 
-    def _query(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+    def query(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """Rows of any query, one at a time."""
         try:
             yield from self._db.execute(sql, values)
         except sqlite3.Error as error:

@@ -1,5 +1,6 @@
 """The composition root: opens, wires, drains and closes everything else, and decides every order."""
 
+from worker.run.audit import audit_run
 from worker.run.check import CheckResult, check_input
 from worker.run.directory import RunDirectory, find_run, list_runs
 from worker.run.finish import write_files
@@ -11,6 +12,7 @@ __all__ = [
     "Job",
     "RunDirectory",
     "Tally",
+    "audit_run",
     "check_input",
     "find_run",
     "list_runs",

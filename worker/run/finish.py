@@ -1,20 +1,26 @@
 """Write every file of a run directory from its ledger."""
 
+from pathlib import Path
+
 from worker.ledger import LedgerReader
 from worker.report import Report, build_report, write_html
 from worker.run.directory import RunDirectory
 from worker.sinks import FILES, replaced, write_contacts, write_outcomes
 
+WRITTEN = ("contacts.jsonl", *FILES, "report.html", "report.json")
+"""All of them, in the order of writing: a report is never newer than what it speaks of."""
 
-def write_files(directory: RunDirectory) -> Report:
-    """Rebuild them all; the report comes last, so that a report is never newer than what it speaks of."""
+
+def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
+    """Rebuild them all, in the run directory or ``into`` another folder."""
+    folder = into or directory.path
     with LedgerReader(directory.ledger) as reader:
         columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
-        write_contacts(reader, directory.path / "contacts.jsonl")
+        write_contacts(reader, folder / "contacts.jsonl")
         for name in FILES:
-            write_outcomes(reader, directory.path / name, columns)
+            write_outcomes(reader, folder / name, columns)
         report = build_report(reader)
-    write_html(report, directory.path / "report.html")
-    with replaced(directory.path / "report.json") as file:
+    write_html(report, folder / "report.html")
+    with replaced(folder / "report.json") as file:
         file.write(report.to_json())
     return report

@@ -1,0 +1,51 @@
+"""Does a ledger agree with itself? Every rule that the accounting of a run rests on, as a query."""
+
+from worker.ledger.reader import LedgerReader
+
+_EXAMPLES = 3
+
+_RULES = {
+    # what is wrong with the rows found: the query that finds them
+    "rows in a state that there is none of": """
+        SELECT row FROM links WHERE status NOT IN ('linked', 'already_linked', 'duplicate', 'invalid',
+            'rejected', 'retryable', 'unknown', 'not_attempted')""",
+    "rows called invalid that name a pair, or not called so that name none": """
+        SELECT row FROM rows WHERE (key IS NULL) <> (status IS 'invalid')""",
+    "pairs that belong to no row, or to the row of another pair": """
+        SELECT p.row FROM pairs p LEFT JOIN rows r USING (row) WHERE r.key IS NOT p.key""",
+    "rows whose pair was never noted": """
+        SELECT row FROM rows r WHERE key IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM pairs p WHERE p.key = r.key)""",
+    "outcomes without an intent or without a request": """
+        SELECT row FROM rows WHERE status IN ('linked', 'rejected', 'retryable', 'unknown')
+            AND (sent_at IS NULL OR attempts < 1)""",
+    "rows with more or fewer failures than failed requests": """
+        SELECT r.row FROM rows r
+            LEFT JOIN (SELECT row, count(*) AS n FROM failures GROUP BY row) f USING (row)
+            WHERE r.attempts - coalesce(f.n, 0) <> (r.status IS 'linked')""",
+    "Contacts of rows that are not linked": """
+        SELECT c.row FROM contacts c LEFT JOIN rows r USING (row) WHERE r.status IS NOT 'linked'""",
+}
+
+
+def audit(reader: LedgerReader) -> list[str]:
+    """What does not agree, a line each; empty if all is well.
+
+    Raises:
+        LedgerError: the ledger cannot be read to its end.
+    """
+    damage = [text for (text,) in reader.query("PRAGMA integrity_check(5)") if text != "ok"]
+    if damage:
+        return [f"the file is damaged: {text.splitlines()[-1]}" for text in damage]
+    found = []
+    ((rows, first, last),) = reader.query(
+        "SELECT count(*), coalesce(min(row), 1), coalesce(max(row), 0) FROM rows"
+    )
+    if (first, last) != (1, rows):
+        found.append(f"{rows:,} rows, but they are numbered {first:,} to {last:,}")
+    for fault, sql in _RULES.items():
+        wrong = [row for (row,) in reader.query(sql)]
+        if wrong:
+            examples = ", ".join(map(str, wrong[:_EXAMPLES]))
+            found.append(f"{fault}: {len(wrong):,}, such as row {examples}")
+    return found
