@@ -16,6 +16,8 @@ import aiohttp
 import aioresponses.core
 import pytest
 
+pytest_plugins = ["tests.brokers"]
+
 _T = TypeVar("_T")
 
 

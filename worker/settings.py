@@ -180,6 +180,31 @@ class Settings(BaseSettings):
     limit: Annotated[int | None, Option("N", saved=True)] = Field(
         default=None, ge=1, description="Read only the first N rows of the input."
     )
+    queue_url: Annotated[SecretStr | None, Option(secret=True)] = Field(
+        default=None, description="Queue for work, publish and dead, instead of the word on the command line."
+    )
+    drain: Annotated[bool, Option()] = Field(default=False, description="Stop when the queue is empty.")
+    results: Annotated[SecretStr | None, Option("URL")] = Field(
+        default=None, description="Queue to publish each outcome on, with its Contact."
+    )
+    lease: Annotated[_Seconds, Option("TIME")] = Field(
+        default=60.0,
+        ge=1,
+        le=86400,
+        description="After that time the messages of a worker that died go to others; a live one renews it.",
+    )
+    max_deliveries: Annotated[int, Option("N")] = Field(
+        default=10, ge=1, le=1000, description="Give a message up after it was handed out so often."
+    )
+    retry_delay: Annotated[_Seconds, Option("TIME")] = Field(
+        default=30.0,
+        gt=0,
+        le=900,
+        description="A message worth another try comes again after that time, doubled at each delivery.",
+    )
+    wait_for_broker: Annotated[_Seconds, Option("TIME")] = Field(
+        default=0.0, ge=0, description="How long to wait at the start for a broker that is not up yet."
+    )
     runs_dir: Annotated[Path, Option("DIR")] = Field(
         default=Path("runs"), description="Folder that holds a folder for each run."
     )

@@ -282,7 +282,7 @@ def test_a_password_in_an_address_is_never_shown() -> None:
 def test_no_secret_is_saved_or_a_flag_to_be_seen() -> None:
     hidden = {name for name, option in options().items() if option.secret}
 
-    assert hidden == {"token", "token_file", "username", "password", "password_file"}
+    assert hidden == {"token", "token_file", "username", "password", "password_file", "queue_url"}
     assert not hidden & set(load_settings({}).to_save())
     assert not [option for option in options().values() if option.secret and (option.saved or option.metavar)]
 

@@ -31,6 +31,9 @@ RUN = (
 )
 """What every verb that sends takes."""
 
+QUEUE = ("results", "lease", "max_deliveries", "retry_delay", "wait_for_broker")
+"""What only a verb that works on a queue takes."""
+
 INPUT = ("columns", "delimiter", "limit")
 """What every verb that reads an input takes."""
 

@@ -8,6 +8,17 @@ from worker.ledger.audit import audit
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import run_lock
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
-from worker.ledger.store import Admitted
+from worker.ledger.store import WORN_OUT, Admitted, Arrival, Delivery
 
-__all__ = ["Admitted", "Cause", "Ledger", "LedgerReader", "RowRecord", "audit", "run_lock"]
+__all__ = [
+    "WORN_OUT",
+    "Admitted",
+    "Arrival",
+    "Cause",
+    "Delivery",
+    "Ledger",
+    "LedgerReader",
+    "RowRecord",
+    "audit",
+    "run_lock",
+]

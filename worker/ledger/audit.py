@@ -18,7 +18,7 @@ _RULES = {
             AND NOT EXISTS (SELECT 1 FROM pairs p WHERE p.key = r.key)""",
     "outcomes without an intent or without a request": """
         SELECT row FROM rows WHERE status IN ('linked', 'rejected', 'retryable', 'unknown')
-            AND (sent_at IS NULL OR attempts < 1)""",
+            AND (sent_at IS NULL OR attempts < 1) AND reason <> 'too_many_deliveries'""",
     "rows with more or fewer failures than failed requests": """
         SELECT r.row FROM rows r
             LEFT JOIN (SELECT row, count(*) AS n FROM failures GROUP BY row) f USING (row)

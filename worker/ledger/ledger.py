@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 from worker.errors import LedgerError
 from worker.ledger.schema import connect
-from worker.ledger.store import Admitted, Store
+from worker.ledger.store import Admitted, Arrival, Delivery, Store
 from worker.models import Attempt, Outcome, Pair, Reject, Row
 
 _T = TypeVar("_T")
@@ -87,6 +87,18 @@ class Ledger:
     async def claim(self, limit: int) -> list[Pair]:
         """The next pairs without an outcome, each noted as about to be sent; given once a session."""
         return await self._do(lambda store: store.claim(limit))
+
+    async def take_in(self, deliveries: Sequence[Delivery]) -> list[Arrival]:
+        """Take messages in; those to be sent are noted as about to be."""
+        return await self._do(lambda store: store.take_in(deliveries))
+
+    async def waiting(self, after: int, limit: int) -> list[tuple[Pair, tuple[str, ...]]]:
+        """The pairs without an outcome in the first rows beyond one, with their cells."""
+        return await self._do(lambda store: store.waiting(after, limit))
+
+    async def count_waiting(self, until: int) -> int:
+        """Pairs without an outcome, up to a row."""
+        return await self._do(lambda store: store.count_waiting(until))
 
     async def settle(self, outcome: Outcome) -> None:
         """Write the last word on a pair."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.errors import LedgerError
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,6 +31,7 @@ CREATE TABLE rows (
     seconds REAL
 );
 CREATE TABLE pairs (key INTEGER PRIMARY KEY, row INTEGER NOT NULL);
+CREATE TABLE messages (identity TEXT PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;  -- of a queue only
 CREATE TABLE contacts (row INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE failures (
     row INTEGER NOT NULL,

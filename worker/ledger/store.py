@@ -10,6 +10,9 @@ from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
 _LOW = 0xFFFFFFFF
 
+WORN_OUT = "too_many_deliveries"
+"""Reason of a message that was handed out again and again, and never settled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -18,6 +21,40 @@ class Admitted:
     pairs: int = 0
     duplicates: int = 0
     invalid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message to be taken in, already judged.
+
+    Attributes:
+        row: its cells; number and line are given by the ledger.
+        worn_out: it was handed out so often that it is not to be sent again.
+    """
+
+    identity: str
+    row: Row
+    verdict: Pair | Reject
+    worn_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the ledger says of a message that came.
+
+    Attributes:
+        row: its row; the same for each delivery of one message.
+        status: its last word so far, which is taken back if there is a pair to send; None if it has none.
+        reason: of its status.
+        pair: to be sent now, its intent is noted; None if there is nothing to send, or it is being sent.
+        fresh: it was never seen before.
+    """
+
+    row: int
+    status: Status | None
+    reason: str
+    pair: Pair | None
+    fresh: bool
 
 
 class Store:
@@ -110,6 +147,95 @@ class Store:
             [(now, self._session, row) for row, _, _, _ in found],
         )
         return [Pair(row, line, key >> 32, key & _LOW, bool(doubt)) for row, line, key, doubt in found]
+
+    def take_in(self, deliveries: Sequence[Delivery]) -> list[Arrival]:
+        """Take messages in, each of them once, and note those to be sent as about to be.
+
+        A message that comes again is the row that it was; if its last word was that another try is worth
+        it, it gets that try. A pair that waits for its outcome in another row makes a duplicate; one that
+        is settled does not, for the link may have been removed since, and is asked for again.
+        """
+        return [self._take_in(delivery) for delivery in deliveries]
+
+    def _take_in(self, delivery: Delivery) -> Arrival:
+        found = self._db.execute(
+            "SELECT row, status, reason, key FROM messages JOIN rows USING (row) WHERE identity = ?",
+            (delivery.identity,),
+        ).fetchone()
+        if found is None:
+            return self._enter(delivery)
+        row, status, reason, key = found
+        if status not in {Status.RETRYABLE, Status.UNKNOWN} or delivery.worn_out:
+            return Arrival(row, status and Status(status), reason, None, fresh=False)
+        self._db.execute(
+            "UPDATE rows SET status = NULL, reason = '', http_status = NULL, settled_at = NULL,"
+            " sent_at = ?, session = ? WHERE row = ?",
+            (time.time(), self._session, row),
+        )
+        pair = Pair(row, row, key >> 32, key & _LOW, in_doubt=status == Status.UNKNOWN)
+        return Arrival(row, Status(status), reason, pair, fresh=False)
+
+    def _enter(self, delivery: Delivery) -> Arrival:
+        (number,) = self._db.execute("SELECT coalesce(max(row), 0) + 1 FROM rows").fetchone()
+        verdict, now = delivery.verdict, time.time()
+        key: int | None = None
+        status: Status | None = None
+        reason = ""
+        if isinstance(verdict, Reject):
+            status, reason = Status.INVALID, verdict.reason
+        else:
+            key = verdict.key
+            status, reason = self._hold(key, number)
+            if status is None and delivery.worn_out:
+                status, reason = Status.RETRYABLE, WORN_OUT
+        sent = None if status else now
+        self._db.execute(
+            "INSERT INTO rows (row, line, cells, key, status, reason, settled_at, sent_at, session)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                number,
+                json.dumps(delivery.row.cells),
+                key,
+                status,
+                reason,
+                now if status else None,
+                sent,
+                sent and self._session,
+            ),
+        )
+        self._db.execute("INSERT INTO messages VALUES (?, ?)", (delivery.identity, number))
+        pair = None if status or key is None else Pair(number, number, key >> 32, key & _LOW)
+        return Arrival(number, status, reason, pair, fresh=True)
+
+    def _hold(self, key: int, row: int) -> tuple[Status | None, str]:
+        """Make ``row`` the one that asks for the pair, unless another one does just now."""
+        held = self._db.execute(
+            "SELECT p.row, r.status FROM pairs p JOIN rows r USING (row) WHERE p.key = ?", (key,)
+        ).fetchone()
+        if held is not None and held[1] is None:
+            return Status.DUPLICATE, f"same pair as line {held[0]}"
+        self._db.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?)", (key, row))
+        return None, ""
+
+    def waiting(self, after: int, limit: int) -> list[tuple[Pair, tuple[str, ...]]]:
+        """The pairs without an outcome in the first rows beyond one, in input order, with their cells."""
+        found = self._db.execute(
+            "SELECT row, line, key, cells FROM rows WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
+            (after, limit),
+        )
+        return [
+            (Pair(row, line, key >> 32, key & _LOW), tuple(json.loads(cells)))
+            for row, line, key, cells in found
+        ]
+
+    def count_waiting(self, until: int) -> int:
+        """Pairs without an outcome, up to a row."""
+        count: int
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM rows WHERE row <= ? AND status IS NULL", (until,)
+        ).fetchone()
+        return count
 
     def settle(self, outcome: Outcome) -> None:
         """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""

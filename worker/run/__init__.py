@@ -4,12 +4,15 @@ from worker.run.audit import audit_run
 from worker.run.check import CheckResult, check_input
 from worker.run.directory import RunDirectory, find_run, list_runs
 from worker.run.finish import write_files
-from worker.run.job import Job, resume_job, start_job
+from worker.run.job import Job
+from worker.run.publication import Published
+from worker.run.starting import resume_job, start_job, start_publication, start_work
 from worker.run.tally import Tally
 
 __all__ = [
     "CheckResult",
     "Job",
+    "Published",
     "RunDirectory",
     "Tally",
     "audit_run",
@@ -18,5 +21,7 @@ __all__ = [
     "list_runs",
     "resume_job",
     "start_job",
+    "start_publication",
+    "start_work",
     "write_files",
 ]

@@ -22,7 +22,7 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
         InputError: the input broke off, or is another than the one this run began with.
     """
     rows = islice(source.rows(), limit)
-    await _skip(rows, source, ledger)
+    await skip_read(rows, source, ledger)
     columns: tuple[str, ...] = ()
     while chunk := await offload(lambda: list(islice(rows, CHUNK))):
         # Before the rows they name: files made after a crash must not guess which cell is which.
@@ -36,7 +36,7 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
     tally.complete = True
 
 
-async def _skip(rows: Iterator[Row], source: Source, ledger: Ledger) -> None:
+async def skip_read(rows: Iterator[Row], source: Source, ledger: Ledger) -> None:
     """Go past the rows that an earlier session has read, and make sure that they are the same."""
     last = await ledger.last_row()
     if last is None:

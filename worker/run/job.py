@@ -5,28 +5,27 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
+from functools import partial
 from random import Random
 
+from structlog.typing import FilteringBoundLogger
+
 import worker
-from worker.errors import Exit, LedgerError, StoppedError, UsageError, WorkerError
-from worker.ledger import Ledger, LedgerReader, run_lock
+from worker.errors import Exit, LedgerError, StoppedError, WorkerError
+from worker.ledger import Ledger, run_lock
 from worker.limiter import Limiter
-from worker.models import Status
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 from worker.run.directory import RunDirectory
 from worker.run.linking import Linking
 from worker.run.log import open_log
 from worker.run.signals import on_signals
+from worker.run.supply import Origin
 from worker.run.tally import Tally
 from worker.settings import Settings
-from worker.sources import Source, open_source
 
 MAX_PAUSE = 300.0
 """Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""
-
-STDIN_GONE = "standard input is gone: rows after the last one were never read"
 
 
 class Job:
@@ -35,8 +34,7 @@ class Job:
     Args:
         directory: where it keeps its files.
         settings: all options, the portal among them.
-        input_path: of the input, as resume must find it again; ``-`` is standard input.
-        source: the open input; None if it was read to its end before.
+        origin: where the rows come from.
         fresh: the run directory was just made.
         reload: gives the settings as they stand now, for SIGHUP.
     """
@@ -45,8 +43,7 @@ class Job:
         self,
         directory: RunDirectory,
         settings: Settings,
-        input_path: str,
-        source: Source | None,
+        origin: Origin,
         *,
         fresh: bool,
         reload: Callable[[], Settings],
@@ -54,8 +51,7 @@ class Job:
         self.directory = directory
         self.tally = Tally()
         self._settings = settings
-        self._input_path = input_path
-        self._source = source
+        self._origin = origin
         self._fresh = fresh
         self._reload = reload
         self._reading_again: set[asyncio.Task[None]] = set()
@@ -82,8 +78,7 @@ class Job:
                 self.directory.discard()
             raise
         finally:
-            if self._source is not None:
-                self._source.close()
+            self._origin.close()
 
     async def _work(self, show: Callable[[Tally], None]) -> None:
         this = asyncio.current_task()
@@ -142,6 +137,8 @@ class Job:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
                 await self._introduce(ledger)
             await portal.probe()
+            tell = partial(self._tell, log)
+            supply = await self._origin.supply(ledger, self.tally, tell)
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
             await ledger.begin_session()
@@ -152,11 +149,12 @@ class Job:
                 self._linking = Linking(
                     settings,
                     self.tally,
-                    source=self._source,
+                    supply=supply,
                     ledger=ledger,
                     portal=portal,
                     limiter=limiter,
                     log=log,
+                    tell=tell,
                 )
                 await self._linking.run(show)
             except LedgerError:
@@ -168,11 +166,16 @@ class Job:
                 raise
             if self._signal is not None:
                 code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}"
-            elif code is Exit.OK and not self.tally.complete:
-                code, message = Exit.RETRYABLE, STDIN_GONE
+            elif code is Exit.OK and self._origin.lost:
+                code, message = Exit.RETRYABLE, self._origin.lost
             await ledger.beat(time.monotonic() - started, limiter.paused_seconds)
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
+
+    def _tell(self, log: FilteringBoundLogger, note: str) -> None:
+        self.tally.note = note
+        if note:
+            log.warning("run.note", note=note)
 
     async def _introduce(self, ledger: Ledger) -> None:
         await ledger.put_facts(
@@ -180,8 +183,7 @@ class Job:
                 "run_id": self.directory.run_id,
                 "version": worker.__version__,
                 "portal": self._settings.portal,
-                "input_path": self._input_path,
-                "input_name": Path(self._input_path).name,
+                **self._origin.facts,
                 "settings": self._settings.to_save(),
             }
         )
@@ -195,48 +197,3 @@ def _credentials(settings: Settings) -> Credentials:
         password=settings.password,
         password_file=settings.password_file,
     )
-
-
-def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings]) -> Job:
-    """Make ready a new run over an input.
-
-    Raises:
-        UsageError: no portal is named.
-        InputError: the input cannot be read at all.
-    """
-    if settings.portal is None:
-        raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
-    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
-    try:
-        directory = RunDirectory.create(settings.runs_dir, settings.run_id)
-    except WorkerError:
-        source.close()
-        raise
-    path = input_path if input_path == "-" else str(Path(input_path).resolve())
-    return Job(directory, settings, path, source, fresh=True, reload=reload)
-
-
-def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job:
-    """Make ready to go on with a run where it stopped.
-
-    Raises:
-        UsageError: another portal is named than the one the run began with.
-        InputError: the rest of the input is wanted and cannot be read.
-    """
-    with LedgerReader(directory.ledger) as reader:
-        facts = reader.facts()
-        states = reader.counts()
-    if settings.portal != facts["portal"]:
-        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
-    path: str = facts["input_path"]
-    complete = facts.get("input_complete", False)
-    source = None
-    if not complete and path != "-":
-        source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
-    job = Job(directory, settings, path, source, fresh=False, reload=reload)
-    job.tally.rows = sum(states.values())
-    job.tally.complete = complete
-    job.tally.settled.update(
-        {s: n for s, n in states.items() if s not in {Status.NOT_ATTEMPTED, Status.UNKNOWN}}
-    )
-    return job

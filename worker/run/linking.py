@@ -10,20 +10,18 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from worker.dispatch import LANES_PER_PERMIT, Dispatcher
-from worker.errors import DurationReached, InputError, PortalError, TooManyErrors
+from worker.errors import DurationReached, PortalError, TooManyErrors, WorkerError
 from worker.ledger import Ledger
 from worker.limiter import Limiter
 from worker.models import Attempt, Outcome
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 from worker.retry import RetryPolicy
-from worker.run.feed import Feed
-from worker.run.ingest import ingest
 from worker.run.log import log_outcome
 from worker.run.outage import Outage
+from worker.run.supply import Supply
 from worker.run.tally import Tally
 from worker.settings import Settings
-from worker.sources import Source
 
 BEAT = 5.0
 """Seconds between two notes of how a run goes, in the ledger and the log."""
@@ -32,35 +30,36 @@ _TICK = 0.2
 
 
 class Linking:
-    """Sends what the ledger holds and the source still brings, until all is done or something says stop."""
+    """Sends what the supply brings, until all is done or something says stop."""
 
     def __init__(
         self,
         settings: Settings,
         tally: Tally,
         *,
-        source: Source | None,
+        supply: Supply,
         ledger: Ledger,
         portal: PortalClient,
         limiter: Limiter,
         log: FilteringBoundLogger,
+        tell: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._tally = tally
-        self._source = source
+        self._supply = supply
         self._ledger = ledger
         self._portal = portal
         self._limiter = limiter
         self._log = log
+        self._tell = tell
         self._ended_by: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._feed = Feed(ledger, chunk=settings.concurrency * LANES_PER_PERMIT)
-        self._outage = Outage(limiter, portal.look, settings.give_up_after, self._tell)
+        self._outage = Outage(limiter, portal.look, settings.give_up_after, tell)
         self._dispatcher = Dispatcher(
             portal,
             limiter,
             RetryPolicy(max_attempts=settings.max_attempts),
-            take=self._feed.take,
+            take=supply.take,
             record=self._record,
             observe=self._observe,
             rng=Random(),  # noqa: S311 - spreads backoffs, guards nothing
@@ -106,9 +105,8 @@ class Linking:
             finally:
                 await self._ledger.count(self._dispatcher.unsettled)
                 await self._ledger.release(self._dispatcher.in_doubt)
-            # Whatever ended the sending, the rest of a file is read: its rows belong in retry.csv. A pipe
-            # may never end.
-            if self._ended_by is not None and self._source is not None and self._source.name == "-":
+            # Whatever ended the sending, the rest of a file is read: its rows belong in retry.csv.
+            if self._ended_by is not None and self._supply.is_endless:
                 self._reading.cancel()
             await asyncio.wait({self._reading})
             if not self._reading.cancelled():
@@ -120,6 +118,7 @@ class Linking:
                 task.cancel()
             # Not for their results: what went wrong with them went wrong with the dispatcher too.
             await asyncio.gather(self._reading, *helpers, return_exceptions=True)
+            await self._supply.close()
             self._tally.ended = True
             with suppress(OSError):
                 show(self._tally)
@@ -138,11 +137,6 @@ class Linking:
         self._end_by(DurationReached("stopped: the maximum duration is reached"))
         self.drain()
 
-    def _tell(self, note: str) -> None:
-        self._tally.note = note
-        if note:
-            self._log.warning("run.note", note=note)
-
     def _observe(self, attempt: Attempt) -> None:
         self._tally.attempted(attempt)
         self._limiter.observe(attempt)
@@ -153,18 +147,16 @@ class Linking:
         tally, limit = self._tally, self._settings.max_errors
         tally.recorded(outcome)
         log_outcome(self._log, outcome)
+        await self._supply.settled(outcome)
         if limit is not None and limit.passed(tally.failed_pairs, tally.settled_pairs):
             self._end_by(TooManyErrors(f"stopped: {tally.failed_pairs:,} pairs failed, allowed are {limit}"))
 
     async def _read(self) -> None:
         try:
-            if self._source is not None:
-                await ingest(self._source, self._ledger, self._feed, self._tally, self._settings.limit)
-        except InputError:
+            await self._supply.read()
+        except WorkerError:
             self._dispatcher.stop()
             raise
-        finally:
-            self._feed.complete()
 
     async def _watch(self, show: Callable[[Tally], None]) -> None:
         tally = self._tally

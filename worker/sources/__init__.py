@@ -9,9 +9,10 @@ from worker.sources.columns import check_names
 from worker.sources.csv_file import CsvFile, parse_delimiter
 from worker.sources.jsonl_file import JsonlFile
 from worker.sources.lines import read_blocks
+from worker.sources.message import MESSAGE_COLUMNS, read_message
 from worker.sources.opening import RawInput
 
-__all__ = ["ColumnNames", "Source", "open_source"]
+__all__ = ["MESSAGE_COLUMNS", "ColumnNames", "Source", "open_source", "read_message"]
 
 _JSONL = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".zst")

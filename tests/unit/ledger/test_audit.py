@@ -32,7 +32,7 @@ def db(path: Path) -> Iterator[sqlite3.Connection]:
     connection = connect(path, mode="rwc")
     store = Store(connection)
     store.begin_session()
-    verdicts = [pair(1), pair(2), Reject(3, 4, "no"), Pair(4, 5, 1, 1), pair(5), pair(6)]
+    verdicts: list[Pair | Reject] = [pair(1), pair(2), Reject(3, 4, "no"), Pair(4, 5, 1, 1), pair(5), pair(6)]
     store.admit([(Row(v.row, v.line, (), None, None), v) for v in verdicts])
     store.claim(3)
     store.settle(Outcome(pair(1), Status.LINKED, (LOST, OK), http_status=201))

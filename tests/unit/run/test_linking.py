@@ -11,6 +11,7 @@ import structlog
 from worker.ledger import Ledger
 from worker.limiter import Limiter
 from worker.models import Attempt, Pair, Result, Row
+from worker.run.file_supply import FileOrigin
 from worker.run.linking import Linking
 from worker.run.tally import Tally
 from worker.settings import load_settings
@@ -38,14 +39,17 @@ async def test_a_bug_while_an_outage_is_waited_out_ends_the_run_and_holds_nobody
         await ledger.begin_session()
         rows = [(Row(n, n + 1, (), None, None), Pair(n, n + 1, n, n)) for n in range(1, 101)]
         await ledger.admit(rows)
+        tally = Tally()
+        origin = FileOrigin("pairs.csv", None, complete=True, chunk=32, limit=None)
         linking = Linking(
             settings,
-            Tally(),
-            source=None,
+            tally,
+            supply=await origin.supply(ledger, tally, print),
             ledger=ledger,
             portal=cast("Any", Broken()),
             limiter=Limiter(settings.rate, 8, max_pause=1.0, rng=Random(1)),  # noqa: S311 - jitter
             log=structlog.get_logger(),
+            tell=print,
         )
         with pytest.raises(ZeroDivisionError), structlog.testing.capture_logs():
             await asyncio.wait_for(linking.run(lambda _: None), 10)

@@ -1,0 +1,273 @@
+"""Real brokers for tests: Redis, RabbitMQ and NATS JetStream, each on a free port, with a folder of its own.
+
+For a session, one of each is started when it is first asked for, unless TEST_REDIS_URL, TEST_RABBITMQ_URL or
+TEST_NATS_URL names one that runs. A test that stops or kills its broker starts one for itself.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import pytest
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+# Debian's wrapper on the PATH may want to become another user, and the script itself is not on the PATH.
+_PATH = f"/usr/lib/rabbitmq/bin:{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Broker:
+    """A broker of our own: what it has confirmed outlives ``kill``, and it comes back on the same port.
+
+    Every call waits until it is so, and blocks: in a coroutine, use ``asyncio.to_thread``.
+    """
+
+    program: ClassVar[str]
+    hello: ClassVar[bytes]
+    welcome: ClassVar[tuple[bytes, ...]]
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.options = options
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.program} does not run"
+        return self._process.pid
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def start(self) -> None:
+        assert self._process is None, f"{self.program} runs already"
+        with (self.folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command(),
+                env=self.environment(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                pytest.fail(
+                    f"{self.program} does not start:\n{(self.folder / 'output').read_text()[-2_000:]}"
+                )
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether it is ready for clients."""
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection,
+        ):
+            connection.sendall(self.hello)
+            return connection.recv(4_096).startswith(self.welcome)
+        return False
+
+    def stop(self) -> None:
+        """As an administrator does it: it may finish what it is about."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As a power failure does it, short of losing what the kernel has not written yet."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop it, if it runs, and start it with the same port and the same data."""
+        self.stop()
+        self.start()
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # All of its group: a script may stand between us and the broker, and end before it does.
+        deadline = time.monotonic() + _STOP_SECONDS
+        with suppress(ProcessLookupError):  # the group is empty
+            os.killpg(process.pid, how)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class RedisServer(Broker):
+    """Options are those of its command line, such as ``--requirepass``."""
+
+    program = "redis-server"
+    hello = b"PING\r\n"
+    # One that wants a password first is ready too; one that still reads its data is not.
+    welcome = (b"+PONG", b"-NOAUTH")
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        return [
+            *(self.program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+            *self.options,
+        ]
+
+
+class RabbitMQServer(Broker):
+    """Options are lines of its rabbitmq.conf."""
+
+    program = "rabbitmq-server"
+    hello = b"AMQP\x00\x00\x09\x01"
+    welcome = (b"\x01\x00\x00",)
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder, *options)
+        self._distribution = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def command(self) -> list[str]:
+        (self.folder / "plugins").write_text("[].\n")
+        lines = (f"listeners.tcp.1 = 127.0.0.1:{self.port}", *self.options, "")
+        (self.folder / "rabbitmq.conf").write_text("\n".join(lines))
+        script = shutil.which(self.program, path=_PATH)
+        assert script is not None
+        return [script]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "HOME": str(self.folder),  # for the cookie
+            "RABBITMQ_NODENAME": f"bulklink{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+        }
+
+    def control(self, *words: str) -> str:
+        """What ``rabbitmqctl`` prints; raises CalledProcessError if it fails."""
+        script = shutil.which("rabbitmqctl", path=_PATH)
+        assert script is not None
+        done = subprocess.run([script, *words], env=self.environment(), capture_output=True, check=True)
+        return done.stdout.decode()
+
+
+class NatsServer(Broker):
+    """With JetStream. Options are those of its command line, such as ``--user``."""
+
+    program = "nats-server"
+    hello = b""
+    welcome = (b"INFO ",)
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [
+            *(self.program, "-a", "127.0.0.1", "-p", str(self.port)),
+            *("-js", "-sd", str(self.folder / "data")),
+            *self.options,
+        ]
+
+
+_Kind = TypeVar("_Kind", bound=Broker)
+
+
+@contextmanager
+def running(kind: type[_Kind], *options: str) -> Iterator[_Kind]:
+    """A broker that is gone afterwards, data and all; skips the test if it is not installed."""
+    if shutil.which(kind.program, path=_PATH) is None:
+        why = f"{kind.program} is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{why}; nothing may be skipped in CI")
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
+        broker = kind(Path(folder), *options)
+        broker.start()
+        try:
+            yield broker
+        finally:
+            broker.kill()
+
+
+def _session_url(kind: type[Broker], variable: str) -> Iterator[str]:
+    if url := os.environ.get(variable):
+        yield url
+        return
+    with running(kind) as broker:
+        yield broker.url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis that all tests share, so no test may stop it or empty it."""
+    yield from _session_url(RedisServer, "TEST_REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """A RabbitMQ that all tests share, so no test may stop it."""
+    yield from _session_url(RabbitMQServer, "TEST_RABBITMQ_URL")
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Iterator[str]:
+    """A NATS server that all tests share, so no test may stop it."""
+    yield from _session_url(NatsServer, "TEST_NATS_URL")
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis for this test alone, running."""
+    with running(RedisServer) as broker:
+        yield broker
+
+
+@pytest.fixture
+def rabbitmq_server() -> Iterator[RabbitMQServer]:
+    """A RabbitMQ for this test alone, running; takes seconds to start."""
+    with running(RabbitMQServer) as broker:
+        yield broker
+
+
+@pytest.fixture
+def nats_server() -> Iterator[NatsServer]:
+    """A NATS server for this test alone, running."""
+    with running(NatsServer) as broker:
+        yield broker

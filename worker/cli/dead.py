@@ -1,0 +1,93 @@
+"""``bulklink dead QUEUE_URL``: what was given up, and putting it back."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.options import settings_options
+
+if TYPE_CHECKING:
+    from worker.queues import DeadLetter, DeadLetters
+
+_SHOWN = 100
+_AT_ONCE = 500
+
+
+@click.command("dead")
+@click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
+@click.option("--requeue", is_flag=True, help="Put them back on the queue.")
+@settings_options("limit", "as_json", "quiet")
+def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
+    """List the messages that a queue's workers gave up, oldest first, with the reason; 100 without --limit.
+
+    With --requeue all of them, or the first --limit, go back on the queue, to be tried anew.
+    """
+    from worker.cli.finish import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
+    from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
+    from worker.queues import open_dead_letters, parse_address  # noqa: PLC0415 - same
+    from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+
+    settings = load_settings(flags)
+    address = parse_address(queue_url_of(queue_url, settings))
+    letters = open_dead_letters(address)
+    if requeue:
+        count = asyncio.run(_requeue(letters, settings.limit))
+        say(settings, f"{address.shown}: {count:,} put back")
+        return 0
+    found = asyncio.run(_list(letters, settings.limit or _SHOWN))
+    for letter in found:
+        hand_over(_as_json(letter) if settings.as_json else _as_line(letter))
+    if not found:
+        say(settings, f"{address.shown}: no dead letters")
+    elif len(found) == (settings.limit or _SHOWN):
+        say(settings, f"{address.shown}: there may be more; --limit shows them")
+    return 0
+
+
+async def _list(letters: "DeadLetters", most: int) -> "list[DeadLetter]":
+    await letters.open()
+    try:
+        return await letters.letters(most)
+    finally:
+        await letters.close()
+
+
+async def _requeue(letters: "DeadLetters", limit: int | None) -> int:
+    """Put back ``limit`` letters, or all that there are; those that die again meanwhile are left alone."""
+    await letters.open()
+    try:
+        done = 0
+        while limit is None or done < limit:
+            most = _AT_ONCE if limit is None else min(_AT_ONCE, limit - done)
+            count = await letters.requeue(most)
+            done += count
+            if count < most:
+                break
+        return done
+    finally:
+        await letters.close()
+
+
+def _as_line(letter: "DeadLetter") -> str:
+    at = datetime.fromtimestamp(letter.dead_at, UTC)
+    http = f" (HTTP {letter.why.http_status})" if letter.why.http_status else ""
+    body = letter.body[:200].decode("utf-8", "backslashreplace")
+    return (
+        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.why.status}: {letter.why.reason}{http}, {letter.why.attempts}"
+        f" attempts, {letter.deliveries} deliveries  {_printable(body)}\n"
+    )
+
+
+def _as_json(letter: "DeadLetter") -> str:
+    said = asdict(letter)
+    said["body"] = letter.body.decode("utf-8", "backslashreplace")
+    return json.dumps(said) + "\n"
+
+
+def _printable(text: str) -> str:
+    """One line, harmless to a terminal."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -1,0 +1,57 @@
+"""Wait for a broker that is away: again and again, a little longer each time, and say so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+from worker.errors import QueueUnavailable
+
+FIRST_WAIT = 0.25
+LONGEST_WAIT = 15.0
+"""Seconds between two tries; the wait doubles from the first to the longest, half of it at random."""
+
+_T = TypeVar("_T")
+
+
+class Patience:
+    """How to wait for one broker.
+
+    Args:
+        tell: told what is going on, in words for the user; an empty text when it is over.
+        rng: source of jitter, so that many workers do not come back as one.
+    """
+
+    def __init__(self, tell: Callable[[str], None], rng: Random) -> None:
+        self._tell = tell
+        self._rng = rng
+
+    async def until_done(
+        self, call: Callable[[], Awaitable[_T]], *, give_up_after: float | None = None
+    ) -> _T:
+        """The result of ``call()``, which is made again as long as the broker cannot be reached.
+
+        Args:
+            call: makes the call once.
+            give_up_after: seconds; None to wait for ever, or until cancelled.
+
+        Raises:
+            QueueUnavailable: it could not be reached in that time.
+            QueueError: the broker says no.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        wait = FIRST_WAIT
+        while True:
+            try:
+                result = await call()
+            except QueueUnavailable as error:
+                if give_up_after is not None and clock() - started + wait > give_up_after:
+                    raise
+                self._tell(f"{error}; trying again")
+                await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                if wait > FIRST_WAIT:
+                    self._tell("")
+                return result

@@ -1,0 +1,288 @@
+"""A queue as the supply of a run: its messages are leased, worked on, and settled after their outcome."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any
+
+import orjson
+
+from worker.ledger import Arrival, Delivery, Ledger
+from worker.models import Outcome, Pair, Status
+from worker.plan import judge
+from worker.queues import Message, Publisher, Queue, Why
+from worker.run.broker import Patience
+from worker.run.settling import Done, Settling
+from worker.run.tally import Tally
+from worker.sources import MESSAGE_COLUMNS, read_message
+
+WAIT = 1.0
+"""Seconds that one call waits for messages."""
+
+LONGEST_DELAY = 900.0
+FLUSH_SECONDS = 5.0
+"""How long the end of a run waits for a broker that is away; what it is not told then comes again."""
+
+_AGAIN = {Status.RETRYABLE, Status.UNKNOWN}
+_GIVEN_UP = {Status.INVALID, Status.REJECTED}
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlan:
+    """How a queue is worked on.
+
+    Attributes:
+        prefetch: most messages held at once.
+        drain: end when the queue is empty.
+        idle: seconds for which it must be seen empty, with a broker that does not know what others hold.
+        limit: end after that many messages; None for no limit.
+        max_deliveries: a message handed out more often is given up.
+        retry_delay: seconds before a message worth another try comes again; doubles with each delivery.
+    """
+
+    prefetch: int
+    drain: bool
+    idle: float
+    limit: int | None
+    max_deliveries: int
+    retry_delay: float
+
+
+class QueueSupply:
+    """Messages as pairs.
+
+    A message is settled with the broker only after its outcome is durable. One that comes again, because its
+    lease ran out or the connection was lost, is the row that it was, however often it comes.
+    """
+
+    is_endless = True
+
+    def __init__(
+        self,
+        queue: Queue,
+        results: Publisher | None,
+        ledger: Ledger,
+        tally: Tally,
+        *,
+        plan: QueuePlan,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._queue = queue
+        self._results = results
+        self._ledger = ledger
+        self._tally = tally
+        self._plan = plan
+        self._patience = Patience(tell, Random())  # noqa: S311 - spreads tries
+        self._settling = Settling(queue, results, self._patience)
+        self._settler: asyncio.Task[None] | None = None
+        self._open: dict[int, list[Message]] = {}
+        self._ready: deque[Pair] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._empty_since: float | None = None
+        self._complete = False
+
+    async def read(self) -> None:
+        """Receive messages until the queue is drained or the limit is reached; else until cancelled.
+
+        Raises:
+            QueueError: the broker refuses us.
+        """
+        await self._ledger.put_meta(columns=MESSAGE_COLUMNS, input_complete=True)
+        self._settler = asyncio.create_task(self._settling.work())
+        receiving = asyncio.create_task(self._receive())
+        try:
+            await asyncio.wait({self._settler, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (self._settler, receiving):
+                if task.done():
+                    task.result()
+        finally:
+            await _cancel(receiving)
+            self._complete = True
+            self._news.set()
+
+    async def take(self) -> Pair | None:
+        """The next pair, its intent durable; None when there are no more."""
+        async with self._one_at_a_time:
+            while not self._ready:
+                if self._complete:
+                    return None
+                self._news.clear()
+                await self._news.wait()
+            return self._ready.popleft()
+
+    async def settled(self, outcome: Outcome) -> None:
+        """Hand the message of this outcome over to be settled."""
+        messages = self._open.pop(outcome.pair.row)
+        self._room.set()
+        why = Why(outcome.reason, outcome.status, outcome.http_status, len(outcome.attempts))
+        contact = outcome.attempts[-1].body
+        self._settle(messages, outcome.pair, why, contact)
+
+    async def close(self) -> None:
+        """Settle what has an outcome, give back the rest, as far as the broker can be reached."""
+        if self._settler is not None:
+            for messages in self._open.values():
+                for message in messages:
+                    self._settling.add(Done(message.handle, back_in=0.0))
+            flushed = asyncio.create_task(self._settling.flush(FLUSH_SECONDS))
+            await asyncio.wait({self._settler, flushed}, return_when=asyncio.FIRST_COMPLETED)
+            await _cancel(flushed)
+            await _cancel(self._settler)
+        if self._results is not None:
+            await self._results.close()
+        await self._queue.close()
+
+    async def _receive(self) -> None:
+        limit = self._plan.limit
+        while limit is None or self._tally.rows < limit:
+            room = await self._wait_for_room()
+            if limit is not None:
+                room = min(room, limit - self._tally.rows)
+            messages = await self._patience.until_done(partial(self._queue.receive, room, WAIT))
+            if messages:
+                await self._take_in(messages)
+            elif self._plan.drain and await self._is_drained():
+                return
+
+    async def _wait_for_room(self) -> int:
+        """Room for so many messages; not for each single one, or each would cost a call."""
+        enough = max(1, self._plan.prefetch // 4)
+        while (room := self._plan.prefetch - len(self._open)) < enough:
+            self._room.clear()
+            await self._room.wait()
+        return room
+
+    async def _is_drained(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        empty = (
+            not self._open
+            and await self._settling.flush(WAIT)
+            and await self._patience.until_done(self._queue.is_drained)
+        )
+        if not empty:
+            self._empty_since = None
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        return now - self._empty_since >= self._plan.idle
+
+    async def _take_in(self, messages: Sequence[Message]) -> None:
+        self._empty_since = None
+        deliveries = []
+        for message in messages:
+            row = read_message(message.body)
+            worn_out = message.deliveries > self._plan.max_deliveries
+            deliveries.append(Delivery(message.identity, row, judge(row), worn_out))
+        arrivals = await self._ledger.take_in(deliveries)
+        for message, delivery, arrival in zip(messages, deliveries, arrivals, strict=True):
+            self._arrived(message, delivery, arrival)
+        self._news.set()
+
+    def _arrived(self, message: Message, delivery: Delivery, arrival: Arrival) -> None:
+        self._count(arrival)
+        if arrival.pair is not None:
+            self._open[arrival.row] = [message]
+            self._ready.append(arrival.pair)
+        elif arrival.status is not None:
+            why = Why(arrival.reason, arrival.status)
+            asked = delivery.verdict if isinstance(delivery.verdict, Pair) else None
+            self._settle([message], asked, why, b"")
+        elif arrival.row in self._open:
+            # Handed out again while we work on it, or published twice: whatever its outcome, all handles go.
+            self._open[arrival.row].append(message)
+        else:
+            # Its outcome came between the ledger's answer and now: the next time it will be found.
+            self._settling.add(Done(message.handle, back_in=0.0))
+
+    def _count(self, arrival: Arrival) -> None:
+        tally = self._tally
+        tally.rows += arrival.fresh
+        if arrival.pair is not None and arrival.status is not None:
+            tally.settled[arrival.status] -= 1
+        elif arrival.fresh and arrival.status is not None:
+            tally.settled[arrival.status] += 1
+
+    def _settle(self, messages: Sequence[Message], pair: Pair | None, why: Why, contact: bytes) -> None:
+        *others, message = messages
+        deliveries = max(one.deliveries for one in messages)
+        back_in: float | None = None
+        if why.status in _AGAIN and deliveries < self._plan.max_deliveries:
+            back_in = min(self._plan.retry_delay * 2.0 ** (deliveries - 1), LONGEST_DELAY)
+        result = None
+        if self._results is not None and back_in is None:
+            result = (message.identity, _result(message, pair, why, contact))
+        given_up = back_in is None and why.status in _AGAIN | _GIVEN_UP
+        self._settling.add(Done(message.handle, why if given_up else None, back_in, result))
+        for other in others:
+            self._settling.add(Done(other.handle))
+
+
+def _result(message: Message, pair: Pair | None, why: Why, contact: bytes) -> bytes:
+    """What is published about a message that is done with."""
+    cells = read_message(message.body).cells
+    return orjson.dumps(
+        {
+            "id": cells[MESSAGE_COLUMNS.index("id")] or message.identity,
+            "opportunity_id": None if pair is None else pair.opportunity_id,
+            "contact_id": None if pair is None else pair.contact_id,
+            "status": why.status,
+            "reason": why.reason,
+            "http_status": why.http_status,
+            "attempts": why.attempts,
+            "contact": orjson.Fragment(contact) if contact else None,
+        }
+    )
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    """End a task, whatever becomes of it."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # looked at, so that nobody calls it forgotten
+
+
+class QueueOrigin:
+    """A queue that a run works on.
+
+    Args:
+        shown: its URL without credentials.
+        queue: not open yet.
+        results: where outcomes are published; None if nowhere.
+        wait_for: seconds to wait at the start for brokers that are away.
+    """
+
+    lost = ""
+
+    def __init__(
+        self, shown: str, queue: Queue, results: Publisher | None, *, plan: QueuePlan, wait_for: float
+    ) -> None:
+        self.facts = {"input_path": shown, "input_name": shown, "input_kind": "queue"}
+        self._queue = queue
+        self._results = results
+        self._plan = plan
+        self._wait_for = wait_for
+
+    async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
+        """The queue, connected.
+
+        Raises:
+            QueueError: it is not there, refuses us, or cannot be reached in time.
+        """
+        patience = Patience(tell, Random())  # noqa: S311 - spreads tries
+        try:
+            await patience.until_done(self._queue.open, give_up_after=self._wait_for)
+            if self._results is not None:
+                await patience.until_done(self._results.open, give_up_after=self._wait_for)
+        except BaseException:
+            await self._queue.close()
+            raise
+        return QueueSupply(self._queue, self._results, ledger, tally, plan=self._plan, tell=tell)
+
+    def close(self) -> None:
+        """The queue is closed by its supply."""

@@ -1,0 +1,155 @@
+"""Make ready what a run needs before it begins: its input or queue, its directory, its job."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from worker.dispatch import LANES_PER_PERMIT
+from worker.errors import UsageError, WorkerError
+from worker.ledger import LedgerReader
+from worker.models import Status
+from worker.queues import open_publisher, open_queue, parse_address
+from worker.run.directory import RunDirectory
+from worker.run.file_supply import FileOrigin
+from worker.run.job import Job
+from worker.run.publication import LEDGER as PUBLISH_LEDGER
+from worker.run.publication import Publication, Published
+from worker.run.queue_supply import QueueOrigin, QueuePlan
+from worker.settings import Settings
+from worker.sources import Source, open_source
+
+PREFETCH = 2
+"""Messages held per request in flight: enough to have the next ones at hand."""
+
+DRAIN_IDLE = 10.0
+"""Seconds for which a queue must look empty when its broker does not tell what other workers hold."""
+
+
+def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings]) -> Job:
+    """Make ready a new run over an input.
+
+    Raises:
+        UsageError: no portal is named.
+        InputError: the input cannot be read at all.
+    """
+    if settings.portal is None:
+        raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
+    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    try:
+        directory = RunDirectory.create(settings.runs_dir, settings.run_id)
+    except WorkerError:
+        source.close()
+        raise
+    path = input_path if input_path == "-" else str(Path(input_path).resolve())
+    origin = _file(path, source, settings, complete=False)
+    return Job(directory, settings, origin, fresh=True, reload=reload)
+
+
+def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings]) -> Job:
+    """Make ready a new run over the messages of a queue; it is connected to when the run begins.
+
+    Raises:
+        UsageError: no portal is named, the URL is wrong, or the library for its broker is not installed.
+    """
+    if settings.portal is None:
+        raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
+    address = parse_address(queue_url)
+    queue = open_queue(address, lease=settings.lease)
+    results = None
+    if settings.results is not None:
+        results = open_publisher(parse_address(settings.results.get_secret_value()))
+    plan = QueuePlan(
+        prefetch=settings.concurrency * PREFETCH,
+        drain=settings.drain,
+        idle=DRAIN_IDLE if address.broker == "amqp" else 0.0,
+        limit=settings.limit,
+        max_deliveries=settings.max_deliveries,
+        retry_delay=settings.retry_delay,
+    )
+    directory = RunDirectory.create(settings.runs_dir, settings.run_id)
+    origin = QueueOrigin(address.shown, queue, results, plan=plan, wait_for=settings.wait_for_broker)
+    return Job(directory, settings, origin, fresh=True, reload=reload)
+
+
+def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job:
+    """Make ready to go on with a run where it stopped.
+
+    Raises:
+        UsageError: another portal is named than the one the run began with.
+        InputError: the rest of the input is wanted and cannot be read.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        facts = reader.facts()
+        states = reader.counts()
+    if facts.get("input_kind") == "queue":
+        raise UsageError(
+            f"run {directory.run_id} worked on a queue, which hands out again what was left: start a new one,"
+            f" bulklink work '{facts['input_path']}'"
+        )
+    if settings.portal != facts["portal"]:
+        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
+    path: str = facts["input_path"]
+    complete = facts.get("input_complete", False)
+    source = None
+    if not complete and path != "-":
+        source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
+    origin = _file(path, source, settings, complete=complete)
+    job = Job(directory, settings, origin, fresh=False, reload=reload)
+    job.tally.rows = sum(states.values())
+    job.tally.complete = complete
+    job.tally.settled.update(
+        {s: n for s, n in states.items() if s not in {Status.NOT_ATTEMPTED, Status.UNKNOWN}}
+    )
+    return job
+
+
+def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:
+    chunk = settings.concurrency * LANES_PER_PERMIT
+    return FileOrigin(path, source, complete=complete, chunk=chunk, limit=settings.limit)
+
+
+def start_publication(
+    settings: Settings,
+    input_path: str,
+    queue_url: str,
+    *,
+    resume: str | None,
+    tell: Callable[[str], None],
+    show: Callable[[Published], None],
+) -> Publication:
+    """Make ready to put an input on a queue, or to go on with it where an earlier session was cut off.
+
+    Args:
+        settings: all options.
+        input_path: path of the input; ``-`` is standard input.
+        queue_url: where to.
+        resume: name of the run to go on with; None for a new one.
+        tell: told what is going on, in words for the user.
+        show: called after each batch.
+
+    Raises:
+        UsageError: the URL is wrong, the library for its broker is not installed, or there is no such run.
+        InputError: the input cannot be read at all.
+    """
+    address = parse_address(queue_url)
+    publisher = open_publisher(address)
+    directory = None
+    if resume is not None:
+        directory = RunDirectory(settings.runs_dir / resume)
+        if not (directory.path / PUBLISH_LEDGER).is_file():
+            raise UsageError(f"{resume}: nothing was published by a run of that name in {settings.runs_dir}")
+    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    try:
+        return Publication(
+            directory or RunDirectory.create(settings.runs_dir, settings.run_id),
+            source,
+            publisher,
+            address.shown,
+            limit=settings.limit,
+            fresh=directory is None,
+            give_up_after=settings.wait_for_broker,
+            tell=tell,
+            show=show,
+        )
+    except WorkerError:
+        source.close()
+        raise

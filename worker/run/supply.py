@@ -1,0 +1,54 @@
+"""Where the pairs of a run come from, whatever it is, and what it is owed when they have their outcome."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from worker.ledger import Ledger
+from worker.models import Outcome, Pair
+from worker.run.tally import Tally
+
+
+class Supply(Protocol):
+    """Brings rows into the ledger and pairs to the lanes."""
+
+    @property
+    def is_endless(self) -> bool:
+        """What has not been read when the sending ends is left where it is."""
+
+    async def read(self) -> None:
+        """Bring rows until there are no more, or until cancelled.
+
+        Raises:
+            WorkerError: they cannot be read any further.
+        """
+
+    async def take(self) -> Pair | None:
+        """The next pair, its intent durable; None when there are no more."""
+
+    async def settled(self, outcome: Outcome) -> None:
+        """This outcome is durable."""
+
+    async def close(self) -> None:
+        """Nothing is read, taken or settled any more. Must not raise for what a later run can make good."""
+
+
+class Origin(Protocol):
+    """What a run was told to read."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What the ledger is told about it."""
+
+    @property
+    def lost(self) -> str:
+        """Why rows that were never read can never be read; empty if they can."""
+
+    async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> Supply:
+        """Open it, to be read into this ledger; ``tell`` is told of trouble, in words for the user.
+
+        Raises:
+            WorkerError: it cannot be opened.
+        """
+
+    def close(self) -> None:
+        """Close what is open before and after the reading."""
