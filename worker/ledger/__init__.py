@@ -7,6 +7,7 @@ each step is durable before the next begins. All files of a run directory can be
 from worker.ledger.audit import audit
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import run_lock
+from worker.ledger.merge import merge_ledgers
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
 from worker.ledger.store import WORN_OUT, Admitted, Arrival, Delivery
 
@@ -20,5 +21,6 @@ __all__ = [
     "LedgerReader",
     "RowRecord",
     "audit",
+    "merge_ledgers",
     "run_lock",
 ]

@@ -22,7 +22,8 @@ _RULES = {
     "rows with more or fewer failures than failed requests": """
         SELECT r.row FROM rows r
             LEFT JOIN (SELECT row, count(*) AS n FROM failures GROUP BY row) f USING (row)
-            WHERE r.attempts - coalesce(f.n, 0) <> (r.status IS 'linked')""",
+            WHERE r.attempts - coalesce(f.n, 0) <> (r.status IS 'linked')
+                AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'merged')""",
     "Contacts of rows that are not linked": """
         SELECT c.row FROM contacts c LEFT JOIN rows r USING (row) WHERE r.status IS NOT 'linked'""",
 }

@@ -35,6 +35,7 @@ class InputPart(_Part):
     """What was read; ``sha256`` is of the whole input, and null if only a part was read."""
 
     name: str
+    kind: Literal["file", "queue", "merged"]
     sha256: str | None
     rows: int
     complete: bool
@@ -116,6 +117,7 @@ def build_report(reader: LedgerReader) -> Report:
         portal=facts["portal"],
         input=InputPart(
             name=printable(facts["input_name"]),
+            kind=facts.get("input_kind", "file"),
             sha256=facts.get("input_sha256"),
             rows=rows,
             complete=facts.get("input_complete", False),

@@ -39,8 +39,14 @@ def summary(report: Report, directory: str) -> str:
         lines.append(f"  and {more} more {_noun(more, 'cause')} in report.json")
     lines.append(f"  report: {directory}/report.html")
     if report.status in {"interrupted", "aborted"} and _resumable(report):
-        lines.append(f"  nothing is lost; go on with: bulklink resume {report.run_id}")
+        lines.append(f"  nothing is lost; go on with: {_go_on(report)}")
     return "\n".join(lines)
+
+
+def _go_on(report: Report) -> str:
+    if report.input.kind == "queue":
+        return f"bulklink work '{report.input.name}'; the broker hands out again what was left"
+    return f"bulklink resume {report.run_id}"
 
 
 def _resumable(report: Report) -> bool:

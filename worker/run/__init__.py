@@ -5,6 +5,7 @@ from worker.run.check import CheckResult, check_input
 from worker.run.directory import RunDirectory, find_run, list_runs
 from worker.run.finish import write_files
 from worker.run.job import Job
+from worker.run.merging import merge_runs
 from worker.run.publication import Published
 from worker.run.starting import resume_job, start_job, start_publication, start_work
 from worker.run.tally import Tally
@@ -19,6 +20,7 @@ __all__ = [
     "check_input",
     "find_run",
     "list_runs",
+    "merge_runs",
     "resume_job",
     "start_job",
     "start_publication",

@@ -11,6 +11,7 @@ from worker.queues import open_publisher, open_queue, parse_address
 from worker.run.directory import RunDirectory
 from worker.run.file_supply import FileOrigin
 from worker.run.job import Job
+from worker.run.merging import MERGED
 from worker.run.publication import LEDGER as PUBLISH_LEDGER
 from worker.run.publication import Publication, Published
 from worker.run.queue_supply import QueueOrigin, QueuePlan
@@ -80,6 +81,8 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
     with LedgerReader(directory.ledger) as reader:
         facts = reader.facts()
         states = reader.counts()
+    if facts.get("input_kind") == MERGED:
+        raise UsageError(f"run {directory.run_id} was merged of {', '.join(facts['merged'])}: resume those")
     if facts.get("input_kind") == "queue":
         raise UsageError(
             f"run {directory.run_id} worked on a queue, which hands out again what was left: start a new one,"

@@ -98,7 +98,7 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "exit_code": 3,
         "message": "",
         "portal": "https://portal.example",
-        "input": {"name": "pairs.csv", "sha256": "ab" * 32, "rows": 6, "complete": True},
+        "input": {"name": "pairs.csv", "kind": "file", "sha256": "ab" * 32, "rows": 6, "complete": True},
         "counts": {
             "rows": 6,
             "linked": 2,

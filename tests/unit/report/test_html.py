@@ -23,7 +23,7 @@ def report(**changes: Any) -> Report:
         "exit_code": 5,
         "message": "stopped by SIGTERM",
         "portal": "https://portal.example",
-        "input": {"name": "pairs.csv", "sha256": "ab" * 32, "rows": 8000, "complete": True},
+        "input": {"name": "pairs.csv", "kind": "file", "sha256": "ab" * 32, "rows": 8000, "complete": True},
         "counts": counts,
         "requests": {
             "attempts": 9000,
@@ -95,7 +95,7 @@ def test_states_without_rows_are_left_out_and_bars_show_the_share(tmp_path: Path
 
 def test_a_run_without_rows_and_causes_has_a_page(tmp_path: Path) -> None:
     counts = {"rows": 0, **dict.fromkeys(map(str, Status), 0)}
-    part = {"name": "pairs.csv", "sha256": None, "rows": 0, "complete": False}
+    part = {"name": "pairs.csv", "kind": "file", "sha256": None, "rows": 0, "complete": False}
     text = words(page_of(tmp_path, report(counts=counts, causes=(), message="", input=part)))
 
     assert "No row failed." in text

@@ -37,7 +37,7 @@ def report(
         "exit_code": 0,
         "message": "",
         "portal": "https://portal.example",
-        "input": {"name": "pairs.csv", "sha256": None, "rows": rows, "complete": True},
+        "input": {"name": "pairs.csv", "kind": "file", "sha256": None, "rows": rows, "complete": True},
         "counts": {"rows": rows, **{str(status): counts.get(status, 0) for status in Status}},
         "requests": {
             "attempts": 0,
@@ -165,7 +165,7 @@ def test_a_run_that_resume_does_not_help_says_nothing_of_it(status: str, code: E
 
 def test_a_run_whose_standard_input_is_gone_does_not_say_that_nothing_is_lost() -> None:
     """Its rows are all settled, and those never read cannot be read again: each resume ends like this one."""
-    part = {"name": "-", "sha256": None, "rows": 1, "complete": False}
+    part = {"name": "-", "kind": "file", "sha256": None, "rows": 1, "complete": False}
     made = report(
         {"linked": 1},
         status="aborted",
@@ -178,14 +178,14 @@ def test_a_run_whose_standard_input_is_gone_does_not_say_that_nothing_is_lost() 
 
 
 def test_a_row_in_doubt_is_worth_a_resume_even_if_nothing_can_be_read() -> None:
-    part = {"name": "-", "sha256": None, "rows": 2, "complete": False}
+    part = {"name": "-", "kind": "file", "sha256": None, "rows": 2, "complete": False}
     made = report({"linked": 1, "unknown": 1}, status="interrupted", exit_code=Exit.SIGINT, input=part)
 
     assert lines_of(made)[-1] == f"  {RESUME}"
 
 
 def test_a_file_that_was_not_read_to_its_end_is_worth_a_resume() -> None:
-    part = {"name": "pairs.csv", "sha256": None, "rows": 1, "complete": False}
+    part = {"name": "pairs.csv", "kind": "file", "sha256": None, "rows": 1, "complete": False}
     made = report({"linked": 1}, status="interrupted", exit_code=Exit.SIGINT, input=part)
 
     assert lines_of(made)[-1] == f"  {RESUME}"
@@ -204,3 +204,13 @@ def test_a_seventh_cause_is_told_in_the_singular() -> None:
     causes = tuple(cause(f"reason {number}", 1, number) for number in range(7))
 
     assert "  and 1 more cause in report.json" in lines_of(report({"invalid": 7}, causes))
+
+
+def test_a_run_over_a_queue_is_gone_on_with_by_another_run_over_it() -> None:
+    part = {"name": "redis://h/0?stream=links", "kind": "queue", "sha256": None, "rows": 1, "complete": True}
+    made = report({"not_attempted": 1}, status="interrupted", exit_code=Exit.SIGTERM, input=part)
+
+    assert lines_of(made)[-1] == (
+        "  nothing is lost; go on with: bulklink work 'redis://h/0?stream=links';"
+        " the broker hands out again what was left"
+    )
