@@ -60,14 +60,18 @@ def _columns(value: object) -> object:
 
 
 def _portal(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        shown = "it" if "@" in value else repr(value)  # it may hold a password
-        raise ValueError(f"{shown} is not an address like https://portal.example.com")
-    if url.username or url.password:
+    # Before anything is shown: a password with a slash in it makes the rest look like a path.
+    if "@" in value:
         raise ValueError("credentials do not belong in the address; see BULKLINK_TOKEN")
-    if url.query or url.fragment:
+    if "?" in value or "#" in value:
         raise ValueError("an address has no '?' or '#' part")
+    try:
+        url = urlsplit(value)
+        named = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        named = False
+    if not named:
+        raise ValueError(f"{value!r} is not an address like https://portal.example.com")
     path = url.path.rstrip("/").removesuffix("/api/2.0")
     return f"{url.scheme}://{url.netloc}{path}"
 
@@ -289,7 +293,8 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "no such option" + _suggest(name, _names())
-        raise UsageError(f"{_origin(name, given, file, config)}: {message}") from error
+        # Not from the error: it quotes what was given, and with -v that would be printed.
+        raise UsageError(f"{_origin(name, given, file, config)}: {message}") from None
     _refuse_plain_http(settings, _origin("portal", given, file, config))
     return settings
 

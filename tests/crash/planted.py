@@ -1,7 +1,7 @@
-"""The command with a bug planted in it, to prove that the kill loop would see it: ``planted.py BUG run ...``.
+"""The command with a bug planted in it, to prove that a test would see it: ``planted.py BUG run ...``.
 
-Each bug is one that a careless change could make. The worker's files stay as they are: classes are patched in
-this process only.
+Each bug is one that a careless change could make; most are for the kill loop, some for a search for secrets.
+The worker's files stay as they are: classes are patched in this process only.
 """
 
 import os
@@ -11,13 +11,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
+from aiohttp import ClientSession
+
 from worker.cli import main
 from worker.dispatch import Dispatcher
 from worker.ledger import Admitted, Ledger
 from worker.ledger.ledger import _resolve
 from worker.ledger.store import Store
+from worker.limiter import Limiter
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.portal import client
+from worker.portal.http import Http, Reply
 from worker.retry import Settle
+from worker.run import finish
+from worker.settings import Settings
 
 OPS_PER_COMMIT = 200
 
@@ -116,6 +123,38 @@ def _die_before(fact: str) -> Callable[[], None]:
     return plant
 
 
+def _crash_in(room: object, name: str) -> Callable[[], None]:
+    """A room that fails while its callers hold the token in their local variables."""
+
+    def plant() -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("planted")
+
+        patch.object(room, name, fail).start()
+
+    return plant
+
+
+def save_secrets() -> None:
+    """What a resumed run goes on with has the credentials, too, and so has the log."""
+    original = Settings.to_save
+
+    def to_save(self: Settings) -> dict[str, Any]:
+        secrets = {"token": self.token, "password": self.password}
+        return original(self) | {name: value.get_secret_value() for name, value in secrets.items() if value}
+
+    patch.object(Settings, "to_save", to_save).start()
+
+
+def secrets_in_error() -> None:
+    """A request that fails says all about itself, its headers and its body among it."""
+
+    async def call(self: Http, method: str, path: str, **options: Any) -> Reply:
+        raise RuntimeError(f"{self.origin} {method} {path}: {options}")
+
+    patch.object(Http, "call", call).start()
+
+
 PLANTS = {
     "ack-before-outcome": ack_before_outcome,
     "no-intent": no_intent,
@@ -123,6 +162,12 @@ PLANTS = {
     "no-dedupe": no_dedupe,
     "die-before-facts": _die_before("portal"),
     "die-before-columns": _die_before("columns"),
+    "crash-in-observe": _crash_in(Limiter, "observe"),
+    "crash-in-request": _crash_in(ClientSession, "request"),
+    "crash-in-judgement": _crash_in(client, "classify"),
+    "crash-in-files": _crash_in(finish, "write_html"),
+    "save-secrets": save_secrets,
+    "secrets-in-error": secrets_in_error,
 }
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ async def log_in(http: Http, username: str, password: str) -> str:
             detail = outcome.detail
             if outcome.final:
                 break
-        await asyncio.sleep(pause_after(named, number))
+        if number < TRIES - 1:
+            await asyncio.sleep(pause_after(named, number))
     raise PortalUnreachable(f"{http.origin}: log-in failed: {detail}")
 
 
@@ -56,10 +57,10 @@ def _read(origin: str, reply: Reply, username: str) -> str | None:
     if envelope is None:
         envelope = Envelope("json")
     elif envelope.hresult == _AUTHENTICATION_FAILED:
-        # A wrong password is a 500 like any fault of the portal; only the number tells (contract 6.2).
-        said = (envelope.error_message or "no reason given")[:100]
+        # A wrong password is a 500 like any fault of the portal; only the number tells (contract 6.2). What
+        # the portal says about it is not shown: it may repeat the password.
         raise PortalRefused(
-            f"{origin}: log-in as {username} failed: {said}. Check name and password;"
+            f"{origin}: log-in as {username} failed. Check name and password;"
             " after more than 5 tries in a minute the portal wants a minute without any"
         )
     sound = envelope.response is not None and envelope.error_message is None

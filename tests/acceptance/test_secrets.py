@@ -1,0 +1,515 @@
+"""Token and password are in no file, log, traceback, process title or report, however a run ends.
+
+The command is run as a user runs it. Then every byte that it left is searched, for the secret as it stands
+and as encodings would turn it, and for pieces of those.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+# Every character that some encoding changes; a token must be printable ASCII, a password need not.
+TOKEN = 'Tok+n/Ab"3\\z%7&<Qx>=J'
+PASSWORD = "s3cr+t/\"ü\\p&ss%<w0rd>'"
+ISSUED = [base64.b64encode(hashlib.sha256(f"{TOKEN}:{n}".encode()).digest()).decode() for n in (1, 2)]
+"""Tokens that the simulator, and the echo below, answer a log-in with."""
+
+BY_TOKEN = {"BULKLINK_TOKEN": TOKEN}
+BY_LOGIN = {"BULKLINK_TOKEN": "", "BULKLINK_USERNAME": "user@portal.example", "BULKLINK_PASSWORD": PASSWORD}
+AUTH = f"[auth]\ntoken = {json.dumps(TOKEN)}\npassword = {json.dumps(PASSWORD)}\n"
+
+PLANTED = str(Path(__file__).parents[1] / "crash" / "planted.py")
+PIECE = 10
+"""Characters: a message cut short, or a repr that leaves out the middle, is a leak as well."""
+
+
+def _spellings(secret: str) -> set[bytes]:
+    raw = secret.encode()
+    spellings = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), html.escape(secret)}
+    spellings |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    spellings |= {repr(secret)[1:-1], repr(raw)[2:-1], raw.hex()}
+    found = {text.encode() for text in spellings} | {secret.encode("latin-1"), secret.encode("utf-16-le")}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        # Inside something longer, such as user:password, it may begin at any of three places.
+        found |= {encode(b"?" * shift + raw)[4 * bool(shift) : -4] for shift in range(3)}
+    return found
+
+
+NEEDLES = {
+    spelling[at : at + PIECE].lower()
+    for secret in (TOKEN, PASSWORD, *ISSUED)
+    for spelling in _spellings(secret)
+    for at in range(len(spelling) - PIECE + 1)
+}
+
+
+def holds_secret(data: bytes) -> bool:
+    """Whether a secret, or a piece of one, is in it."""
+    data = data.lower()
+    return any(needle in data for needle in NEEDLES)
+
+
+class Witness:
+    """Runs the command, and keeps what it says and how the system shows it beside the files it writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.own: set[Path] = set()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
+        # So that temporary files and caches are seen, too.
+        self._environment = {**clean, "HOME": str(folder), "TMPDIR": str(folder)}
+        self._titles: set[bytes] = set()
+        (folder / "pairs.csv").write_text(
+            "opportunity_id,contact_id\n" + "".join(f"{n},{n}\n" for n in range(1, 101))
+        )
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file whose secrets are the user's own doing."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        self.own.add(path)
+        return path
+
+    def start(
+        self, *words: str, program: Collection[str] = ("-m", "worker"), **variables: str
+    ) -> subprocess.Popen[bytes]:
+        number = len(self.processes)
+        with self._said(number, "out").open("wb") as out, self._said(number, "err").open("wb") as err:
+            process = subprocess.Popen(
+                [sys.executable, *program, *words],
+                cwd=self.folder,
+                env={**self._environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        self.processes.append(process)
+        return process
+
+    def wait(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
+        """Watch the process to its end; its exit code and what it wrote on standard error."""
+        while process.poll() is None:
+            self._titles.update(_titles(process.pid))
+            time.sleep(0.02)
+        number = self.processes.index(process)
+        return process.returncode, self._said(number, "err").read_text(errors="replace")
+
+    def run(
+        self, *words: str, program: Collection[str] = ("-m", "worker"), **variables: str
+    ) -> tuple[int, str]:
+        return self.wait(self.start(*words, program=program, **variables))
+
+    def leaks(self, *, but: str = "") -> list[str]:
+        """Where a secret is to be seen; ``but`` is left out."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and path not in self.own]
+        places = {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+        places["process title"] = b"\n".join(self._titles)
+        return sorted(place for place, data in places.items() if place != but and holds_secret(data))
+
+    def _said(self, number: int, stream: str) -> Path:
+        return self.folder / f"said-{number}.{stream}"
+
+
+def _titles(pid: int) -> set[bytes]:
+    """What ps and top show of a process and its threads; nothing where there is no /proc."""
+    titles = set()
+    with suppress(OSError):
+        for path in Path(f"/proc/{pid}").glob("task/*/comm"):
+            titles.add(path.read_bytes())
+        titles.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return titles
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Iterator[Witness]:
+    found = Witness(tmp_path)
+    yield found
+    for process in found.processes:
+        process.kill()
+        process.wait()
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """A portal in order, but for one thing: what it should keep for itself, it says.
+
+    Its base is ``/KIND/STAGE``: in what form, and at which stage: login, get (the probe) or post (a link).
+    """
+
+    heard: "list[str]"
+
+    def do_GET(self) -> None:
+        self._answer("get")
+
+    def do_POST(self) -> None:
+        self._answer("login" if self.path.endswith("/authentication") else "post")
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+    def _answer(self, stage: str) -> None:
+        kind, wanted = self.path.split("/")[1:3]
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        secret = json.loads(body)["password"] if stage == "login" else self.headers["Authorization"]
+        if stage == wanted:
+            self.heard.append(secret)
+            self._say(kind, secret)
+        elif stage == "login":
+            self._envelope(201, response={"token": ISSUED[0], "expires": "2099-01-01T00:00:00.0000000Z"})
+        else:
+            self._envelope(404, error={"message": "Not found", "hresult": -2147467259})
+
+    def _say(self, kind: str, secret: str) -> None:
+        error = {"message": f"not valid: {secret}", "stack": secret, "data": secret}
+        page = f"<html><body>{html.escape(secret)} {secret}</body></html>".encode()
+        ways: dict[str, Callable[[], object]] = {
+            "failed": lambda: self._envelope(500, error=error | {"hresult": -2146233087}),
+            "page": lambda: self._send(200, page),
+            "refusal": lambda: self._send(403, page),
+            "redirect": lambda: self._send(
+                302, b"", Location=f"https://{quote(secret, safe='')}@elsewhere/?{secret}"
+            ),
+            "phrase": lambda: self._send(502, page, secret),
+            "paced": lambda: self._send(503, page, **{"Retry-After": secret}),
+            "type": lambda: self._send(200, page, **{"Content-Type": secret}),
+            "realm": lambda: self._send(401, page, **{"WWW-Authenticate": secret, "Set-Cookie": secret}),
+            "junk": lambda: self.wfile.write(f"{secret}\r\n\r\n".encode()),
+        }
+        ways |= {
+            status: partial(self._envelope, int(status), error=error | {"hresult": 1})
+            for status in ("200", "400", "403", "404", "500")
+        }
+        ways[kind]()
+
+    def _envelope(self, status: int, **members: object) -> None:
+        body = {"status": int(status >= 400), "statusCode": status, **members}
+        self._send(status, json.dumps(body).encode(), **{"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, phrase: str | None = None, **headers: str) -> None:
+        self.send_response(status, phrase)
+        for name, value in ({"Content-Type": "text/html"} | headers).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def echo() -> Iterator[tuple[str, list[str]]]:
+    """The address of such a portal, and the secrets it was told and has repeated."""
+    heard: list[str] = []
+    handler = type("Echo", (_Echo,), {"heard": heard})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", heard
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("stage", "who"), [("login", BY_LOGIN), ("get", BY_LOGIN), ("post", BY_TOKEN)])
+def test_a_portal_that_repeats_secrets_is_not_repeated(
+    witness: Witness, echo: tuple[str, list[str]], stage: str, who: dict[str, str]
+) -> None:
+    """In an error, a page, a header: whatever it says, our words about it are our own."""
+    url, heard = echo
+    kinds = ["failed", "500", "403", "404", "400", "200", "realm"]
+    kinds += ["page", "refusal", "redirect", "phrase", "paced", "type", "junk"]
+    if stage == "get":
+        kinds.remove("404")  # what a portal in order answers
+    # A portal that asks to wait without end is waited for; the time is for that one.
+    options = ("--limit", "3", "--max-attempts", "2", "--max-duration", "9s", "--rate", "100/s")
+    started = {
+        kind: witness.start(
+            *("run", "pairs.csv", "-v", "--portal", f"{url}/{kind}/{stage}", "--run-id", f"{kind}-run"),
+            *options,
+            **who,
+        )
+        for kind in kinds
+    }
+
+    codes = {kind: witness.wait(process)[0] for kind, process in started.items()}
+
+    assert set(codes.values()) <= {3, 5, 6, 10}
+    assert len(heard) >= len(kinds)
+    assert all(map(holds_secret, (secret.encode() for secret in heard)))
+    assert witness.leaks() == []
+
+
+def look_at(witness: Witness, who: dict[str, str]) -> None:
+    """Have the last run shown, and gone on with if it can be."""
+    for words in (("report", "--json"), ("resume", "-v"), ("runs", "--json")):
+        witness.run(*words, **who)
+
+
+@pytest.mark.parametrize(
+    ("who", "scenario", "code", "words"),
+    [
+        (BY_TOKEN, "", 0, ()),
+        (BY_LOGIN, "", 0, ()),
+        (BY_LOGIN, "[portal]\ncontacts = 50", 3, ()),
+        (BY_TOKEN, '[[outages]]\nkind = "closed_404"', 6, ()),
+        (BY_LOGIN, '[[outages]]\nkind = "closed_404"\nafter = 30', 6, ()),
+        (BY_LOGIN, '[[outages]]\nkind = "redirect"', 6, ()),
+        (BY_LOGIN, '[[outages]]\nkind = "status"\nstatus = 404\nbody = "html"', 6, ()),
+        (BY_TOKEN, '[[outages]]\nkind = "status"\nstatus = 503\nafter = 30', 5, ("--give-up-after", "1s")),
+        (BY_TOKEN, '[[faults]]\nkind = "reset"\nshare = 0.2\nper_pair = 1', 0, ("--wire", "xml")),
+        (BY_TOKEN, "expires_after_requests = 60", 6, ()),
+        # Renewed by a second log-in, which waits until it does not lock the account.
+        pytest.param(BY_LOGIN, "expires_after_requests = 60", 0, (), marks=pytest.mark.slow),
+    ],
+)
+def test_no_end_of_a_run_shows_a_secret(
+    witness: Witness,
+    simulate: "Simulate",
+    who: dict[str, str],
+    scenario: str,
+    code: int,
+    words: tuple[str, ...],
+) -> None:
+    portal = simulate(AUTH + scenario)
+    options = ("-v", "--portal", portal.url, "--rate", "200/s", *words)
+
+    assert witness.run("run", "pairs.csv", *options, **who)[0] == code
+    look_at(witness, who)
+    assert witness.leaks() == []
+
+
+@pytest.mark.parametrize("who", [BY_TOKEN, BY_LOGIN], ids=["token", "login"])
+def test_a_portal_that_does_not_take_us_or_is_not_there_makes_us_tell_nothing(
+    witness: Witness, simulate: "Simulate", who: dict[str, str]
+) -> None:
+    other = simulate('[auth]\ntoken = "another"\npassword = "another"')
+    urls = (other.url, "http://127.0.0.1:1")
+    started = [witness.start("run", "pairs.csv", "-v", "--portal", url, **who) for url in urls]
+
+    assert [witness.wait(process)[0] for process in started] == [6, 6]
+    assert witness.leaks() == []
+
+
+CONFIGS = {
+    "unknown-key": f"token = {json.dumps(TOKEN)}\nspeed = 5\n",
+    "misspelt": f"tokn = {json.dumps(TOKEN)}\n",
+    "in-a-list": f"token = [{json.dumps(TOKEN)}]\n",
+    "in-a-table": f"[bulklink]\npassword = {json.dumps(PASSWORD)}\n",
+    "no-quotes": f"token = {TOKEN}\n",
+    "wrong-neighbour": f'password = {json.dumps(PASSWORD)}\nrate = "fast"\n',
+    "in-the-address": f"token = {json.dumps(TOKEN)}\nportal = {json.dumps(f'https://user:{PASSWORD}@portal.example.com')}\n",
+    "not-utf-8": f"token = {json.dumps(TOKEN)}\n# \udcff",
+}
+TOKEN_FILES = {
+    "two-lines": f"{TOKEN}\n{TOKEN}\n".encode(),
+    "not-ascii": f"{TOKEN}\u00fc".encode(),
+    "not-utf-8": TOKEN.encode() + b"\xff",
+    "nul": TOKEN.encode() + b"\0",
+    "empty": b"",
+}
+QUOTED = quote(PASSWORD, safe="")
+ADDRESSES = {
+    "credentials": f"https://user:{QUOTED}@portal.example.com",
+    "credentials-not-quoted": f"https://user:{PASSWORD}@portal.example.com",
+    "credential-alone": f"https://{QUOTED}@portal.example.com/?x",
+    "other-scheme": f"ftp://user:{QUOTED}@portal.example.com",
+    "no-scheme": f"user:{QUOTED}@portal.example.com",
+    "query": f"https://portal.example.com/?token={QUOTED}",
+}
+VARIABLES = {
+    "two-lines": {"BULKLINK_TOKEN": f"{TOKEN}\n{TOKEN}"},
+    "not-ascii": {"BULKLINK_TOKEN": f"{TOKEN}\u00fc"},
+    "misspelt": {"BULKLINK_TOKN": TOKEN},
+    "no-file": {"BULKLINK_TOKEN": "", "BULKLINK_TOKEN_FILE": "missing.txt", "BULKLINK_PASSWORD": PASSWORD},
+    **{name: {"BULKLINK_PORTAL": address} for name, address in ADDRESSES.items()},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_wrong_configuration_file_is_named_and_not_quoted(witness: Witness, name: str) -> None:
+    witness.write("config.toml", CONFIGS[name].encode(errors="surrogateescape"))
+    words = ("run", "pairs.csv", "-v", "--config", "config.toml", "--portal", "http://127.0.0.1:1")
+
+    code, err = witness.run(*(words[:-2] if name == "in-the-address" else words))
+
+    assert (code, "config.toml" in err, witness.leaks()) == (2, True, [])
+
+
+@pytest.mark.parametrize("name", TOKEN_FILES)
+def test_a_file_that_is_no_token_is_named_and_not_quoted(witness: Witness, name: str) -> None:
+    path = witness.write("token.txt", TOKEN_FILES[name])
+    words = ("run", "pairs.csv", "-v", "--portal", "http://127.0.0.1:1")
+
+    code, err = witness.run(*words, BULKLINK_TOKEN_FILE=str(path))
+
+    assert (code, "token" in err.splitlines()[-1].lower(), witness.leaks()) == (2, True, [])
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_wrong_variable_is_named_and_not_quoted(witness: Witness, name: str) -> None:
+    known = {"BULKLINK_PORTAL": "http://127.0.0.1:1", **BY_TOKEN}
+
+    code, err = witness.run("run", "pairs.csv", "-v", **{**known, **VARIABLES[name]})
+
+    (named,) = VARIABLES[name].keys() - {"BULKLINK_TOKEN", "BULKLINK_PASSWORD"} or {"token"}
+    assert (code, named in err.splitlines()[-1], witness.leaks()) == (2, True, [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--token", TOKEN),
+        (f"--token={TOKEN}",),
+        (f"--password={PASSWORD}",),
+        ("--portal", f"https://user:{QUOTED}@portal.example.com"),
+        ("--portal", f"https://user:{PASSWORD}@portal.example.com"),
+    ],
+)
+def test_a_secret_given_as_a_flag_is_refused_and_not_quoted(witness: Witness, words: tuple[str, ...]) -> None:
+    code, _ = witness.run("run", "pairs.csv", "-v", *words, **BY_TOKEN)
+
+    # Into the title the user has put it, and is told that this is no way.
+    assert (code, witness.leaks(but="process title")) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("bug", "who"),
+    [
+        ("crash-in-observe", BY_TOKEN),
+        ("crash-in-request", BY_LOGIN),
+        ("crash-in-judgement", BY_TOKEN),
+        ("crash-in-files", BY_LOGIN),
+    ],
+)
+def test_a_traceback_shows_where_and_no_secret(
+    witness: Witness, simulate: "Simulate", bug: str, who: dict[str, str]
+) -> None:
+    portal = simulate(AUTH)
+    words = ("run", "pairs.csv", "-v", "--portal", portal.url)
+
+    code, err = witness.run(*words, program=(PLANTED, bug), PYTHONASYNCIODEBUG="1", **who)
+
+    assert (code, "Traceback" in err, "planted" in err) == (1, True, True)
+    look_at(witness, who)
+    assert witness.leaks() == []
+
+
+@pytest.mark.parametrize(
+    ("signals", "code", "who"),
+    [
+        # A hang-up has settings and credentials read again.
+        ([signal.SIGHUP, signal.SIGINT], 130, BY_LOGIN),
+        ([signal.SIGINT, signal.SIGINT], 130, BY_TOKEN),
+        ([signal.SIGKILL], -signal.SIGKILL, BY_TOKEN),
+        ([signal.SIGKILL], -signal.SIGKILL, BY_LOGIN),
+    ],
+)
+def test_a_run_that_is_stopped_or_killed_leaves_no_secret(
+    witness: Witness, simulate: "Simulate", signals: list[signal.Signals], code: int, who: dict[str, str]
+) -> None:
+    """The killed one leaves all side files of its ledger, as they were."""
+    portal = simulate(AUTH + '[[faults]]\nkind = "hang"\nafter = 20\ntimes = 2')
+    # What hangs is given up within the grace, so that one signal is enough.
+    words = ("run", "pairs.csv", "-v", "--portal", portal.url, "--rate", "100/s", "--grace", "2s")
+    process = witness.start(*words, **who)
+    while portal.books()["posts"] < 30:
+        assert process.poll() is None
+        time.sleep(0.05)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.3)
+
+    assert witness.wait(process)[0] == code
+    assert witness.leaks() == []
+    look_at(witness, who)
+    assert witness.leaks() == []
+
+
+def test_a_full_disk_shows_no_secret(witness: Witness, simulate: "Simulate") -> None:
+    portal = simulate(AUTH)
+    shell = 'ulimit -f 300 && exec "$@"'
+    words = ("run", "pairs.csv", "-v", "--portal", portal.url, "--rate", "1000/s")
+    script = "import os, sys; os.execv('/bin/sh', ['sh', '-c', *sys.argv[1:]])"
+    limited = ("-c", script, shell, "sh", sys.executable, "-m", "worker")
+
+    code, err = witness.run(*words, program=limited, **BY_LOGIN)
+
+    assert (code, "ledger.db" in err) == (1, True)
+    look_at(witness, BY_LOGIN)
+    assert witness.leaks() == []
+
+
+def test_a_password_in_the_configuration_file_stays_there(witness: Witness, simulate: "Simulate") -> None:
+    portal = simulate(AUTH)
+    login = f"username = {json.dumps(BY_LOGIN['BULKLINK_USERNAME'])}\npassword = {json.dumps(PASSWORD)}\n"
+    witness.write("config.toml", login)
+
+    code, _ = witness.run("run", "pairs.csv", "-v", "--config", "config.toml", "--portal", portal.url)
+
+    assert code == 0
+    witness.run("resume", "-v", "--config", "config.toml")
+    assert witness.leaks() == []
+
+
+@pytest.mark.parametrize(
+    ("bug", "who", "places"),
+    [
+        ("save-secrets", BY_TOKEN, {"ledger.db", "run.log"}),
+        ("save-secrets", BY_LOGIN, {"ledger.db", "run.log"}),
+        ("secrets-in-error", BY_TOKEN, {"said-0.err"}),
+        ("secrets-in-error", BY_LOGIN, {"said-0.err"}),
+    ],
+)
+def test_the_search_finds_what_a_careless_change_would_show(
+    witness: Witness, simulate: "Simulate", bug: str, who: dict[str, str], places: set[str]
+) -> None:
+    portal = simulate(AUTH)
+
+    witness.run("run", "pairs.csv", "-v", "--portal", portal.url, program=(PLANTED, bug), **who)
+
+    assert {Path(place).name for place in witness.leaks()} == places
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="titles are read from /proc")
+def test_the_search_looks_at_titles(witness: Witness) -> None:
+    witness.run(TOKEN, program=("-c", "import time; time.sleep(1)"))
+
+    assert witness.leaks() == ["process title"]
+
+
+@pytest.mark.parametrize("secret", [TOKEN, PASSWORD, ISSUED[0]])
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        repr,
+        json.dumps,
+        quote,
+        html.escape,
+        lambda secret: f"cut sho{secret[:12]}...",
+        lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
+        lambda secret: base64.b64encode(f"x{secret}".encode()).decode(),
+        lambda secret: secret.encode().hex(),
+    ],
+)
+def test_the_search_knows_a_secret_in_disguise(secret: str, spell: Callable[[str], str]) -> None:
+    assert holds_secret(f"first line\n{spell(secret)}\n".encode())
+    assert not holds_secret(spell("".join(reversed(secret))).encode())

@@ -1,0 +1,196 @@
+"""The world around the kill loop: an input, a simulated portal with its books, and the command.
+
+Nothing here kills, and nothing judges.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.request import urlopen
+
+OPPORTUNITIES, CONTACTS = 2_000, 5_000
+
+CALM = f"""
+[portal]
+opportunities = {OPPORTUNITIES}
+contacts = {CONTACTS}
+
+[latency]
+seconds = 0.002
+jitter = 0.001
+"""
+
+# Twice for a pair at most: then no pair uses up its attempts, and the run must end as on a calm portal.
+FAULTS = """
+[[faults]]
+kind = "status"
+status = 500
+share = 0.01
+per_pair = 2
+
+[[faults]]
+kind = "reset"
+share = 0.005
+per_pair = 2
+after_store = true
+"""
+
+PATIENCE = 120.0
+"""Seconds after which a worker that neither posts nor ends is called stuck."""
+
+PLANTED = Path(__file__).with_name("planted.py")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file, and where each of its lines has to end.
+
+    Attributes:
+        files: by line, the output file of its row; duplicates are in none.
+        pairs: by line, the pair of a row that has to be linked.
+    """
+
+    path: Path
+    rows: int
+    files: dict[int, str]
+    pairs: dict[int, tuple[int, int]]
+
+
+def write_input(path: Path, rows: int, rng: Random) -> Input:
+    """Write a file of which 1 % each is invalid, repeated, and about contacts that do not exist."""
+    files: dict[int, str] = {}
+    pairs: dict[int, tuple[int, int]] = {}
+    seen: set[tuple[int, int]] = set()
+    good: list[tuple[int, int]] = []
+    line = 2
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["opportunity_id", "contact_id", "note"])
+        for number in range(rows):
+            note = "fine"
+            match number % 100:
+                case 10:
+                    cells: tuple[object, object] = rng.choice(["x", "", "0", "-4", "2147483648"]), 5
+                    files[line] = "rejected.csv"
+                case 20:
+                    opportunity, contact = rng.choice(good)
+                    cells = f" {opportunity}", f"000{contact}"
+                case 30:
+                    cells = rng.randint(1, OPPORTUNITIES), 1_000_000 + number
+                    files[line] = "rejected.csv"
+                case kind:
+                    note = "two\nlines" if kind == 40 else note
+                    cells = pair = _new_pair(seen, rng)
+                    good.append(pair)
+                    files[line] = "linked.csv"
+                    pairs[line] = pair
+            writer.writerow([*cells, note])
+            line += 1 + note.count("\n")
+    return Input(path, rows, files, pairs)
+
+
+def _new_pair(seen: set[tuple[int, int]], rng: Random) -> tuple[int, int]:
+    while True:
+        pair = rng.randint(1, OPPORTUNITIES), rng.randint(1, CONTACTS)
+        if pair not in seen:
+            seen.add(pair)
+            return pair
+
+
+class Portal:
+    """The simulator's books."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def books(self, part: str = "") -> Any:
+        """One page of them."""
+        with urlopen(f"{self.url}/_books{part}", timeout=30) as answer:  # noqa: S310 - our own simulator
+            return json.load(answer)
+
+    def posts(self) -> int:
+        """Link POSTs that have arrived."""
+        return int(self.books()["posts"])
+
+    def links(self) -> set[tuple[int, int]]:
+        """The links it holds."""
+        return {(opportunity, contact) for opportunity, contact in self.books("/links")}
+
+    def repeats(self) -> int:
+        """Link POSTs beyond the first of their pair."""
+        return sum(count - 1 for _, _, count in self.books("/posts"))
+
+
+@contextmanager
+def simulator(folder: Path, scenario: str) -> Iterator[Portal]:
+    """A portal for as long as the block lasts."""
+    path = folder / "scenario.toml"
+    path.write_text(scenario)
+    words = [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", str(path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line.startswith("listening on "):
+                raise SystemExit("the simulator did not start")
+            yield Portal(line.removeprefix("listening on ").strip())
+        finally:
+            process.terminate()
+
+
+class Command:
+    """The command line in one folder, with a clean environment, and with a planted bug if one is named."""
+
+    def __init__(self, folder: Path, plant: str | None) -> None:
+        self.folder = folder
+        self._program = [str(PLANTED), plant] if plant else ["-m", "worker"]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
+        self._environment = {**clean, "BULKLINK_TOKEN": "demo-token"}
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a worker; what it says goes to a file, so that no full pipe can hold it up."""
+        with (self.folder / "worker.err").open("wb") as errors:
+            return subprocess.Popen(
+                [sys.executable, *self._program, *words, "--quiet", "--progress", "none"],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+
+    def run_folder(self, run: str) -> Path:
+        """The directory of a run."""
+        return self.folder / "runs" / run
+
+    def said(self) -> str:
+        """What the last worker wrote on standard error."""
+        return (self.folder / "worker.err").read_text(errors="replace").strip()
+
+    def report(self, run: str) -> tuple[dict[str, Any], str]:
+        """``bulklink report RUN --json``, always by the worker as it is; the report, and what went wrong."""
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", "report", run, "--json", "--quiet"],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if not done.stdout:
+            return {}, f"exit code {done.returncode}: {done.stderr.strip()}"
+        report: dict[str, Any] = json.loads(done.stdout)
+        agrees = report["exit_code"] == done.returncode
+        return (
+            report,
+            "" if agrees else f"exit code {done.returncode}, but {report['exit_code']} in the report",
+        )
