@@ -8,11 +8,14 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from worker.cli.simulator_process import simulator
 from worker.errors import WorkerError
+
+_BULKLINK = (sys.executable, "-m", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,42 +37,60 @@ class _Run:
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests in flight."
 )
-def command(pairs: int, concurrency: int) -> int:
+@click.option(
+    "--queue", metavar="URL", help="Also publish them on this queue and work it off; it must be empty."
+)
+def command(pairs: int, concurrency: int, queue: str | None) -> int:
     """Link PAIRS pairs on a simulated portal without latency, in a process of its own, without a limit.
 
-    Compare ratios, not figures: both contenders ran on the same machine, one after the other.
+    Compare ratios, not figures: all contenders ran on the same machine, one after the other.
     """
     with tempfile.TemporaryDirectory(prefix="bulklink-bench-") as folder, simulator("stub") as url:
         path = Path(folder) / "pairs.csv"
         _write(path, pairs)
         click.echo(f"{pairs:,} pairs, {concurrency} in flight, simulator on its own process", err=True)
         bare = _measure([sys.executable, "-m", "worker.cli.bare_loop", url, str(path), str(concurrency)])
+        limits = ("--portal", url, "--rate", "100000/s", "--concurrency", str(concurrency))
+        where = ("--runs-dir", folder, "--json", "--quiet")
         ours = _measure(
-            [
-                *(sys.executable, "-m", "worker", "run", str(path), "--portal", url, "--json"),
-                *("--rate", "100000/s", "--concurrency", str(concurrency)),
-                *("--runs-dir", folder, "--progress", "none", "--quiet"),
-            ]
+            [*_BULKLINK, "run", str(path), *limits, *where, "--progress", "none"],
         )
-    report = json.loads(ours.output)
-    if report["counts"]["linked"] != pairs:
-        raise WorkerError(f"bench: only {report['counts']['linked']:,} of {pairs:,} pairs were linked")
-    latency = report["timing"]["latency_ms"]
+        rows = [("bare aiohttp", bare), ("bulklink run", ours)]
+        if queue is not None:
+            rows.append(("publish", _measure([*_BULKLINK, "publish", str(path), *where], queue)))
+            worked = _measure([*_BULKLINK, "work", "--drain", *limits, *where, "--progress", "none"], queue)
+            rows.append(("bulklink work", worked))
+            _all_linked(worked, pairs)
+    timing = _all_linked(ours, pairs)["timing"]
     click.echo(f"{'':<14}{'pairs/s':>10}{'CPU us/pair':>14}{'peak MB':>10}")
-    for name, run in (("bare aiohttp", bare), ("bulklink run", ours)):
+    for name, run in rows:
         click.echo(
             f"{name:<14}{pairs / run.seconds:>10,.0f}{run.cpu_seconds / pairs * 1e6:>14,.0f}"
             f"{run.peak_mb:>10,.0f}"
         )
+    _ratio("run / bare", bare, ours)
+    if queue is not None:
+        _ratio("work / run", ours, worked)
     click.echo(
-        f"{'ratio':<14}{bare.seconds / ours.seconds:>10.2f}{ours.cpu_seconds / bare.cpu_seconds:>14.2f}"
-        f"{ours.peak_mb / bare.peak_mb:>10.2f}"
-    )
-    click.echo(
-        f"bulklink while linking: {report['timing']['pairs_per_second']:,.0f} pairs/s;"
-        f" latency p50 {latency['p50']} ms, p99 {latency['p99']} ms (start and files not counted)"
+        f"bulklink while linking: {timing['pairs_per_second']:,.0f} pairs/s;"
+        f" latency p50 {timing['latency_ms']['p50']} ms, p99 {timing['latency_ms']['p99']} ms"
+        " (start and files not counted)"
     )
     return 0
+
+
+def _all_linked(run: _Run, pairs: int) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(run.output)
+    if report["counts"]["linked"] != pairs:
+        raise WorkerError(f"bench: only {report['counts']['linked']:,} of {pairs:,} pairs were linked")
+    return report
+
+
+def _ratio(name: str, one: _Run, other: _Run) -> None:
+    click.echo(
+        f"{name:<14}{one.seconds / other.seconds:>10.2f}{other.cpu_seconds / one.cpu_seconds:>14.2f}"
+        f"{other.peak_mb / one.peak_mb:>10.2f}"
+    )
 
 
 def _write(path: Path, pairs: int) -> None:
@@ -81,9 +102,11 @@ def _write(path: Path, pairs: int) -> None:
         )
 
 
-def _measure(words: list[str]) -> _Run:
+def _measure(words: list[str], queue: str | None = None) -> _Run:
     """Run a command; its time includes start-up and all files."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
+    if queue is not None:  # with its password
+        own["BULKLINK_QUEUE_URL"] = queue
     started = time.perf_counter()
     with (
         tempfile.TemporaryFile("w+") as output,

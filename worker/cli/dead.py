@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.options import settings_options
+from worker.report.summary import counted
 
 if TYPE_CHECKING:
     from worker.queues import DeadLetter, DeadLetters
@@ -77,8 +78,9 @@ def _as_line(letter: "DeadLetter") -> str:
     http = f" (HTTP {letter.why.http_status})" if letter.why.http_status else ""
     body = letter.body[:200].decode("utf-8", "backslashreplace")
     return (
-        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.why.status}: {letter.why.reason}{http}, {letter.why.attempts}"
-        f" attempts, {letter.deliveries} deliveries  {_printable(body)}\n"
+        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.why.status}: {_printable(letter.why.reason)}{http},"
+        f" {counted(letter.why.attempts, 'attempt')}, {counted(letter.deliveries, 'delivery')}"
+        f"  {_printable(body)}\n"
     )
 
 

@@ -29,12 +29,14 @@ class Delivery:
 
     Attributes:
         row: its cells; number and line are given by the ledger.
+        again: it was handed out before, so whoever had it then may have sent it.
         worn_out: it was handed out so often that it is not to be sent again.
     """
 
     identity: str
     row: Row
     verdict: Pair | Reject
+    again: bool = False
     worn_out: bool = False
 
 
@@ -64,6 +66,7 @@ class Store:
         self._db = connection
         self._session = 0
         self._cursor = 0
+        self._last: int | None = None
 
     def begin_session(self) -> int:
         """Count a new stretch of work, by ``run`` or ``resume``."""
@@ -158,25 +161,17 @@ class Store:
         return [self._take_in(delivery) for delivery in deliveries]
 
     def _take_in(self, delivery: Delivery) -> Arrival:
-        found = self._db.execute(
-            "SELECT row, status, reason, key FROM messages JOIN rows USING (row) WHERE identity = ?",
-            (delivery.identity,),
-        ).fetchone()
-        if found is None:
-            return self._enter(delivery)
-        row, status, reason, key = found
-        if status not in {Status.RETRYABLE, Status.UNKNOWN} or delivery.worn_out:
-            return Arrival(row, status and Status(status), reason, None, fresh=False)
-        self._db.execute(
-            "UPDATE rows SET status = NULL, reason = '', http_status = NULL, settled_at = NULL,"
-            " sent_at = ?, session = ? WHERE row = ?",
-            (time.time(), self._session, row),
+        if self._last is None:
+            (self._last,) = self._db.execute("SELECT coalesce(max(row), 0) FROM rows").fetchone()
+        fresh = self._db.execute(
+            "INSERT OR IGNORE INTO messages VALUES (?, ?)", (delivery.identity, self._last + 1)
         )
-        pair = Pair(row, row, key >> 32, key & _LOW, in_doubt=status == Status.UNKNOWN)
-        return Arrival(row, Status(status), reason, pair, fresh=False)
+        if fresh.rowcount:
+            self._last += 1
+            return self._enter(delivery, self._last)
+        return self._meet_again(delivery)
 
-    def _enter(self, delivery: Delivery) -> Arrival:
-        (number,) = self._db.execute("SELECT coalesce(max(row), 0) + 1 FROM rows").fetchone()
+    def _enter(self, delivery: Delivery, row: int) -> Arrival:
         verdict, now = delivery.verdict, time.time()
         key: int | None = None
         status: Status | None = None
@@ -185,38 +180,47 @@ class Store:
             status, reason = Status.INVALID, verdict.reason
         else:
             key = verdict.key
-            status, reason = self._hold(key, number)
+            status, reason = self._hold(key, row)
             if status is None and delivery.worn_out:
                 status, reason = Status.RETRYABLE, WORN_OUT
-        sent = None if status else now
+        waits = status is None
         self._db.execute(
             "INSERT INTO rows (row, line, cells, key, status, reason, settled_at, sent_at, session)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
-                number,
-                number,
-                json.dumps(delivery.row.cells),
-                key,
-                status,
-                reason,
-                now if status else None,
-                sent,
-                sent and self._session,
+                *(row, json.dumps(delivery.row.cells), key, status, reason),
+                *((None, now, self._session) if waits else (now, None, None)),
             ),
         )
-        self._db.execute("INSERT INTO messages VALUES (?, ?)", (delivery.identity, number))
-        pair = None if status or key is None else Pair(number, number, key >> 32, key & _LOW)
-        return Arrival(number, status, reason, pair, fresh=True)
+        pair = Pair(row, row, key >> 32, key & _LOW, delivery.again) if waits and key is not None else None
+        return Arrival(row, status, reason, pair, fresh=True)
 
     def _hold(self, key: int, row: int) -> tuple[Status | None, str]:
         """Make ``row`` the one that asks for the pair, unless another one does just now."""
-        held = self._db.execute(
+        if self._db.execute("INSERT OR IGNORE INTO pairs VALUES (?, ?)", (key, row)).rowcount:
+            return None, ""
+        other, status = self._db.execute(
             "SELECT p.row, r.status FROM pairs p JOIN rows r USING (row) WHERE p.key = ?", (key,)
         ).fetchone()
-        if held is not None and held[1] is None:
-            return Status.DUPLICATE, f"same pair as line {held[0]}"
-        self._db.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?)", (key, row))
+        if status is None:
+            return Status.DUPLICATE, f"same pair as line {other}"
+        self._db.execute("UPDATE pairs SET row = ? WHERE key = ?", (row, key))
         return None, ""
+
+    def _meet_again(self, delivery: Delivery) -> Arrival:
+        row, status, reason, key = self._db.execute(
+            "SELECT row, status, reason, key FROM messages JOIN rows USING (row) WHERE identity = ?",
+            (delivery.identity,),
+        ).fetchone()
+        if status not in {Status.RETRYABLE, Status.UNKNOWN} or delivery.worn_out:
+            return Arrival(row, status and Status(status), reason, None, fresh=False)
+        self._db.execute(
+            "UPDATE rows SET status = NULL, reason = '', http_status = NULL, settled_at = NULL,"
+            " sent_at = ?, session = ? WHERE row = ?",
+            (time.time(), self._session, row),
+        )
+        pair = Pair(row, row, key >> 32, key & _LOW, delivery.again or status == Status.UNKNOWN)
+        return Arrival(row, Status(status), reason, pair, fresh=False)
 
     def waiting(self, after: int, limit: int) -> list[tuple[Pair, tuple[str, ...]]]:
         """The pairs without an outcome in the first rows beyond one, in input order, with their cells."""
@@ -241,11 +245,14 @@ class Store:
         """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""
         last = outcome.attempts[-1]
         row = outcome.pair.row
-        self.count(row, outcome.attempts)
+        plain = last.result is Result.OK and len(outcome.attempts) == 1  # as nearly all are
+        if not plain:
+            self.count(row, outcome.attempts)
         self._db.execute(
-            "UPDATE rows SET status = ?, reason = ?, http_status = ?, settled_at = ?, seconds = ?"
-            " WHERE row = ?",
+            "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
+            " settled_at = ?, seconds = ? WHERE row = ?",
             (
+                int(plain),
                 outcome.status,
                 outcome.reason,
                 outcome.http_status,

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from worker.queues.address import QueueAddress
 _T = TypeVar("_T")
 
 CALL_SECONDS = 20.0
-"""How long the broker may take for a call. Under a memory or disk alarm it reads nothing, and says nothing."""
+"""How long the broker may take for a call; under a memory or disk alarm it reads nothing from publishers."""
 
 _CLOSING_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 20  # the library gives a silent server up after three of them
@@ -30,16 +29,17 @@ _FINAL = (
     "NOT_IMPLEMENTED",
     "RESOURCE_LOCKED",
     "CERTIFICATE_VERIFY_FAILED",
+    "WRONG_VERSION_NUMBER",  # TLS, to a port that does not speak it
 )
 # The same words stand before these, which pass: a node starts up, or somebody else disconnects.
-_PASSING = ("is down", "inaccessible", "limit")
+_PASSING = (" is down", "down or inaccessible", " is reached")
 
 # What the libraries have to say is said by our errors; unheard, it would go to the terminal all the same.
 for _library in ("aio_pika", "aiormq"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
-class NoRoute(QueueError):
+class UnroutableError(QueueError):
     """There is no queue of the name that a message was sent to."""
 
 
@@ -70,20 +70,25 @@ class Link:
         self.fault: QueueError = QueueUnavailable(f"{address.shown}: not connected")
         """Why the last channel was given up."""
 
+    def is_up(self, generation: int) -> bool:
+        """Whether the channel of that number still is the present one."""
+        return self._channel is not None and not self._channel.is_closed and self.generation == generation
+
     async def open(self) -> None:
         """Connect, also after a close."""
         self._is_closed = False
         await self.call(_nothing)
 
     async def call(
-        self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, seconds: float = CALL_SECONDS
+        self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, extra: float = 0.0
     ) -> _T:
         """Do something on the channel.
 
         Raises:
-            QueueUnavailable: no answer within ``seconds``, or the connection was lost.
+            QueueUnavailable: no answer within CALL_SECONDS and ``extra``, or the connection was lost.
             QueueError: the broker refuses it.
         """
+        seconds = CALL_SECONDS + extra
         task = asyncio.create_task(self._work(work))
         self._calls.add(task)
         task.add_done_callback(self._ended)
@@ -98,7 +103,7 @@ class Link:
         return task.result()
 
     async def aside(
-        self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, seconds: float = CALL_SECONDS
+        self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, extra: float = 0.0
     ) -> _T:
         """Do something on a channel of its own; what was fetched there and not settled is given back."""
 
@@ -112,7 +117,7 @@ class Link:
                 if not channel.is_closed:
                     await channel.close()
 
-        return await self.call(on_own, seconds=seconds)
+        return await self.call(on_own, extra=extra)
 
     async def waiting(self, queue: str) -> int | None:
         """How many messages wait in a queue; None if there is no such queue."""
@@ -144,7 +149,7 @@ class Link:
             channel = await self._open_channel()
             return await work(channel)
         except PublishError as error:
-            raise NoRoute(f"{self._address.shown}: there is no queue {error.args[1]}") from error
+            raise UnroutableError(f"{self._address.shown}: there is no queue {error.args[1]}") from error
         except DeliveryError as error:
             raise QueueUnavailable(f"{self._address.shown}: the queue takes no message just now") from error
         except (*CONNECTION_EXCEPTIONS, asyncio.CancelledError) as error:
@@ -215,7 +220,9 @@ def _said(address: QueueAddress, error: BaseException) -> QueueError:
     text = " ".join(" ".join(str(word) for word in error.args).split())
     if isinstance(error, asyncio.CancelledError) or not text:
         text = "the connection was lost"
-    refused = any(word in text for word in _FINAL) or isinstance(error.__cause__, ssl.SSLCertVerificationError)
-    if refused and not any(word in text for word in _PASSING):
+    if "Connection.OpenOk" in text and "Connection.Close" in text:
+        # The library keeps the server's own words to itself when the virtual host is refused.
+        return QueueError(f"{address.shown}: no such virtual host, or no access to it")
+    if any(word in text for word in _FINAL) and not any(word in text for word in _PASSING):
         return QueueError(f"{address.shown}: {text}")
     return QueueUnavailable(f"{address.shown}: {text}")

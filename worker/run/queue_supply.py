@@ -151,7 +151,7 @@ class QueueSupply:
 
     async def _wait_for_room(self) -> int:
         """Room for so many messages; not for each single one, or each would cost a call."""
-        enough = max(1, self._plan.prefetch // 4)
+        enough = max(1, self._plan.prefetch // 2)
         while (room := self._plan.prefetch - len(self._open)) < enough:
             self._room.clear()
             await self._room.wait()
@@ -176,8 +176,15 @@ class QueueSupply:
         deliveries = []
         for message in messages:
             row = read_message(message.body)
-            worn_out = message.deliveries > self._plan.max_deliveries
-            deliveries.append(Delivery(message.identity, row, judge(row), worn_out))
+            deliveries.append(
+                Delivery(
+                    message.identity,
+                    row,
+                    judge(row),
+                    again=message.deliveries > 1,
+                    worn_out=message.deliveries > self._plan.max_deliveries,
+                )
+            )
         arrivals = await self._ledger.take_in(deliveries)
         for message, delivery, arrival in zip(messages, deliveries, arrivals, strict=True):
             self._arrived(message, delivery, arrival)

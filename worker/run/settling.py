@@ -9,6 +9,9 @@ from functools import partial
 from worker.queues import Publisher, Queue, Why
 from worker.run.broker import Patience
 
+LINGER = 0.05
+"""Seconds; a worker that dies within them leaves so many more messages to be looked at again."""
+
 _MOST_AT_ONCE = 500
 
 
@@ -61,6 +64,7 @@ class Settling:
         """
         while True:
             await self._news.wait()
+            await asyncio.sleep(LINGER)  # the outcome is durable, so there is time to gather a batch
             self._news.clear()
             while self._waiting:
                 batch = [self._waiting[at] for at in range(min(len(self._waiting), _MOST_AT_ONCE))]

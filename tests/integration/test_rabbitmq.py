@@ -1,0 +1,593 @@
+"""What is RabbitMQ's own: queues of others, its alarms, its deaths, and what is left when it goes away."""
+
+import asyncio
+import gc
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+
+from tests.brokers import RabbitMQServer, running
+from worker.errors import QueueError, QueueUnavailable
+from worker.queues import (
+    Message,
+    Publisher,
+    Queue,
+    QueueAddress,
+    Why,
+    open_dead_letters,
+    open_publisher,
+    open_queue,
+    parse_address,
+)
+from worker.queues import rabbitmq_link as link
+from worker.queues import rabbitmq_outbox as outbox
+
+_T = TypeVar("_T")
+
+_WHY = Why("the portal says no", "rejected", 404, 3)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RabbitMQServer]:
+    """One of our own, for these tests kill it."""
+    with running(RabbitMQServer) as server:
+        yield server
+
+
+def address_on(server: RabbitMQServer, *, vhost: str = "", login: str = "guest:guest") -> QueueAddress:
+    return parse_address(f"amqp://{login}@127.0.0.1:{server.port}/{vhost}?queue=links.{uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def address(server: RabbitMQServer) -> QueueAddress:
+    return address_on(server)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where the broker is killed must a new queue be on its disk before it is used."""
+    monkeypatch.setattr(outbox, "_TO_DISK_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    """No task outlives a test, and the loop hears no complaint."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+@pytest.fixture
+async def publisher(address: QueueAddress) -> AsyncIterator[Publisher]:
+    publisher = open_publisher(address)
+    await publisher.open()
+    yield publisher
+    await publisher.close()
+
+
+@pytest.fixture
+async def queue(publisher: Publisher, address: QueueAddress) -> AsyncIterator[Queue]:
+    await publisher.open()  # a second time, which changes nothing
+    async with open_queue(address, lease=30.0) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def channel(address: QueueAddress) -> AsyncIterator[AbstractChannel]:
+    """Somebody who knows nothing of us."""
+    connection = await aio_pika.connect(address.server)
+    yield await connection.channel()
+    await connection.close()
+
+
+async def until_it_works(call: Callable[[], Awaitable[_T]]) -> _T:
+    """As a worker does it: again, for as long as the broker is only unavailable."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await call()
+            except QueueUnavailable:
+                await asyncio.sleep(0.1)
+
+
+async def all_that_waits(queue: Queue, wait: float = 1.0) -> list[Message]:
+    found: list[Message] = []
+    while messages := await queue.receive(100, wait):
+        found += messages
+    return found
+
+
+def identities(messages: list[Message]) -> list[str]:
+    return [message.identity for message in messages]
+
+
+async def test_a_message_without_a_name_gets_one_that_its_delayed_copies_keep(
+    server: RabbitMQServer, queue: Queue
+) -> None:
+    # The broker itself publishes: the library of this test would make up a name.
+    publish = (
+        f'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"{queue.name}">>, [], <<"raw">>).'
+    )
+    for _ in range(2):
+        await asyncio.to_thread(server.control, "eval", publish)
+
+    first, second = await _received(queue, 2)
+    await queue.release(first.handle, 0.1)
+    (again,) = await _received(queue, 1)
+
+    assert len({first.identity, second.identity, ""}) == 3
+    assert (again.identity, again.body, again.deliveries) == (first.identity, b"raw", 2)
+
+
+async def test_a_copy_keeps_what_its_publisher_wrote_but_not_where_else_it_was_to_go(
+    queue: Queue, address: QueueAddress, channel: AbstractChannel
+) -> None:
+    elsewhere = await channel.declare_queue(f"{address.name}.elsewhere", exclusive=True)
+    foreign = aio_pika.Message(
+        b"{}",
+        message_id="a",
+        content_type="application/json",
+        headers={"theirs": 1, "CC": [elsewhere.name]},
+        user_id="guest",
+        expiration=60,
+    )
+    await channel.default_exchange.publish(foreign, queue.name)
+    (message,) = await _received(queue, 1)
+    await queue.release(message.handle, 0.1)
+    (message,) = await _received(queue, 1)
+    await queue.dead(message.handle, _WHY)
+
+    dead = await (await channel.get_queue(address.dead_name)).get()
+    assert (dead.message_id, dead.content_type, dead.expiration) == ("a", "application/json", None)
+    assert dead.headers["theirs"] == 1
+    assert dead.headers["deliveries"] == 2
+    assert dead.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+    assert await elsewhere.get(fail=False) is not None
+    assert await elsewhere.get(fail=False) is None
+
+
+async def test_a_classic_queue_of_the_user_is_used_as_it_is(
+    address: QueueAddress, channel: AbstractChannel
+) -> None:
+    await channel.declare_queue(address.name, durable=False, arguments={"x-max-length": 50})
+    publisher, letters = open_publisher(address), open_dead_letters(address)
+    await publisher.open()
+    await publisher.publish([("a", b"1"), ("b", b"2"), ("c", b"3")])
+    async with open_queue(address, lease=30.0) as queue:
+        a, b, c = await all_that_waits(queue, 0.5)
+        assert [message.deliveries for message in (a, b, c)] == [1, 1, 1]
+        await queue.release(a.handle, 0.0)
+        await queue.release(b.handle, 0.1)
+        await queue.dead(c.handle, _WHY)
+        back = [*await queue.receive(2, 5.0), *await queue.receive(2, 5.0)]
+        assert [(message.identity, message.deliveries) for message in back] == [("a", 2), ("b", 2)]
+        await queue.ack([message.handle for message in back])
+        assert await queue.is_drained()
+    await letters.open()
+    assert [letter.identity for letter in await letters.letters(5)] == ["c"]
+    await letters.close()
+    await publisher.close()
+
+
+async def test_a_worker_makes_the_dead_letters_of_a_queue_that_has_none(
+    address: QueueAddress, channel: AbstractChannel
+) -> None:
+    await channel.declare_queue(address.name, durable=True)
+    await channel.default_exchange.publish(aio_pika.Message(b"1", message_id="a"), address.name)
+    letters = open_dead_letters(address)
+    await letters.open()
+    assert await letters.letters(5) == []
+    assert await letters.requeue(5) == 0
+
+    async with open_queue(address, lease=30.0) as queue:
+        (message,) = await queue.receive(1, 5.0)
+        await queue.dead(message.handle, _WHY)
+
+    (letter,) = await letters.letters(5)
+    assert (letter.identity, letter.body, letter.why) == ("a", b"1", _WHY)
+    assert abs(letter.dead_at - time.time()) < 5.0
+    await letters.close()
+
+
+async def test_a_message_over_the_delivery_limit_of_the_broker_is_a_dead_letter(
+    address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_DELIVERY_LIMIT", 2)
+    publisher, letters = open_publisher(address), open_dead_letters(address)
+    await publisher.open()
+    await publisher.publish([("poison", b"1")])
+    async with open_queue(address, lease=30.0) as queue:
+        for deliveries in (1, 2, 3):
+            (message,) = await queue.receive(1, 5.0)
+            assert message.deliveries == deliveries
+            await queue.release(message.handle, 0.0)
+        assert await queue.receive(1, 0.5) == []
+    await letters.open()
+
+    (letter,) = await letters.letters(5)
+    assert (letter.identity, letter.body, letter.why.reason) == ("poison", b"1", "delivered too often")
+    assert abs(letter.dead_at - time.time()) < 10.0
+
+    # As a new message: the broker counts from the beginning, does not take it for one that goes in circles,
+    # and lets it die a second time.
+    assert await letters.requeue(5) == 1
+    assert await letters.letters(5) == []
+    async with open_queue(address, lease=30.0) as queue:
+        for deliveries in (1, 2, 3, 4):
+            (message,) = await queue.receive(1, 5.0)
+            assert (message.identity, message.deliveries) == ("poison", deliveries)
+            await queue.release(message.handle, 0.1 if deliveries == 1 else 0.0)
+        assert await queue.receive(1, 0.5) == []
+    assert len(await letters.letters(5)) == 1
+    await letters.close()
+    await publisher.close()
+
+
+async def test_a_message_may_be_delayed_again_and_again(publisher: Publisher, queue: Queue) -> None:
+    await publisher.publish([("a", b"1")])
+    for deliveries in range(1, 6):
+        (message,) = await queue.receive(1, 5.0)
+        assert (message.identity, message.deliveries) == ("a", deliveries)
+        await queue.release(message.handle, 0.1)
+        assert not await queue.is_drained()
+
+
+async def test_a_delay_lasts_at_least_as_long_as_asked_and_holds_up_no_shorter_one(
+    publisher: Publisher, queue: Queue
+) -> None:
+    await publisher.publish([("long", b"1"), ("short", b"2")])
+    long, short = await queue.receive(2, 5.0)
+    start = time.monotonic()
+    await queue.release(long.handle, 1.2)
+    await queue.release(short.handle, 0.3)
+
+    (first,) = await queue.receive(1, 5.0)
+    assert (first.identity, time.monotonic() - start >= 0.3) == ("short", True)
+    assert time.monotonic() - start < 1.2
+    (second,) = await queue.receive(1, 5.0)
+    assert (second.identity, time.monotonic() - start >= 1.2) == ("long", True)
+
+
+def test_each_delay_is_rounded_up_to_one_of_a_few(address: QueueAddress) -> None:
+    asked = (0.01, 0.1, 0.11, 7, 3_600, 3_601, 90_000)
+    names = [outbox.delay_queue(address, delay).name.rpartition(".")[2] for delay in asked]
+
+    assert names == ["100", "100", "200", "10000", "3600000", "7200000", "90000000"]
+
+
+async def test_a_message_that_another_worker_delayed_keeps_the_queue_from_being_drained(
+    publisher: Publisher, queue: Queue, address: QueueAddress
+) -> None:
+    await publisher.publish([("a", b"1")])
+    async with open_queue(address, lease=30.0) as other:
+        (message,) = await other.receive(1, 5.0)
+        await other.release(message.handle, 3.0)
+
+    assert not await queue.is_drained()
+    (message,) = await queue.receive(1, 10.0)
+    assert message.deliveries == 2
+
+
+async def test_a_delayed_message_is_not_lost_with_its_delay_queue(
+    publisher: Publisher, queue: Queue, address: QueueAddress, channel: AbstractChannel
+) -> None:
+    await publisher.publish([("a", b"1"), ("b", b"2")])
+    first, second = await queue.receive(2, 5.0)
+    await queue.release(first.handle, 0.1)
+    (again,) = await queue.receive(1, 5.0)
+    await channel.queue_delete(f"{address.name}.delay.100")
+
+    await queue.release(second.handle, 0.1)
+
+    assert identities(await queue.receive(1, 5.0)) == ["b"]
+    assert again.identity == "a"
+
+
+async def test_no_worker_holds_what_it_did_not_ask_for(
+    publisher: Publisher, queue: Queue, address: QueueAddress
+) -> None:
+    await publisher.publish([(str(n), b"") for n in range(10)])
+    mine = await queue.receive(3, 5.0)
+    await queue.ack([message.handle for message in mine])
+
+    async with open_queue(address, lease=30.0) as other:
+        theirs = await all_that_waits(other, 0.5)
+
+    assert identities(mine) + identities(theirs) == [str(n) for n in range(10)]
+    assert {message.deliveries for message in theirs} == {1}
+
+
+async def test_receiving_may_be_cancelled_at_any_moment(publisher: Publisher, queue: Queue) -> None:
+    (held,) = await _published(publisher, queue, ["held"])
+    await publisher.publish([(str(n), b"") for n in range(30)])
+    found: list[Message] = []
+    for step in range(30):
+        task = asyncio.create_task(queue.receive(2, 0.3))
+        await asyncio.sleep(step / 5_000)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            found += await task
+        if step % 3 == 0:
+            found += await queue.receive(1, 0.3)
+    found += await all_that_waits(queue, 0.5)
+
+    assert sorted(identities(found), key=int) == [str(n) for n in range(30)]
+    assert {message.deliveries for message in found} == {1}
+    await queue.ack([held.handle, *(message.handle for message in found)])
+    assert await queue.is_drained()
+
+
+async def test_a_worker_that_no_longer_waits_takes_nothing(
+    publisher: Publisher, queue: Queue, address: QueueAddress
+) -> None:
+    waiting = asyncio.create_task(queue.receive(5, 30.0))
+    await asyncio.sleep(0.3)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(0.3)
+    await publisher.publish([("a", b"1")])
+
+    async with open_queue(address, lease=30.0) as other:
+        assert identities(await other.receive(1, 5.0)) == ["a"]
+
+
+async def test_an_acknowledgement_that_is_cancelled_costs_no_other_message(
+    publisher: Publisher, queue: Queue
+) -> None:
+    messages = await _published(publisher, queue, ["a", "b"])
+    for message in messages:
+        task = asyncio.create_task(queue.ack([message.handle]))
+        await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await asyncio.sleep(0.2)
+
+    assert await queue.receive(2, 0.5) == []
+    assert await queue.is_drained()
+
+
+async def test_a_queue_that_is_not_there_is_named(address: QueueAddress) -> None:
+    queue = open_queue(address, lease=30.0)
+    with pytest.raises(QueueError, match=address.name) as error:
+        await queue.open()
+    assert type(error.value) is QueueError
+    await queue.close()
+
+
+async def test_a_wrong_password_is_refused_and_not_shown(server: RabbitMQServer) -> None:
+    address = address_on(server, login="guest:hunter2")
+    for end in (open_queue(address, lease=30.0), open_publisher(address), open_dead_letters(address)):
+        with pytest.raises(QueueError, match="ACCESS_REFUSED") as error:
+            await end.open()
+        assert type(error.value) is QueueError
+        assert "hunter2" not in str(error.value)
+        assert f"127.0.0.1:{server.port}" in str(error.value)
+        await end.close()
+
+
+async def test_a_missing_virtual_host_is_refused(server: RabbitMQServer) -> None:
+    address = address_on(server, vhost="nowhere")
+    publisher = open_publisher(address)
+    with pytest.raises(QueueError, match=r"nowhere.*virtual host") as error:
+        await publisher.open()
+    assert type(error.value) is QueueError
+    await publisher.close()
+
+
+async def test_a_user_without_rights_is_refused(server: RabbitMQServer, address: QueueAddress) -> None:
+    await asyncio.to_thread(server.control, "add_user", "poor", "secret")
+    await asyncio.to_thread(server.control, "set_permissions", "poor", "^$", "^$", ".*")
+    publisher = open_publisher(
+        parse_address(f"amqp://poor:secret@127.0.0.1:{server.port}/?queue={address.name}")
+    )
+    with pytest.raises(QueueError, match="ACCESS_REFUSED") as error:
+        await publisher.open()
+    assert type(error.value) is QueueError
+    assert "secret" not in str(error.value)
+    await publisher.close()
+
+
+async def test_nothing_listens_there() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        queue = open_queue(parse_address(f"amqp://me:hunter2@127.0.0.1:{port}/?queue=q"), lease=30.0)
+        with pytest.raises(QueueUnavailable, match=f"127.0.0.1:{port}") as error:
+            await queue.open()
+    assert "hunter2" not in str(error.value)
+    await queue.close()
+
+
+async def test_a_queue_that_is_deleted_in_the_middle_is_an_error(
+    publisher: Publisher, queue: Queue, channel: AbstractChannel
+) -> None:
+    await _published(publisher, queue, ["a"])
+    waiting = asyncio.create_task(queue.receive(1, 1.0))
+    await asyncio.sleep(0.3)
+    await channel.queue_delete(queue.name)
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    with pytest.raises(QueueError, match=queue.name) as error:
+        await queue.receive(1, 1.0)
+    assert type(error.value) is QueueError
+    with pytest.raises(QueueError, match=queue.name):
+        await queue.is_drained()
+    with pytest.raises(QueueError, match=queue.name):
+        await publisher.publish([("b", b"2")])
+
+
+async def test_a_connection_that_the_broker_ends_is_opened_again_and_old_handles_mean_nothing(
+    server: RabbitMQServer, publisher: Publisher, queue: Queue
+) -> None:
+    (before,) = await _published(publisher, queue, ["a"])
+    waiting = asyncio.create_task(queue.receive(1, 30.0))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(server.control, "close_all_connections", "for a test")
+
+    with pytest.raises(QueueUnavailable):
+        await asyncio.wait_for(waiting, 5.0)
+    (after,) = await until_it_works(lambda: queue.receive(1, 5.0))
+    assert (after.identity, after.deliveries) == ("a", 2)
+    await queue.ack([before.handle])
+    await queue.release(before.handle, 0.0)
+    await queue.release(before.handle, 0.1)
+    await queue.dead(before.handle, _WHY)
+    assert not await queue.is_drained()
+    await queue.release(after.handle, 0.0)
+    (once_more,) = await queue.receive(5, 5.0)
+    assert once_more.deliveries == 3
+    await until_it_works(lambda: publisher.publish([("b", b"2")]))
+
+
+async def test_an_alarm_stops_publishing_but_not_acknowledging(
+    server: RabbitMQServer,
+    publisher: Publisher,
+    queue: Queue,
+    address: QueueAddress,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    messages = await _published(publisher, queue, ["a", "b"])
+    monkeypatch.setattr(link, "CALL_SECONDS", 1.0)
+    await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.000001")
+    try:
+        await asyncio.sleep(1.0)
+        with pytest.raises(QueueUnavailable):
+            await publisher.publish([("c", b"3")])
+        with pytest.raises(QueueUnavailable):
+            await queue.dead(messages[0].handle, _WHY)
+        await queue.ack([messages[1].handle])
+        assert await queue.receive(1, 0.3) == []
+    finally:
+        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
+    await until_it_works(lambda: queue.dead(messages[0].handle, _WHY))
+    await until_it_works(lambda: publisher.publish([("d", b"4")]))
+
+    # What timed out was read once the alarm was over, so it may be there, but what we held stayed ours.
+    found = identities(await all_that_waits(queue, 0.5))
+    assert "d" in found
+    assert set(found) <= {"c", "d"}
+    letters = open_dead_letters(address)
+    await letters.open()
+    assert {letter.identity for letter in await letters.letters(5)} == {"a"}
+    await letters.close()
+
+
+async def test_a_queue_that_is_full_refuses_messages_for_now(
+    address: QueueAddress, channel: AbstractChannel
+) -> None:
+    await channel.declare_queue(address.name, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
+    publisher = open_publisher(address)
+    await publisher.open()
+
+    with pytest.raises(QueueUnavailable, match="takes no message"):
+        await publisher.publish([(str(n), b"") for n in range(10)])
+
+    await (await channel.get_queue(address.name)).purge()
+    await publisher.publish([("a", b"1")])
+    await publisher.close()
+
+
+async def test_what_was_confirmed_outlives_a_broker_that_is_killed(
+    server: RabbitMQServer, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    publisher, queue = open_publisher(address), open_queue(address, lease=30.0)
+    await publisher.open()
+    await queue.open()
+    confirmed, done, some_are_confirmed = set[str](), set[str](), asyncio.Event()
+    held = await _published(publisher, queue, ["held", "acked", "delayed", "dead"])
+    await queue.ack([held[1].handle])
+    await queue.release(held[2].handle, 5.0)
+    await queue.dead(held[3].handle, _WHY)
+
+    async def publish() -> None:
+        for n in range(40):
+            batch = [(f"{n}.{m}", b"") for m in range(25)]
+            await until_it_works(partial(publisher.publish, batch))
+            confirmed.update(identity for identity, _ in batch)
+            if n == 8:
+                some_are_confirmed.set()
+
+    publishing = asyncio.create_task(publish())
+    await some_are_confirmed.wait()
+    await asyncio.to_thread(server.kill)
+    with pytest.raises(QueueUnavailable):
+        await queue.receive(1, 1.0)
+    with pytest.raises(QueueUnavailable):
+        await queue.is_drained()
+    await queue.ack([held[0].handle])  # lost with the connection, so ignored
+    await asyncio.to_thread(server.start)
+
+    async with asyncio.timeout(60):
+        while not publishing.done() or not done >= {"held", "delayed", *confirmed}:
+            messages = await until_it_works(lambda: queue.receive(100, 1.0))
+            done.update(identities(messages))
+            await until_it_works(partial(queue.ack, [message.handle for message in messages]))
+    await publishing
+
+    assert len(confirmed) == 1_000
+    letters = open_dead_letters(address)
+    await letters.open()
+    assert [letter.identity for letter in await letters.letters(5)] == ["dead"]
+    await letters.close()
+    assert await queue.is_drained()
+    await queue.close()
+    await publisher.close()
+
+
+async def test_closing_leaves_nothing_behind_whatever_goes_on(
+    server: RabbitMQServer, publisher: Publisher, address: QueueAddress
+) -> None:
+    await publisher.publish([("a", b"1")])
+    queue = open_queue(address, lease=30.0)
+    await queue.open()
+    (message,) = await queue.receive(1, 5.0)
+    await queue.release(message.handle, 0.1)
+    waiting = asyncio.create_task(queue.receive(5, 30.0))
+    await asyncio.sleep(0.5)
+    await waiting
+    waiting = asyncio.create_task(queue.receive(5, 30.0))
+    await asyncio.sleep(0.1)
+    await queue.close()
+    await queue.close()
+    with pytest.raises(QueueUnavailable):
+        await asyncio.wait_for(waiting, 5.0)
+    with pytest.raises(QueueUnavailable):
+        await queue.receive(1, 0.1)
+
+    names = await asyncio.to_thread(server.control, "list_connections", "--silent", "client_properties")
+    assert "bulklink work" not in names
+    assert "bulklink copies" not in names
+    async with open_queue(address, lease=30.0) as other:
+        (message,) = await other.receive(5, 5.0)
+        assert message.deliveries == 3
+
+
+async def _received(queue: Queue, count: int) -> list[Message]:
+    found: list[Message] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            found += await queue.receive(count - len(found), 5.0)
+    return found
+
+
+async def _published(publisher: Publisher, queue: Queue, names: list[str]) -> list[Message]:
+    """Messages that are published, and received."""
+    await publisher.publish([(name, name.encode()) for name in names])
+    return await _received(queue, len(names))

@@ -1,0 +1,234 @@
+"""RabbitMQ: queues that give a message back as soon as the connection of its holder is gone."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import aiormq.abc
+from aio_pika.abc import AbstractChannel
+from aiormq.abc import DeliveredMessage
+
+from worker.errors import QueueError
+from worker.queues.address import QueueAddress
+from worker.queues.base import Message, Why
+from worker.queues.rabbitmq_ends import RabbitDeadLetters, RabbitPublisher
+from worker.queues.rabbitmq_letter import dead_copy, delayed_copy, deliveries_of, name_of
+from worker.queues.rabbitmq_link import Link
+from worker.queues.rabbitmq_outbox import STEPS, Outbox, dead_queue, delay_queue
+
+_MOST = 1_000
+# A queue that is asked, and at once asked to stop, may not have come to deliver what waits.
+_LEAST_WAIT = 0.2
+# Between two looks: as long as a message may be on its way from one queue to the next, and in neither.
+_IN_TRANSIT = 0.1
+
+_Settle = Callable[[aiormq.abc.AbstractChannel, int], Coroutine[Any, Any, None]]
+
+
+def open_queue(address: QueueAddress, *, lease: float) -> "RabbitQueue":
+    """A queue to work on, not connected yet.
+
+    Args:
+        address: where it is.
+        lease: means nothing here: a message is ours for as long as the connection lives, and a dead peer is
+            noticed within about a minute. (The broker ends a connection that holds one for half an hour,
+            unless its consumer_timeout says otherwise.)
+    """
+    del lease
+    return RabbitQueue(address)
+
+
+def open_publisher(address: QueueAddress) -> RabbitPublisher:
+    """A queue to put messages on, not connected yet."""
+    return RabbitPublisher(address)
+
+
+def open_dead_letters(address: QueueAddress) -> RabbitDeadLetters:
+    """The dead letters of a queue, not connected yet."""
+    return RabbitDeadLetters(address)
+
+
+class RabbitQueue:
+    """A queue of RabbitMQ, see :class:`worker.queues.base.Queue`.
+
+    Each ``receive`` consumes for itself, with as much prefetch as was asked for, and stops: nothing is held
+    that nobody works on, so it stays with the other workers and is not counted as handed out.
+
+    Two connections: one holds messages, and the other, made when it is first needed, publishes copies. So
+    an alarm of the broker, which stops all publishers, leaves ours free to acknowledge.
+    """
+
+    def __init__(self, address: QueueAddress) -> None:
+        self._address = address
+        self._link = Link(address, "work", self._forget)
+        self._outbox = Outbox(address, "copies")
+        self._held: dict[str, tuple[DeliveredMessage, str]] = {}
+        self._fetched: deque[Message] = deque()
+        self._fetching: asyncio.Task[None] | None = None
+        self._enough = asyncio.Event()
+        self._delays = {delay_queue(address, step).name for step in STEPS}
+
+    @property
+    def name(self) -> str:
+        """Name of the queue."""
+        return self._address.name
+
+    async def open(self) -> None:
+        """Connect, and make sure that the queue is there."""
+        await self._link.open()
+        try:
+            await self._count_waiting()
+        except QueueError:
+            await self._link.close()
+            raise
+
+    async def receive(self, most: int, wait: float) -> list[Message]:
+        """The next messages, ``most`` at most; empty if none comes within ``wait`` seconds."""
+        if self._fetching is not None:
+            # What it fetches for a caller who is gone is for this one.
+            await self._end_of_fetching()
+        if not self._fetched:
+            self._enough.clear()
+            self._fetching = asyncio.create_task(self._fetch(min(most, _MOST), wait))
+            await self._end_of_fetching()
+        return [self._fetched.popleft() for _ in range(min(most, len(self._fetched)))]
+
+    async def ack(self, handles: Sequence[str]) -> None:
+        """These are done; they will never be handed out again."""
+
+        async def ack(channel: aiormq.abc.AbstractChannel, tag: int) -> None:
+            await channel.basic_ack(tag, wait=False)
+
+        await self._settle(handles, ack)
+
+    async def release(self, handle: str, delay: float) -> None:
+        """Give it back unfinished, to be handed out again after ``delay`` seconds, rounded up to a step."""
+        if handle not in self._held:
+            return
+        if delay > 0:
+            message, identity = self._held[handle]
+            queue = delay_queue(self._address, delay)
+            self._delays.add(queue.name)
+            await self._outbox.put_into(queue, delayed_copy(message, identity))
+            await self.ack([handle])
+            return
+
+        async def nack(channel: aiormq.abc.AbstractChannel, tag: int) -> None:
+            await channel.basic_nack(tag, requeue=True, wait=False)
+
+        await self._settle([handle], nack)
+
+    async def dead(self, handle: str, why: Why) -> None:
+        """Move it to the dead letters, and then acknowledge it: a crash in between may leave it in both."""
+        if handle not in self._held:
+            return
+        message, identity = self._held[handle]
+        await self._outbox.put_into(dead_queue(self._address), dead_copy(message, identity, why))
+        await self.ack([handle])
+
+    async def is_drained(self) -> bool:
+        """Nothing waits, nothing is delayed, and we hold nothing.
+
+        The broker does not tell what others hold, so whoever asks must let some time pass without any
+        message before it is believed.
+        """
+        if self._held or await self._count_waiting():
+            return False
+        for name in self._delays:
+            if await self._link.waiting(name):
+                return False
+        await asyncio.sleep(_IN_TRANSIT)
+        return not await self._count_waiting() and not self._held
+
+    async def close(self) -> None:
+        """Disconnect; what is still held is handed out again. Never raises, may be called twice."""
+        await self._outbox.link.close()
+        await self._link.close()
+        if self._fetching is not None:
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _end_of_fetching(self) -> None:
+        fetching = self._fetching
+        if fetching is None:
+            return
+        try:
+            # To interrupt a call of the library would cost the channel, and all that is held with it.
+            await asyncio.shield(fetching)
+        except asyncio.CancelledError:
+            self._enough.set()
+            raise
+        finally:
+            if fetching.done():
+                self._fetching = None
+
+    async def _fetch(self, most: int, wait: float) -> None:
+        # A name of its own each time: the broker confuses consumers that bear the same.
+        tag = uuid4().hex
+        generation = 0
+
+        async def take(message: DeliveredMessage) -> None:
+            # Of a channel that is gone: the broker hands it out again.
+            if not self._link.is_up(generation):
+                return
+            handle, identity = f"{tag}.{message.delivery_tag}", name_of(message)
+            self._held[handle] = message, identity
+            self._fetched.append(Message(handle, identity, message.body, deliveries_of(message)))
+            self._enough.set()
+
+        async def begin(channel: AbstractChannel) -> None:
+            nonlocal generation
+            generation = self._link.generation
+            broker = await channel.get_underlay_channel()
+            await broker.basic_qos(prefetch_count=most)
+            await broker.basic_consume(self.name, take, consumer_tag=tag)
+
+        async def end(channel: AbstractChannel) -> None:
+            await (await channel.get_underlay_channel()).basic_cancel(tag)
+
+        await self._link.call(begin)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(wait, _LEAST_WAIT)):
+                await self._enough.wait()
+        if self._link.is_up(generation):
+            await self._link.call(end)
+        if not self._link.is_up(generation):
+            raise self._link.fault
+
+    async def _settle(self, handles: Sequence[str], settle: _Settle) -> None:
+        if not any(handle in self._held for handle in handles):
+            return
+
+        async def each(channel: AbstractChannel) -> None:
+            broker = await channel.get_underlay_channel()
+            for handle in handles:
+                # Looked up here: what is still held now was given by the very channel we write to.
+                if held := self._held.pop(handle, None):
+                    await settle(broker, int(held[0].delivery_tag or 0))
+            # Settling has no answer. This has, so what was written before it has arrived.
+            await broker.flow(active=True)
+
+        await self._link.call(each)
+
+    async def _count_waiting(self) -> int:
+        waiting = await self._link.waiting(self.name)
+        if waiting is None:
+            raise QueueError(f"{self._address.shown}: there is no queue {self.name}")
+        return waiting
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._fetched.clear()
+        self._enough.set()

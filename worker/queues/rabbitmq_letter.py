@@ -1,0 +1,138 @@
+"""What a message of RabbitMQ carries besides its body: its name, how often it was handed out, why it died."""
+
+import time
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+from aiormq.abc import DeliveredMessage
+
+from worker.queues.base import DeadLetter, Why
+
+_CARRIED = "x-bulklink-deliveries"
+_WHY = ("reason", "status", "http_status", "attempts", "deliveries", "dead_at")
+
+# Of no use in a copy, or harmful: the broker drops a message whose x-death says that it died in the queue it
+# is to come back to, and puts one also on the queues that CC and BCC name.
+_NOT_COPIED = ("x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC", _CARRIED, *_WHY)
+_NOT_COPIED_START = ("x-first-death-", "x-last-death-")
+
+_DEATHS = {
+    # what the broker calls it: what we do
+    "delivery_limit": "delivered too often",
+    "maxlen": "queue too long",
+    "expired": "expired",
+    "rejected": "rejected",
+}
+
+
+def name_of(message: DeliveredMessage) -> str:
+    """What its publisher named it.
+
+    Without that, a new name: the broker has none for a message, so two deliveries of one cannot be told
+    from two messages.
+    """
+    return str(message.header.properties.message_id or uuid4().hex)
+
+
+def deliveries_of(message: DeliveredMessage) -> int:
+    """How often it was handed out, this time included.
+
+    A classic queue says only whether it was before; a replicated one counts, since 4.3 under another name.
+    Our delayed copies are new to the broker, and carry on the count.
+    """
+    headers = _headers(message)
+    counts = [headers[name] for name in ("x-acquired-count", "x-delivery-count") if name in headers]
+    earlier = max(counts) if counts else int(bool(message.redelivered))
+    return 1 + int(earlier) + int(headers.get(_CARRIED, 0))
+
+
+def delayed_copy(message: DeliveredMessage, identity: str) -> aio_pika.Message:
+    """The same message for another delivery."""
+    return _copy(message, identity, {_CARRIED: deliveries_of(message)})
+
+
+def dead_copy(message: DeliveredMessage, identity: str, why: Why) -> aio_pika.Message:
+    """The same message as a dead letter."""
+    headers: dict[str, Any] = {
+        "reason": why.reason,
+        "status": why.status,
+        "attempts": why.attempts,
+        "deliveries": deliveries_of(message),
+        # As text: the library would send a number in 32 bits, and round it to minutes.
+        "dead_at": repr(time.time()),
+    }
+    if why.http_status is not None:
+        headers["http_status"] = why.http_status
+    return _copy(message, identity, headers)
+
+
+def fresh_copy(message: DeliveredMessage) -> aio_pika.Message:
+    """A dead letter as the new message it once was."""
+    return _copy(message, name_of(message), {})
+
+
+def dead_letter(message: DeliveredMessage, queue: str) -> DeadLetter:
+    """A dead letter, whether we made it one or the broker did.
+
+    Args:
+        message: as the broker gave it.
+        queue: name of the queue where it was alive.
+    """
+    headers = _headers(message)
+    if "reason" in headers:
+        http_status = headers.get("http_status")
+        why = Why(
+            str(headers["reason"]),
+            str(headers.get("status", "")),
+            None if http_status is None else int(http_status),
+            int(headers.get("attempts", 0)),
+        )
+        dead_at = float(headers.get("dead_at", 0.0))
+        return DeadLetter(name_of(message), message.body, why, int(headers.get("deliveries", 0)), dead_at)
+    deaths = [death for death in headers.get("x-death") or () if death.get("queue") == queue]
+    death = deaths[0] if deaths else {}
+    at = death.get("time")
+    return DeadLetter(
+        identity=name_of(message),
+        body=message.body,
+        why=Why(_DEATHS.get(str(death.get("reason")), str(death.get("reason", "unknown"))), ""),
+        # At least: the broker starts to count anew in the dead letters.
+        deliveries=1 + int(headers.get(_CARRIED, 0)),
+        dead_at=at.timestamp() if isinstance(at, datetime) else 0.0,
+    )
+
+
+def new_message(identity: str, body: bytes) -> aio_pika.Message:
+    """A message that outlives a restart of the broker."""
+    return aio_pika.Message(body, message_id=identity, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+
+
+def _copy(message: DeliveredMessage, identity: str, headers: dict[str, Any]) -> aio_pika.Message:
+    # Not its expiration, which would end the delay; not its user, whom the broker would want to be us.
+    its = message.header.properties
+    kept = {
+        name: value
+        for name, value in _headers(message).items()
+        if name not in _NOT_COPIED and not name.startswith(_NOT_COPIED_START)
+    }
+    return aio_pika.Message(
+        message.body,
+        headers={**kept, **headers},
+        message_id=identity,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        content_type=its.content_type,
+        content_encoding=its.content_encoding,
+        priority=its.priority,
+        correlation_id=its.correlation_id,
+        reply_to=its.reply_to,
+        timestamp=its.timestamp,
+        type=its.message_type,
+        app_id=its.app_id,
+    )
+
+
+def _headers(message: DeliveredMessage) -> dict[str, Any]:
+    headers: dict[str, Any] = message.header.properties.headers or {}
+    return headers
