@@ -22,7 +22,7 @@ def command(run: str | None, **flags: Any) -> int:
 
     directory = find_run(load_settings(flags).runs_dir, run)
     with LedgerReader(directory.ledger) as reader:
-        saved = reader.meta().get("settings", {})
+        saved = reader.facts()["settings"]
     settings = load_settings(flags, saved)
     job = resume_job(directory, settings, lambda: load_settings(flags, saved))
     if job.nothing_left:

@@ -4,7 +4,7 @@ A row is admitted when read, claimed before its request leaves (the intent) and 
 each step is durable before the next begins. All files of a run directory can be rebuilt from it.
 """
 
-from worker.ledger.audit import audit
+from worker.ledger.audit import audit, check
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import run_lock
 from worker.ledger.merge import merge_ledgers
@@ -21,6 +21,7 @@ __all__ = [
     "LedgerReader",
     "RowRecord",
     "audit",
+    "check",
     "merge_ledgers",
     "run_lock",
 ]

@@ -1,5 +1,8 @@
 """Does a ledger agree with itself? Every rule that the accounting of a run rests on, as a query."""
 
+from pathlib import Path
+
+from worker.errors import LedgerError
 from worker.ledger.reader import LedgerReader
 
 _EXAMPLES = 3
@@ -9,6 +12,10 @@ _RULES = {
     "rows in a state that there is none of": """
         SELECT row FROM links WHERE status NOT IN ('linked', 'already_linked', 'duplicate', 'invalid',
             'rejected', 'retryable', 'unknown', 'not_attempted')""",
+    "rows whose pair or cells have changed": """
+        SELECT row FROM rows WHERE seal(coalesce(key, 'None') || cells) <> seal""",
+    "Contacts that have changed": """
+        SELECT row FROM contacts WHERE seal(body) <> seal""",
     "rows called invalid that name a pair, or not called so that name none": """
         SELECT row FROM rows WHERE (key IS NULL) <> (status IS 'invalid')""",
     "pairs that belong to no row, or to the row of another pair": """
@@ -27,6 +34,17 @@ _RULES = {
     "Contacts of rows that are not linked": """
         SELECT c.row FROM contacts c LEFT JOIN rows r USING (row) WHERE r.status IS NOT 'linked'""",
 }
+
+
+def check(reader: LedgerReader, path: Path) -> None:
+    """Refuse a ledger that does not agree with itself: nothing may be sent or claimed because of it.
+
+    Raises:
+        LedgerError: with the first fault.
+    """
+    faults = audit(reader)
+    if faults:
+        raise LedgerError(f"{path}: damaged: {faults[0]}")
 
 
 def audit(reader: LedgerReader) -> list[str]:

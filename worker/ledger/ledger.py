@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from worker.errors import LedgerError
-from worker.ledger.schema import connect
+from worker.ledger.schema import connect, plain
 from worker.ledger.store import Admitted, Arrival, Delivery, Store
 from worker.models import Attempt, Outcome, Pair, Reject, Row
 
@@ -154,7 +154,7 @@ class Ledger:
                 with suppress(sqlite3.Error):  # that it is closed already, for one
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
-                self._broken = LedgerError(f"{self._path}: {error}")
+                self._broken = LedgerError(f"{self._path}: {plain(error)}")
         if self._broken is not None:
             # Nothing of the batch is in, and what its callers built on would be missing: from here on the
             # ledger only says no, so that no request can leave without an intent on disk.

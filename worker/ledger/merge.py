@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.errors import LedgerError
 from worker.ledger.reader import LedgerReader
-from worker.ledger.schema import connect
+from worker.ledger.schema import connect, plain
 from worker.models import Status
 
 _BEST_FIRST = (
@@ -30,8 +30,8 @@ _TAKE_IN = (
         SELECT identity, (SELECT count(*) FROM messages) + row_number() OVER (ORDER BY row) FROM came
         WHERE identity NOT IN (SELECT identity FROM messages)""",
     "UPDATE came SET goes = (SELECT m.row FROM messages m WHERE m.identity = came.identity)",
-    """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key, r.status, r.reason,
-            r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds
+    """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key, r.seal, r.status,
+            r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds
         FROM source.rows r JOIN came c USING (row) WHERE true
         ON CONFLICT (row) DO UPDATE SET
             attempts = rows.attempts + excluded.attempts,
@@ -46,7 +46,7 @@ _TAKE_IN = (
             seconds = coalesce(rows.seconds, excluded.seconds),
             sent_at = coalesce(min(rows.sent_at, excluded.sent_at), rows.sent_at, excluded.sent_at)""",
     """INSERT OR IGNORE INTO contacts
-        SELECT c.goes, s.body FROM source.contacts s JOIN came c USING (row)""",
+        SELECT c.goes, s.body, s.seal FROM source.contacts s JOIN came c USING (row)""",
     """INSERT INTO failures SELECT c.goes, f.session, f.number, f.result, f.reason, f.http_status, f.seconds
         FROM source.failures f JOIN came c USING (row)""",
     "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL",
@@ -71,7 +71,7 @@ def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, objec
         _note(db, sources, facts)
         db.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise LedgerError(f"{path}: {error}") from error
+        raise LedgerError(f"{path}: {plain(error)}") from error
     finally:
         db.close()
 

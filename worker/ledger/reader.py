@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from worker.errors import LedgerError
-from worker.ledger.schema import connect
+from worker.ledger.schema import connect, plain, seal
 from worker.models import Result, Status
 
 _LOW = 0xFFFFFFFF
@@ -72,6 +72,7 @@ class LedgerReader:
         if not path.is_file():
             raise LedgerError(f"{path}: no such ledger")
         self._db = connect(path, mode="ro")
+        self._db.create_function("seal", 1, seal, deterministic=True)
 
     def __enter__(self) -> Self:
         self._db.execute("BEGIN")
@@ -85,7 +86,10 @@ class LedgerReader:
     def meta(self) -> dict[str, Any]:
         """All named facts of the run."""
         rows = self.query("SELECT name, value FROM meta WHERE name <> 'schema_version'")
-        return {name: json.loads(value) for name, value in rows}
+        try:
+            return {name: json.loads(value) for name, value in rows}
+        except ValueError as error:
+            raise LedgerError(f"{self._path}: damaged: a fact of the run is no JSON") from error
 
     def facts(self) -> dict[str, Any]:
         """The named facts of a run that has begun.
@@ -96,6 +100,9 @@ class LedgerReader:
         facts = self.meta()
         if "run_id" not in facts:
             raise LedgerError(f"{self._path}: killed before it began; nothing was sent, start it anew")
+        for name in ("portal", "input_path", "input_name", "settings"):  # written in one transaction
+            if name not in facts:
+                raise LedgerError(f"{self._path}: damaged: it does not say its {name}")
         return facts
 
     def counts(self) -> dict[Status, int]:
@@ -177,6 +184,8 @@ class LedgerReader:
     def query(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
         """Rows of any query, one at a time."""
         try:
-            yield from self._db.execute(sql, values)
+            # Not "yield from": a generator that is dropped would close a cursor of a closed connection.
+            for row in self._db.execute(sql, values):  # noqa: UP028 - see above
+                yield row
         except sqlite3.Error as error:
-            raise LedgerError(f"{self._path}: {error}") from error
+            raise LedgerError(f"{self._path}: {plain(error)}") from error

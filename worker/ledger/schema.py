@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import zlib
 from pathlib import Path
 
 from worker.errors import LedgerError
@@ -21,6 +22,7 @@ CREATE TABLE rows (
     line INTEGER NOT NULL,
     cells TEXT NOT NULL,
     key INTEGER,
+    seal INTEGER NOT NULL,  -- over key and cells, for SQLite does not notice a text that a disk has changed
     status TEXT,
     reason TEXT NOT NULL DEFAULT '',
     http_status INTEGER,
@@ -32,7 +34,7 @@ CREATE TABLE rows (
 );
 CREATE TABLE pairs (key INTEGER PRIMARY KEY, row INTEGER NOT NULL);
 CREATE TABLE messages (identity TEXT PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;  -- of a queue only
-CREATE TABLE contacts (row INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE contacts (row INTEGER PRIMARY KEY, body TEXT NOT NULL, seal INTEGER NOT NULL);
 CREATE TABLE failures (
     row INTEGER NOT NULL,
     session INTEGER NOT NULL,
@@ -55,6 +57,17 @@ CREATE VIEW latencies AS
 """
 
 
+def seal(text: str) -> int:
+    """What a text is sealed with, to know it by later."""
+    return zlib.crc32(text.encode())
+
+
+def plain(error: Exception) -> str:
+    """What SQLite says, on one line and not too long: it may quote what it found."""
+    text = str(error)[:200]
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """Open the ledger at ``path``; ``mode`` is SQLite's own: ``ro``, ``rw`` or ``rwc`` (create).
 
@@ -72,7 +85,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     except OSError as error:
         raise LedgerError(f"{path}: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise LedgerError(f"{path}: {error}") from error
+        raise LedgerError(f"{path}: {plain(error)}") from error
     try:
         if mode != "ro":
             connection.execute("PRAGMA journal_mode = WAL")
@@ -87,7 +100,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
         _check_version(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise LedgerError(f"{path}: {error}") from error
+        raise LedgerError(f"{path}: {plain(error)}") from error
     except LedgerError:
         connection.close()
         raise

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from worker.ledger.schema import seal
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
 _LOW = 0xFFFFFFFF
@@ -115,10 +116,11 @@ class Store:
             # ASCII, so that bytes which are no UTF-8 (kept as lone surrogates) survive in a TEXT column.
             cells = json.dumps(row.cells)
             settled = now if status else None
-            records.append((row.number, row.line, cells, key, status, reason, settled))
+            mark = seal(f"{key}{cells}")
+            records.append((row.number, row.line, cells, key, mark, status, reason, settled))
         self._db.executemany(
-            "INSERT INTO rows (row, line, cells, key, status, reason, settled_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             records,
         )
         return Admitted(pairs, duplicates, invalid)
@@ -184,11 +186,12 @@ class Store:
             if status is None and delivery.worn_out:
                 status, reason = Status.RETRYABLE, WORN_OUT
         waits = status is None
+        cells = json.dumps(delivery.row.cells)
         self._db.execute(
-            "INSERT INTO rows (row, line, cells, key, status, reason, settled_at, sent_at, session)"
-            " VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at, sent_at, session)"
+            " VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
-                *(row, json.dumps(delivery.row.cells), key, status, reason),
+                *(row, cells, key, seal(f"{key}{cells}"), status, reason),
                 *((None, now, self._session) if waits else (now, None, None)),
             ),
         )
@@ -262,7 +265,8 @@ class Store:
             ),
         )
         if last.body:
-            self._db.execute("INSERT OR REPLACE INTO contacts VALUES (?, ?)", (row, last.body.decode()))
+            body = last.body.decode()
+            self._db.execute("INSERT OR REPLACE INTO contacts VALUES (?, ?, ?)", (row, body, seal(body)))
 
     def count(self, row: int, attempts: Sequence[Attempt]) -> None:
         """Add a session's attempts to a row, whether or not they settled it."""

@@ -16,7 +16,7 @@ class Feed:
         self._ready: deque[Pair] = deque()
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
-        self._complete = False
+        self._complete = self._exhausted = False
 
     def more(self) -> None:
         """There are new pairs in the ledger."""
@@ -31,6 +31,8 @@ class Feed:
         """The next pair, its intent durable; None when there are no more."""
         async with self._one_at_a_time:
             while not self._ready:
+                if self._exhausted:
+                    return None
                 # Looked at before claiming: rows that come in between are then found by the next round.
                 complete = self._complete
                 self._news.clear()
@@ -38,6 +40,7 @@ class Feed:
                 if self._ready:
                     break
                 if complete:
+                    self._exhausted = True  # each further claim would be a commit for nothing
                     return None
                 await self._news.wait()
             return self._ready.popleft()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.ledger import LedgerReader
+from worker.ledger import LedgerReader, check
 from worker.report import Report, build_report, write_html
 from worker.run.directory import RunDirectory
 from worker.sinks import FILES, replaced, write_contacts, write_outcomes
@@ -12,9 +12,15 @@ WRITTEN = ("contacts.jsonl", *FILES, "report.html", "report.json")
 
 
 def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
-    """Rebuild them all, in the run directory or ``into`` another folder."""
+    """Rebuild them all, in the run directory or ``into`` another folder.
+
+    Raises:
+        LedgerError: the ledger is damaged; the files stay as they are.
+        OutputError: a file cannot be written.
+    """
     folder = into or directory.path
     with LedgerReader(directory.ledger) as reader:
+        check(reader, directory.ledger)
         columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
         write_contacts(reader, folder / "contacts.jsonl")
         for name in FILES:

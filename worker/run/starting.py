@@ -5,7 +5,7 @@ from pathlib import Path
 
 from worker.dispatch import LANES_PER_PERMIT
 from worker.errors import UsageError, WorkerError
-from worker.ledger import LedgerReader
+from worker.ledger import LedgerReader, check
 from worker.models import Status
 from worker.queues import open_publisher, open_queue, parse_address
 from worker.run.directory import RunDirectory
@@ -80,6 +80,7 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
     """
     with LedgerReader(directory.ledger) as reader:
         facts = reader.facts()
+        check(reader, directory.ledger)
         states = reader.counts()
     if facts.get("input_kind") == MERGED:
         raise UsageError(f"run {directory.run_id} was merged of {', '.join(facts['merged'])}: resume those")

@@ -57,6 +57,9 @@ def test_a_ledger_in_order_has_no_faults(path: Path) -> None:
     [
         ("DELETE FROM rows WHERE row = 3", "5 rows, but they are numbered 1 to 6"),
         ("UPDATE rows SET status = 'lost' WHERE row = 2", "rows in a state that there is none of: 1"),
+        ("UPDATE rows SET key = key + 1 WHERE row = 6", "rows whose pair or cells have changed: 1"),
+        ("UPDATE rows SET cells = '[1]' WHERE row = 3", "rows whose pair or cells have changed: 1"),
+        ("UPDATE contacts SET body = '{ }'", "Contacts that have changed: 1, such as row 1"),
         ("UPDATE rows SET key = NULL WHERE row = 6", "rows called invalid that name a pair"),
         ("UPDATE rows SET status = 'rejected' WHERE row = 3", "rows called invalid that name a pair"),
         ("UPDATE pairs SET row = 2 WHERE row = 1", "pairs that belong to no row, or to the row of another"),
@@ -71,7 +74,10 @@ def test_a_ledger_in_order_has_no_faults(path: Path) -> None:
             "rows with more or fewer failures than failed requests",
         ),
         ("DELETE FROM failures WHERE row = 5", "rows with more or fewer failures than failed requests"),
-        ("INSERT INTO contacts VALUES (2, '{}')", "Contacts of rows that are not linked: 1, such as row 2"),
+        (
+            "INSERT INTO contacts VALUES (2, '{}', 2745614147)",
+            "Contacts of rows that are not linked: 1, such as row 2",
+        ),
     ],
 )
 def test_each_rule_finds_what_breaks_it(path: Path, db: sqlite3.Connection, damage: str, fault: str) -> None:
@@ -80,7 +86,7 @@ def test_each_rule_finds_what_breaks_it(path: Path, db: sqlite3.Connection, dama
 
 
 def test_many_rows_alike_are_counted_and_a_few_named(path: Path, db: sqlite3.Connection) -> None:
-    db.execute("INSERT INTO contacts SELECT row, '{}' FROM rows WHERE row > 1")
+    db.execute("INSERT INTO contacts SELECT row, '{}', 2745614147 FROM rows WHERE row > 1")
     assert faults(path) == ["Contacts of rows that are not linked: 5, such as row 2, 3, 4"]
 
 

@@ -16,7 +16,14 @@ from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
 Work: TypeAlias = Callable[[Store], None]
 
-FACTS = {"run_id": "merged", "portal": "https://portal.example", "merged": ["a", "b"]}
+FACTS = {
+    "run_id": "merged",
+    "portal": "https://portal.example",
+    "input_path": "",
+    "input_name": "2 runs",
+    "settings": {},
+    "merged": ["a", "b"],
+}
 OK = Attempt(1, Result.OK, http_status=201, body=b'{"id": 7}', seconds=0.1)
 BUSY = Attempt(1, Result.TRANSIENT, "unavailable", 503)
 REFUSED = Attempt(1, Result.PERMANENT, "not_found", 404)
@@ -63,7 +70,7 @@ def ledger(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / f"{name}.db"
         with closing(connect(path, mode="rwc")) as db:
             store = Store(db)
-            store.put_meta({"run_id": name, "portal": FACTS["portal"], "input_kind": kind})
+            store.put_meta({**FACTS, "run_id": name, "input_kind": kind})
             store.begin_session()
             for work in works:
                 work(store)

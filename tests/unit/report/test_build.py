@@ -22,7 +22,13 @@ from worker.report import Report, build_report
 from worker.report.build import FILES, exit_code_of
 from worker.report.hints import hint_for
 
-FACTS = {"run_id": "monday", "portal": "https://portal.example", "input_name": "pairs.csv"}
+FACTS: dict[str, Any] = {
+    "run_id": "monday",
+    "portal": "https://portal.example",
+    "input_path": "/in/pairs.csv",
+    "input_name": "pairs.csv",
+    "settings": {},
+}
 WHOLE = {**FACTS, "input_complete": True, "input_sha256": "ab" * 32}
 KEYS = {
     "": "schema_version run_id status exit_code portal input counts requests timing causes files",

@@ -1,0 +1,140 @@
+"""An interrupted run, made by the real command and the real simulator, and a portal to go on with it."""
+
+import asyncio
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.request import urlopen
+
+from worker.models import Attempt, Pair, Result
+
+CONTACTS = 1000
+KINDS = ("young", "old", "closed")
+
+Link = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An interrupted run, the links that the portal held then, and what its input asks for.
+
+    Attributes:
+        cells: those of the input, by line.
+    """
+
+    run: Path
+    held: frozenset[Link]
+    wanted: frozenset[Link]
+    cells: dict[str, list[str]]
+
+
+class SetOfLinks:
+    """A portal that never fails, in the shape of the client that ``Job`` opens."""
+
+    held: set[Link]
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def probe(self) -> None:
+        pass
+
+    async def link(self, pair: Pair, number: int) -> Attempt:
+        await asyncio.sleep(0)
+        if pair.contact_id > CONTACTS:
+            return Attempt(number, Result.PERMANENT, "not_found", 404, seconds=0.001)
+        self.held.add((pair.opportunity_id, pair.contact_id))
+        return Attempt(number, Result.OK, "", 201, seconds=0.001, body=b'{"id":%d}' % pair.contact_id)
+
+    async def reread(self, pair: Pair, number: int) -> Attempt:
+        await asyncio.sleep(0)
+        if (pair.opportunity_id, pair.contact_id) in self.held:
+            return Attempt(number, Result.OK, "", 200, seconds=0.001, body=b'{"id":%d}' % pair.contact_id)
+        return Attempt(number, Result.TRANSIENT, "not_stored", 200, seconds=0.001)
+
+    async def look(self) -> Attempt:
+        return Attempt(1, Result.PERMANENT, "not_found", 404, seconds=0.001)
+
+
+def write_input(path: Path, rows: int) -> frozenset[Link]:
+    """Write a file of pairs, with some rows that are invalid, repeated, or about nobody; gives the good."""
+    wanted: set[Link] = set()
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["opportunity_id", "contact_id", "note"])
+        for n in range(1, rows + 1):
+            pair = n % 50 + 1, n % CONTACTS + 1
+            match n % 40:
+                case 10:
+                    writer.writerow(["x", n, "no number"])
+                case 20:
+                    writer.writerow([(n - 1) % 50 + 1, n, "that of the line before"])
+                case 30:
+                    writer.writerow([5, 1_000_000 + n, "nobody"])
+                case _:
+                    writer.writerow([*pair, f"note {n}"])
+                    wanted.add(pair)
+    return frozenset(wanted)
+
+
+@contextmanager
+def simulator() -> Iterator[str]:
+    """The address of a portal, for as long as the block lasts."""
+    words = [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", "calm"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            yield line.removeprefix("listening on ").strip()
+        finally:
+            process.terminate()
+
+
+def books(url: str, part: str = "") -> Any:
+    """One page of the portal's books."""
+    with urlopen(f"{url}/_books{part}", timeout=30) as answer:  # noqa: S310 - our own simulator
+        return json.load(answer)
+
+
+def end_when(posts: int, url: str, folder: Path, how: signal.Signals, *words: str) -> None:
+    """Run the command, and end it once that many link POSTs have arrived in all."""
+    command = [sys.executable, "-m", "worker", *words, "--quiet"]
+    with subprocess.Popen(command, cwd=folder, env={**os.environ, "BULKLINK_TOKEN": "demo-token"}) as process:
+        while books(url)["posts"] < posts and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(how)
+    while books(url)["requests"] > sum(books(url)["by_status"].values()):
+        time.sleep(0.01)
+
+
+def make_sample(folder: Path, kind: str, rows: int) -> Sample:
+    """Interrupt a real run about half-way."""
+    folder.mkdir()
+    wanted = write_input(folder / "pairs.csv", rows)
+    with simulator() as url:
+        words = ["run", "pairs.csv", "--run-id", kind, "--portal", url, "--rate", "300/s"]
+        if kind == "old":
+            end_when(rows // 4, url, folder, signal.SIGTERM, *words)
+            words = ["resume", kind]
+        end_when(rows // 2, url, folder, signal.SIGTERM if kind == "closed" else signal.SIGKILL, *words)
+        held = frozenset((o, c) for o, c in books(url, "/links"))
+    run = folder / "runs" / kind
+    if (run / "ledger.db-wal").exists() == (kind == "closed") or not 0 < len(held) < len(wanted):
+        raise SystemExit(f"the {kind} run was not interrupted half-way")
+    with (folder / "pairs.csv").open(newline="") as file:
+        cells = {str(line): row for line, row in enumerate(csv.reader(file), start=1) if line > 1}
+    return Sample(run, held, wanted, cells)
