@@ -12,8 +12,8 @@ _RULES = {
     "rows in a state that there is none of": """
         SELECT row FROM links WHERE status NOT IN ('linked', 'already_linked', 'duplicate', 'invalid',
             'rejected', 'retryable', 'unknown', 'not_attempted')""",
-    "rows whose pair or cells have changed": """
-        SELECT row FROM rows WHERE seal(coalesce(key, 'None') || cells) <> seal""",
+    "rows whose line, pair or cells have changed": """
+        SELECT row FROM rows WHERE seal(line || ' ' || coalesce(key, 'None') || cells) <> seal""",
     "Contacts that have changed": """
         SELECT row FROM contacts WHERE seal(body) <> seal""",
     "rows called invalid that name a pair, or not called so that name none": """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.errors import LedgerError
 from worker.ledger.reader import LedgerReader
-from worker.ledger.schema import connect, plain
+from worker.ledger.schema import connect, plain, seal
 from worker.models import Status
 
 _BEST_FIRST = (
@@ -30,7 +30,8 @@ _TAKE_IN = (
         SELECT identity, (SELECT count(*) FROM messages) + row_number() OVER (ORDER BY row) FROM came
         WHERE identity NOT IN (SELECT identity FROM messages)""",
     "UPDATE came SET goes = (SELECT m.row FROM messages m WHERE m.identity = came.identity)",
-    """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key, r.seal, r.status,
+    """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key,
+            seal(iif(:queue, c.goes, r.line) || ' ' || coalesce(r.key, 'None') || r.cells), r.status,
             r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds
         FROM source.rows r JOIN came c USING (row) WHERE true
         ON CONFLICT (row) DO UPDATE SET
@@ -64,6 +65,7 @@ def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, objec
     """
     db = connect(path, mode="rwc")
     db.create_function("better", 4, _is_better, deterministic=True)
+    db.create_function("seal", 1, seal, deterministic=True)
     try:
         db.execute("PRAGMA synchronous = OFF")  # made from what is on disk, at any time
         for source in sources:

@@ -116,7 +116,7 @@ class Store:
             # ASCII, so that bytes which are no UTF-8 (kept as lone surrogates) survive in a TEXT column.
             cells = json.dumps(row.cells)
             settled = now if status else None
-            mark = seal(f"{key}{cells}")
+            mark = seal(f"{row.line} {key}{cells}")
             records.append((row.number, row.line, cells, key, mark, status, reason, settled))
         self._db.executemany(
             "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at)"
@@ -191,7 +191,7 @@ class Store:
             "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at, sent_at, session)"
             " VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
-                *(row, cells, key, seal(f"{key}{cells}"), status, reason),
+                *(row, cells, key, seal(f"{row} {key}{cells}"), status, reason),
                 *((None, now, self._session) if waits else (now, None, None)),
             ),
         )

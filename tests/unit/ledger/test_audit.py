@@ -57,8 +57,9 @@ def test_a_ledger_in_order_has_no_faults(path: Path) -> None:
     [
         ("DELETE FROM rows WHERE row = 3", "5 rows, but they are numbered 1 to 6"),
         ("UPDATE rows SET status = 'lost' WHERE row = 2", "rows in a state that there is none of: 1"),
-        ("UPDATE rows SET key = key + 1 WHERE row = 6", "rows whose pair or cells have changed: 1"),
-        ("UPDATE rows SET cells = '[1]' WHERE row = 3", "rows whose pair or cells have changed: 1"),
+        ("UPDATE rows SET key = key + 1 WHERE row = 6", "rows whose line, pair or cells have changed: 1"),
+        ("UPDATE rows SET line = -5 WHERE row = 6", "rows whose line, pair or cells have changed: 1"),
+        ("UPDATE rows SET cells = '[1]' WHERE row = 3", "rows whose line, pair or cells have changed: 1"),
         ("UPDATE contacts SET body = '{ }'", "Contacts that have changed: 1, such as row 1"),
         ("UPDATE rows SET key = NULL WHERE row = 6", "rows called invalid that name a pair"),
         ("UPDATE rows SET status = 'rejected' WHERE row = 3", "rows called invalid that name a pair"),
