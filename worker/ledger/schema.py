@@ -22,7 +22,7 @@ CREATE TABLE rows (
     line INTEGER NOT NULL,
     cells TEXT NOT NULL,
     key INTEGER,
-    seal INTEGER NOT NULL,  -- over line, key and cells: SQLite does not notice what a disk has changed in them
+    seal INTEGER NOT NULL,  -- over line, key and cells: SQLite does not notice what a disk changes
     status TEXT,
     reason TEXT NOT NULL DEFAULT '',
     http_status INTEGER,

@@ -271,15 +271,14 @@ class Store:
     def count(self, row: int, attempts: Sequence[Attempt]) -> None:
         """Add a session's attempts to a row, whether or not they settled it."""
         (before,) = self._db.execute("SELECT attempts FROM rows WHERE row = ?", (row,)).fetchone()
-        failed = [a for a in attempts if a.result is not Result.OK]
-        if failed:
-            self._db.executemany(
-                "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (row, self._session, before + a.number, a.result, a.reason, a.http_status, a.seconds)
-                    for a in failed
-                ],
-            )
+        self._db.executemany(
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (row, self._session, before + a.number, a.result, a.reason, a.http_status, a.seconds)
+                for a in attempts
+                if a.result is not Result.OK
+            ],
+        )
         self._db.execute("UPDATE rows SET attempts = ? WHERE row = ?", (before + len(attempts), row))
 
     def release(self, in_doubt: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import LedgerError
-from worker.ledger import LedgerReader, audit
+from worker.ledger import LedgerReader, audit, check
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
@@ -104,3 +104,15 @@ def test_counts_that_do_not_sum_to_the_rows_are_refused(path: Path, db: sqlite3.
     db.execute("DELETE FROM rows WHERE row = 3")
     with LedgerReader(path) as reader, pytest.raises(LedgerError, match="5 rows have a state, 6 were read"):
         reader.counts()
+
+
+def test_a_check_passes_what_is_sound_and_refuses_the_rest_with_the_first_fault(
+    path: Path, db: sqlite3.Connection
+) -> None:
+    with LedgerReader(path) as reader:
+        check(reader, path)
+    db.execute("DELETE FROM failures")
+    db.execute("UPDATE contacts SET body = ''")
+    with LedgerReader(path) as reader, pytest.raises(LedgerError) as raised:
+        check(reader, path)
+    assert str(raised.value) == f"{path}: damaged: Contacts that have changed: 1, such as row 1"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import LedgerError
-from worker.ledger import Admitted, Ledger, LedgerReader
+from worker.ledger import Admitted, Delivery, Ledger, LedgerReader
 from worker.ledger.ledger import _MOST_PER_COMMIT
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
@@ -333,3 +333,14 @@ async def test_what_was_sent_in_vain_is_counted_for_each_row(path: Path) -> None
 
     with LedgerReader(path) as reader:
         assert [record.attempts for record in reader.rows(list(Status))] == [1, 2]
+
+
+async def test_messages_are_taken_in_and_pairs_that_wait_are_given_without_being_claimed(path: Path) -> None:
+    async with Ledger(path, create=True) as ledger:
+        await ledger.begin_session()
+        row = Row(0, 0, ("1", "1"), "1", "1")
+        (arrival,) = await ledger.take_in([Delivery("a", row, Pair(0, 0, 1, 1))])
+        assert arrival.pair == Pair(1, 1, 1, 1)
+        assert await ledger.waiting(0, 10) == [(Pair(1, 1, 1, 1), ("1", "1"))]
+        assert await ledger.waiting(1, 10) == []
+        assert (await ledger.count_waiting(1), await ledger.count_waiting(0)) == (1, 0)

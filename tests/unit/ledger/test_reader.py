@@ -260,3 +260,30 @@ def test_a_ledger_without_the_facts_of_its_run_says_that_nothing_was_sent(path: 
 
     with LedgerReader(path) as reader, pytest.raises(LedgerError, match="nothing was sent"):
         reader.facts()
+
+
+@pytest.mark.parametrize("missing", ["portal", "input_path", "input_name", "settings"])
+def test_a_ledger_that_lost_a_fact_of_its_run_is_damaged(path: Path, store: Store, missing: str) -> None:
+    facts = {"run_id": "x", "portal": "p", "input_path": "i", "input_name": "i", "settings": {}}
+    del facts[missing]
+    store.put_meta(facts)
+    with LedgerReader(path) as reader, pytest.raises(LedgerError, match=rf"it does not say its {missing}$"):
+        reader.facts()
+
+
+def test_a_fact_that_is_no_json_is_damage(path: Path, store: Store) -> None:
+    store.put_meta({"run_id": "x"})
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE meta SET value = '{' WHERE name = 'run_id'")
+        db.commit()
+    with LedgerReader(path) as reader, pytest.raises(LedgerError, match=r"a fact of the run is no JSON$"):
+        reader.meta()
+
+
+def test_rows_left_unread_cost_no_word_when_the_reader_is_closed(path: Path, store: Store) -> None:
+    """A generator that is dropped after its connection must not complain on standard error."""
+    admit(store, pair(1), pair(2))
+    with LedgerReader(path) as reader:
+        rows = reader.rows([Status.NOT_ATTEMPTED])
+        next(rows)
+    del rows
