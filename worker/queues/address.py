@@ -1,7 +1,8 @@
 """Where a queue is, as a URL says it; credentials are kept apart from anything that is shown."""
 
+import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from worker.errors import UsageError
 
@@ -42,6 +43,12 @@ _BROKERS = {
     "nats": ("nats", "stream", "durable"),
     "tls": ("nats", "stream", "durable"),
 }
+# A path that the client library would not understand, and would pass over in silence.
+_PATHS = {
+    "redis": (re.compile(r"/?|/\d+"), "the path is the number of a database, such as /0"),
+    "amqp": (re.compile(r".*"), ""),
+    "nats": (re.compile(r"/?"), "a NATS URL has no path"),
+}
 
 
 def parse_address(url: str) -> QueueAddress:
@@ -50,41 +57,59 @@ def parse_address(url: str) -> QueueAddress:
     Raises:
         UsageError: it names no queue that we can speak to; the message never holds credentials.
     """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in _BROKERS:
+    url = url.strip()
+    scheme = url.partition("://")[0].lower()
+    if scheme not in _BROKERS:
         raise UsageError(
             "the queue URL is not like redis://HOST:6379/0?stream=NAME, amqp://HOST/?queue=NAME"
             " or nats://HOST:4222?stream=NAME"
         )
-    broker, name_key, group_key = _BROKERS[parts.scheme]
-    try:
-        host, port = parts.hostname or "localhost", parts.port
-    except ValueError as error:
-        raise UsageError(f"the queue URL has a port that is no number: {parts.scheme}://...") from error
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None:
-        netloc += f":{port}"
+    parts, where = _server_of(url, scheme)
+    broker, name_key, group_key = _BROKERS[scheme]
+    path, rule = _PATHS[broker]
+    if not path.fullmatch(parts.path):
+        raise UsageError(f"{where}: {rule}")
     given = parse_qsl(parts.query, keep_blank_values=True)
     query = dict(given)
     known = {name_key, group_key} - {None}
     if unknown := [name for name, _ in given if name not in known]:
         raise UsageError(
-            f"{parts.scheme}://{netloc}: no such parameter: {unknown[0]};"
+            f"{where}: no such parameter: {unknown[0]!r};"
             f" it takes {' and '.join(sorted(str(name) for name in known))}"
         )
+    if len(query) < len(given):
+        raise UsageError(f"{where}: a parameter is given twice")
     name = query.get(name_key, "")
     group = query.get(group_key, _DEFAULT_GROUP) if group_key else _DEFAULT_GROUP
     if not name:
-        raise UsageError(f"{parts.scheme}://{netloc}: which queue? add ?{name_key}=NAME")
+        raise UsageError(f"{where}: which queue? add ?{name_key}=NAME")
     for word in (name, group):
         # What NATS and file names can bear is enough for all of them.
         if not word or len(word) > _LONGEST_NAME or not all(c.isalnum() or c in "-_.:" for c in word):
-            raise UsageError(f"{parts.scheme}://{netloc}: {word!r} is no name: letters, digits and - _ . :")
+            raise UsageError(f"{where}: {word!r} is no name: letters, digits and - _ . :")
     shown_query = urlencode({name_key: name} | ({group_key: group} if group_key in query else {}))
     return QueueAddress(
         broker=broker,
-        server=parts._replace(query="", fragment="").geturl(),
+        server=parts._replace(query="").geturl(),
         name=name,
         group=group,
-        shown=f"{parts.scheme}://{netloc}{parts.path}?{shown_query}",
+        shown=f"{where}{parts.path}?{shown_query}",
     )
+
+
+def _server_of(url: str, scheme: str) -> tuple[SplitResult, str]:
+    """The parts of a URL, and where its server is, without credentials."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "localhost", parts.port
+    except ValueError:
+        # Not chained: what the library has to say repeats parts of the URL.
+        raise UsageError(
+            f"{scheme}://...: this names no host, or a port that is no number;"
+            " in a password, write / as %2F, ? as %3F and # as %23"
+        ) from None
+    if "#" in url or "@" in parts.path + parts.query:
+        # The rest of a password that was cut in two would be taken for a path or a parameter, and be shown.
+        raise UsageError(f"{scheme}://...: write / as %2F, ? as %3F, # as %23 and @ as %40 in a queue URL")
+    netloc = f"[{host}]" if ":" in host else host
+    return parts, f"{scheme}://{netloc}" + ("" if port is None else f":{port}")

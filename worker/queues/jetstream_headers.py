@@ -1,0 +1,110 @@
+"""How messages and dead letters are written for NATS: a body, and the rest in headers as plain ASCII."""
+
+import re
+import string
+import time
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+from nats.js.api import RawStreamMsg
+
+from worker.queues.base import DeadLetter, Message, Why
+
+NATS_ID = "Nats-Msg-Id"
+"""The server swallows a message that has the same as another one a short time before."""
+
+_ID = "Bulklink-Id"
+_REASON = "Bulklink-Reason"
+_STATUS = "Bulklink-Status"
+_HTTP_STATUS = "Bulklink-Http-Status"
+_ATTEMPTS = "Bulklink-Attempts"
+_DELIVERIES = "Bulklink-Deliveries"
+_DEAD_AT = "Bulklink-Dead-At"
+
+_PLAIN = "".join(sorted({*string.punctuation, " "} - {"%"}))
+_LONGEST_TEXT = 1_000
+_OVERHEAD = len("NATS/1.0\r\n\r\n")
+
+
+def quoted(text: str) -> str:
+    """As a header can hold it: what is not plain ASCII becomes %XX, and so does a space at either end."""
+    coded = quote(text, safe=_PLAIN)
+    return re.sub("^ +| +$", lambda spaces: "%20" * len(spaces[0]), coded)
+
+
+def unquoted(value: str) -> str:
+    """The text that was quoted."""
+    return unquote(value, errors="backslashreplace")
+
+
+def message_headers(identity: str) -> dict[str, str]:
+    """Headers of a message that is published for the first time."""
+    value = quoted(identity)
+    return {NATS_ID: value} if value == identity else {NATS_ID: value, _ID: value}
+
+
+def requeued_headers(identity: str, nats_id: str) -> dict[str, str]:
+    """Headers of a message that was there before under another id."""
+    return {NATS_ID: nats_id, _ID: quoted(identity)}
+
+
+def identity_of(headers: Mapping[str, str] | None, otherwise: str) -> str:
+    """The identity of a message, whoever published it."""
+    if headers:
+        if own := str(headers.get(_ID, "")):
+            return unquoted(own)
+        if theirs := str(headers.get(NATS_ID, "")):
+            return theirs
+    return otherwise
+
+
+def letter_headers(message: Message, why: Why, nats_id: str, most_bytes: int) -> dict[str, str]:
+    """Headers of a dead letter; if there is little room beside the body, the reason is cut."""
+    headers = {
+        NATS_ID: nats_id,
+        _ID: quoted(message.identity),
+        _REASON: "",
+        _STATUS: quoted(why.status[:_LONGEST_TEXT]),
+        _HTTP_STATUS: "" if why.http_status is None else str(why.http_status),
+        _ATTEMPTS: str(why.attempts),
+        _DELIVERIES: str(message.deliveries),
+        _DEAD_AT: f"{time.time():.6f}",
+    }
+    room = max(most_bytes - size_of(headers, message.body), 0)
+    reason = why.reason[:_LONGEST_TEXT]
+    while len(quoted(reason)) > room:
+        reason = reason[: len(reason) // 2]
+    return headers | {_REASON: quoted(reason)}
+
+
+def letter_of(raw: RawStreamMsg, otherwise: str) -> DeadLetter:
+    """A dead letter as it was written, whoever wrote it."""
+    headers = raw.headers or {}
+    return DeadLetter(
+        identity=identity_of(headers, otherwise),
+        body=raw.data or b"",
+        why=Why(
+            reason=unquoted(headers.get(_REASON, "")),
+            status=unquoted(headers.get(_STATUS, "")),
+            http_status=_number(headers.get(_HTTP_STATUS)),
+            attempts=_number(headers.get(_ATTEMPTS)) or 0,
+        ),
+        deliveries=_number(headers.get(_DELIVERIES)) or 0,
+        dead_at=_seconds(headers.get(_DEAD_AT)),
+    )
+
+
+def size_of(headers: Mapping[str, str], body: bytes) -> int:
+    """Bytes that the server counts."""
+    return _OVERHEAD + sum(len(name) + len(value) + 4 for name, value in headers.items()) + len(body)
+
+
+def _number(value: str | None) -> int | None:
+    return int(value) if value and value.isascii() and value.isdigit() else None
+
+
+def _seconds(value: str | None) -> float:
+    try:
+        return float(value or "")
+    except ValueError:
+        return 0.0

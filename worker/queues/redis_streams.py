@@ -1,0 +1,292 @@
+"""Redis Streams as queues: a consumer group whose workers renew their leases; needs Redis 7.0 or newer."""
+
+import asyncio
+import math
+import os
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from worker.errors import QueueError, QueueUnavailable
+from worker.queues.address import QueueAddress
+from worker.queues.base import Message, Why
+from worker.queues.redis_ends import RedisDeadLetters, RedisPublisher
+from worker.queues.redis_server import (
+    ACK,
+    DEAD,
+    IS_DRAINED,
+    LEAVE,
+    RELEASE,
+    RENEW,
+    TEND,
+    LostGroupError,
+    Server,
+    content_of,
+    letter_fields,
+    text_of,
+)
+
+_AT_ONCE = 500
+# How long a message may be due, or a lease have run out, before a worker who waits looks again.
+_LOOK_SECONDS = 1.0
+_CLOSING_SECONDS = 5.0
+
+
+def open_queue(address: QueueAddress, *, lease: float) -> "RedisQueue":
+    """A queue to work on, not connected yet.
+
+    Args:
+        address: where it is.
+        lease: seconds after which a message of a dead worker is handed out again.
+    """
+    return RedisQueue(address, lease)
+
+
+def open_publisher(address: QueueAddress) -> RedisPublisher:
+    """A queue to put messages on, not connected yet."""
+    return RedisPublisher(address)
+
+
+def open_dead_letters(address: QueueAddress) -> RedisDeadLetters:
+    """The dead letters of a queue, not connected yet."""
+    return RedisDeadLetters(address)
+
+
+class RedisQueue:
+    """A stream of Redis, see :class:`worker.queues.base.Queue`.
+
+    The stream belongs to one consumer group: what is acknowledged is deleted, so that it does not grow. A
+    message that is released becomes a new entry; until then, if it is delayed, it is in NAME.delayed. Only
+    the server's clock counts.
+    """
+
+    def __init__(self, address: QueueAddress, lease: float) -> None:
+        self._server = Server(address)
+        self._lease = lease
+        self._consumer = ""
+        # By entry. A handle is an entry and a number, for the same entry may come to us again.
+        self._held: dict[str, Message] = {}
+        self._numbers = count(1)
+        self._fetched: deque[Message] = deque()
+        self._fetching: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._is_open = False
+        self._look_at = 0.0
+        self._cursor = b"0-0"
+
+    @property
+    def name(self) -> str:
+        """Name of the stream."""
+        return self._server.address.name
+
+    async def open(self) -> None:
+        """Connect, and make sure that the stream is there; the group is made if it is not."""
+        await self._server.open()
+        try:
+            await self._server.make_group()
+        except QueueError:
+            await self._server.close()
+            raise
+        if not self._is_open:
+            self._consumer = f"{os.getpid()}-{uuid4().hex}"
+            self._look_at = 0.0
+            self._renewing = asyncio.create_task(self._renew())
+            self._is_open = True
+
+    async def receive(self, most: int, wait: float) -> list[Message]:
+        """The next messages, ``most`` at most; empty if none comes within ``wait`` seconds."""
+        if most < 1:
+            return []
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        is_over = False
+        while self._is_open:
+            if (messages := self._next(most)) or is_over:
+                return messages
+            left = max(end - loop.time(), 0.0)
+            is_new = self._fetching is None
+            if self._fetching is None:
+                self._fetching = asyncio.create_task(self._fetch(most, left))
+                self._fetching.add_done_callback(_hear)
+            fetching = self._fetching
+            # Goes on if our caller is cancelled: what it brings is leased to us, and for the next receive.
+            await asyncio.wait({fetching}, timeout=None if is_new else left)
+            is_over = loop.time() >= end
+            if fetching.done():
+                if self._fetching is fetching:
+                    self._fetching = None
+                if not fetching.cancelled():
+                    fetching.result()
+        raise QueueUnavailable(f"{self._server.address.shown}: the connection was closed")
+
+    async def ack(self, handles: Sequence[str]) -> None:
+        """These are done; they will never be handed out again."""
+        ours = [handle for handle in handles if self._is_held(handle)]
+        for start in range(0, len(ours), _AT_ONCE):
+            some = ours[start : start + _AT_ONCE]
+            await self._settle(ACK, *map(_entry, some))
+            self._drop(some)
+
+    async def release(self, handle: str, delay: float) -> None:
+        """Give it back unfinished; it is handed out again, but not before ``delay`` seconds have passed."""
+        if self._is_held(handle):
+            message = self._held[_entry(handle)]
+            await self._settle(RELEASE, math.ceil(delay * 1_000), *_copy(message, message.deliveries))
+            self._drop([handle])
+            self._look_at = min(self._look_at, asyncio.get_running_loop().time() + max(delay, 0.0))
+
+    async def dead(self, handle: str, why: Why) -> None:
+        """Move it to the dead letters, both at once."""
+        if self._is_held(handle):
+            message = self._held[_entry(handle)]
+            fields = letter_fields(message.identity, message.body, why, message.deliveries)
+            await self._settle(DEAD, _entry(handle), *fields)
+            self._drop([handle])
+
+    async def is_drained(self) -> bool:
+        """Nothing waits, nothing is delayed, and nobody holds anything."""
+        return bool(await self._settle(IS_DRAINED))
+
+    async def close(self) -> None:
+        """Disconnect; what is still held is handed out again. Never raises, may be called twice."""
+        was_open, self._is_open = self._is_open, False
+        try:
+            if was_open and self._fetching is not None:
+                # It ends soon by itself; cut off, it might leave us with messages that we do not know of.
+                await asyncio.wait({self._fetching}, timeout=_CLOSING_SECONDS)
+            if was_open:
+                with suppress(QueueError, TimeoutError):
+                    async with asyncio.timeout(_CLOSING_SECONDS):
+                        await self._give_all_back()
+        finally:
+            tasks = [task for task in (self._fetching, self._renewing) if task is not None]
+            self._fetching = self._renewing = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._forget()
+            await self._server.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _fetch(self, most: int, wait: float) -> None:
+        loop = asyncio.get_running_loop()
+        address = self._server.address
+        try:
+            if loop.time() >= self._look_at:
+                most -= await self._look(most)
+            if most <= 0:
+                return
+            seconds = min(wait, self._look_at - loop.time()) if not self._fetched else 0.0
+            block = max(1, int(seconds * 1_000)) if seconds > 0 else None
+            answer = await self._server.call(
+                lambda client: client.xreadgroup(
+                    address.group, self._consumer, {address.name: ">"}, count=most, block=block
+                )
+            )
+            for _, entries in answer or ():
+                for entry, fields in entries:
+                    self._take(text_of(entry), fields, 1)
+        except LostGroupError:
+            await self._regroup()
+
+    async def _look(self, most: int) -> int:
+        """What was delayed comes back, and so does what others have held for too long."""
+        lease = math.ceil(self._lease * 1_000)
+        arguments = (self._server.address.group, self._consumer, lease, most, self._cursor)
+        self._cursor, due, found = await self._server.run(TEND, *arguments)
+        pause = min(_LOOK_SECONDS, self._lease / 4) if self._cursor == b"0-0" else 0.0
+        if due >= 0:
+            pause = min(pause, due / 1_000)
+        self._look_at = asyncio.get_running_loop().time() + pause
+        for entry, flat, times in found:
+            self._take(text_of(entry), dict(zip(flat[::2], flat[1::2], strict=True)), times)
+        return len(found)
+
+    def _take(self, entry: str, fields: dict[bytes, bytes], times: int) -> None:
+        identity, body, earlier = content_of(entry, fields)
+        message = Message(f"{entry}/{next(self._numbers)}", identity, body, earlier + times)
+        self._held[entry] = message
+        self._fetched.append(message)
+
+    def _next(self, most: int) -> list[Message]:
+        messages: list[Message] = []
+        while self._fetched and len(messages) < most:
+            message = self._fetched.popleft()
+            if self._is_held(message.handle):
+                messages.append(message)
+        return messages
+
+    async def _renew(self) -> None:
+        pause = self._lease / 3
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                held = list(self._held.values())
+                for start in range(0, len(held), _AT_ONCE):
+                    some = {_entry(message.handle): message for message in held[start : start + _AT_ONCE]}
+                    for entry in await self._settle(RENEW, *some) or ():
+                        self._drop([some[text_of(entry)].handle])
+                pause = self._lease / 3
+            except QueueError:
+                # Whoever makes the next call is told. Until the lease is over nothing is lost.
+                pause = self._lease / 10
+
+    async def _give_all_back(self) -> None:
+        unseen = {message.handle for message in self._fetched}
+        held = list(self._held.values())
+        for start in range(0, len(held), _AT_ONCE):
+            copies: list[str | bytes | int] = []
+            for message in held[start : start + _AT_ONCE]:
+                copies += _copy(message, message.deliveries - (message.handle in unseen))
+            await self._settle(RELEASE, 0, *copies)
+        await self._settle(LEAVE)
+
+    async def _settle(self, script: str, *arguments: str | bytes | int) -> Any:
+        try:
+            return await self._server.run(script, self._server.address.group, self._consumer, *arguments)
+        except LostGroupError:
+            await self._regroup()
+
+    async def _regroup(self) -> None:
+        """What nobody has acknowledged is handed out again, in a new group."""
+        self._forget()
+        await self._server.make_group()
+
+    def _is_held(self, handle: str) -> bool:
+        message = self._held.get(_entry(handle))
+        return message is not None and message.handle == handle
+
+    def _drop(self, handles: Sequence[str]) -> None:
+        for handle in handles:
+            if self._is_held(handle):
+                del self._held[_entry(handle)]
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._fetched.clear()
+        self._cursor = b"0-0"
+
+
+def _entry(handle: str) -> str:
+    return handle.partition("/")[0]
+
+
+def _copy(message: Message, deliveries: int) -> tuple[str, str, bytes, int]:
+    return _entry(message.handle), message.identity, message.body, deliveries
+
+
+def _hear(fetching: "asyncio.Task[None]") -> None:
+    if not fetching.cancelled():
+        fetching.exception()  # whoever waited for it may be gone
