@@ -209,14 +209,20 @@ class NatsServer(Broker):
 _Kind = TypeVar("_Kind", bound=Broker)
 
 
-@contextmanager
-def running(kind: type[_Kind], *options: str) -> Iterator[_Kind]:
-    """A broker that is gone afterwards, data and all; skips the test if it is not installed."""
-    if shutil.which(kind.program, path=_PATH) is None:
-        why = f"{kind.program} is not installed"
+def required(broker: str) -> None:
+    """Skip the test if this broker is not installed; in CI, fail it."""
+    program = f"{broker}-server"
+    if shutil.which(program, path=_PATH) is None:
+        why = f"{program} is not installed"
         if os.environ.get("CI") == "true":
             pytest.fail(f"{why}; nothing may be skipped in CI")
         pytest.skip(why)
+
+
+@contextmanager
+def running(kind: type[_Kind], *options: str) -> Iterator[_Kind]:
+    """A broker that is gone afterwards, data and all; skips the test if it is not installed."""
+    required(kind.program.removesuffix("-server"))
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
         broker = kind(Path(folder), *options)
         broker.start()

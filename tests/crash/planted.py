@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,15 +16,18 @@ from aiohttp import ClientSession
 
 from worker.cli import main
 from worker.dispatch import Dispatcher
-from worker.ledger import Admitted, Ledger
+from worker.ledger import Admitted, Arrival, Delivery, Ledger
 from worker.ledger.ledger import _resolve
 from worker.ledger.store import Store
 from worker.limiter import Limiter
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 from worker.portal import client
 from worker.portal.http import Http, Reply
+from worker.queues import Message
 from worker.retry import Settle
 from worker.run import finish
+from worker.run.queue_supply import QueueSupply
+from worker.run.settling import Done, Settling
 from worker.settings import Settings
 
 OPS_PER_COMMIT = 200
@@ -135,6 +139,27 @@ def _crash_in(room: object, name: str) -> Callable[[], None]:
     return plant
 
 
+def ack_early() -> None:
+    """A message is acknowledged when it arrives, not when its outcome is durable."""
+    original = QueueSupply._arrived
+
+    def _arrived(self: QueueSupply, message: Message, delivery: Delivery, arrival: Arrival) -> None:
+        self._settling.add(Done(message.handle))
+        original(self, message, delivery, arrival)
+
+    patch.object(QueueSupply, "_arrived", _arrived).start()
+
+
+def drop_dead() -> None:
+    """A message that is given up is acknowledged, and that is all."""
+    original = Settling.add
+
+    def add(self: Settling, done: Done) -> None:
+        original(self, replace(done, why=None))
+
+    patch.object(Settling, "add", add).start()
+
+
 def save_secrets() -> None:
     """What a resumed run goes on with has the credentials, too, and so has the log."""
     original = Settings.to_save
@@ -160,6 +185,8 @@ PLANTS = {
     "no-intent": no_intent,
     "no-commit": no_commit,
     "no-dedupe": no_dedupe,
+    "ack-early": ack_early,
+    "drop-dead": drop_dead,
     "die-before-facts": _die_before("portal"),
     "die-before-columns": _die_before("columns"),
     "crash-in-observe": _crash_in(Limiter, "observe"),

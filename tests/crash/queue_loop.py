@@ -35,11 +35,10 @@ from random import Random
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path.insert(0, str(ROOT))
 
-from kill_books import CALM, FAULTS, OPPORTUNITIES, Portal, simulator  # noqa: E402 - found by the line above
-
-from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running  # noqa: E402 - same
+from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running  # noqa: E402 - after the path
+from tests.crash.kill_books import CALM, FAULTS, OPPORTUNITIES, PLANTED, Portal, simulator  # noqa: E402 - same
 from worker.queues import open_dead_letters, open_publisher, open_queue, parse_address  # noqa: E402 - same
 
 BROKERS: dict[str, tuple[type[Broker], str]] = {
@@ -98,12 +97,13 @@ class Worker:
 class Crew:
     """Workers that are started again as long as there is work."""
 
-    def __init__(self, folder: Path, url: str, portal: Portal) -> None:
+    def __init__(self, folder: Path, url: str, portal: Portal, plant: str | None) -> None:
         self.folder = folder
         self.kills = 0
         self.odd: list[str] = []
         self._url = url
         self._portal = portal
+        self._program = [str(PLANTED), plant] if plant else ["-m", "worker"]
         self.workers = [Worker(number) for number in range(1, WORKERS + 1)]
 
     def start(self, worker: Worker) -> None:
@@ -113,7 +113,7 @@ class Crew:
         with (self.folder / f"worker-{worker.number}.err").open("wb") as errors:
             worker.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "worker", "work", "--drain", "--portal", self._portal.url),
+                    *(sys.executable, *self._program, "work", "--drain", "--portal", self._portal.url),
                     *("--rate", "2000/s", "--concurrency", str(CONCURRENCY), "--lease", LEASE),
                     *(
                         "--retry-delay",
@@ -236,8 +236,8 @@ def work_it_off(crew: Crew, broker: Broker, portal: Portal, total: int, rng: Ran
 
 
 @contextmanager
-def _crew(folder: Path, url: str, portal: Portal) -> Iterator[Crew]:
-    crew = Crew(folder, url, portal)
+def _crew(folder: Path, url: str, portal: Portal, plant: str | None) -> Iterator[Crew]:
+    crew = Crew(folder, url, portal, plant)
     try:
         yield crew
     finally:
@@ -250,6 +250,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--broker", choices=BROKERS, required=True)
     parser.add_argument("--messages", type=int, default=30_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plant", help="let the workers have this bug of planted.py")
     options = parser.parse_args(words)
     rng = Random(options.seed)  # noqa: S311 - moments to kill at
     kind, name_key = BROKERS[options.broker]
@@ -262,7 +263,7 @@ def main(words: list[str]) -> int:
         url = f"{broker.url}?{name_key}=links"
         asyncio.run(publish(url, plan))
         started = time.monotonic()
-        with _crew(Path(name), url, portal) as crew:
+        with _crew(Path(name), url, portal, options.plant) as crew:
             work_it_off(crew, broker, portal, len(plan.pairs), rng)
             seconds = time.monotonic() - started
             drained, dead = asyncio.run(look(url))
