@@ -108,6 +108,8 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise LedgerError(f"{path}: killed before it began; nothing was sent, start it anew")
     found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
     if found is None or found[0] != SCHEMA_VERSION:
         version = "no" if found is None else f"version {found[0]} of the"

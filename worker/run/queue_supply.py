@@ -151,6 +151,7 @@ class QueueSupply:
 
     async def _wait_for_room(self) -> int:
         """Room for so many messages; not for each single one, or each would cost a call."""
+        await self._settling.wait_for_room()
         enough = max(1, self._plan.prefetch // 2)
         while (room := self._plan.prefetch - len(self._open)) < enough:
             self._room.clear()
@@ -198,7 +199,9 @@ class QueueSupply:
         elif arrival.status is not None:
             why = Why(arrival.reason, arrival.status)
             asked = delivery.verdict if isinstance(delivery.verdict, Pair) else None
-            self._settle([message], asked, why, b"")
+            # Of one that is settled here, all was published: a copy without its Contact would hide that.
+            news = arrival.fresh or arrival.status in _AGAIN
+            self._settle([message], asked, why, b"", publish=news)
         elif arrival.row in self._open:
             # Handed out again while we work on it, or published twice: whatever its outcome, all handles go.
             self._open[arrival.row].append(message)
@@ -214,14 +217,22 @@ class QueueSupply:
         elif arrival.fresh and arrival.status is not None:
             tally.settled[arrival.status] += 1
 
-    def _settle(self, messages: Sequence[Message], pair: Pair | None, why: Why, contact: bytes) -> None:
+    def _settle(
+        self,
+        messages: Sequence[Message],
+        pair: Pair | None,
+        why: Why,
+        contact: bytes,
+        *,
+        publish: bool = True,
+    ) -> None:
         *others, message = messages
         deliveries = max(one.deliveries for one in messages)
         back_in: float | None = None
         if why.status in _AGAIN and deliveries < self._plan.max_deliveries:
             back_in = min(self._plan.retry_delay * 2.0 ** (deliveries - 1), LONGEST_DELAY)
         result = None
-        if self._results is not None and back_in is None:
+        if publish and self._results is not None and back_in is None:
             result = (message.identity, _result(message, pair, why, contact))
         given_up = back_in is None and why.status in _AGAIN | _GIVEN_UP
         self._settling.add(Done(message.handle, why if given_up else None, back_in, result))
@@ -288,6 +299,8 @@ class QueueOrigin:
                 await patience.until_done(self._results.open, give_up_after=self._wait_for)
         except BaseException:
             await self._queue.close()
+            if self._results is not None:
+                await self._results.close()
             raise
         return QueueSupply(self._queue, self._results, ledger, tally, plan=self._plan, tell=tell)
 

@@ -14,6 +14,9 @@ LINGER = 0.05
 
 _MOST_AT_ONCE = 500
 
+MOST_WAITING = 1000
+"""When so many wait for a broker that is slow or away, no more messages are to be received."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -47,6 +50,7 @@ class Settling:
         self._patience = patience
         self._waiting: deque[Done] = deque()
         self._news = asyncio.Event()
+        self._fewer = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -71,7 +75,14 @@ class Settling:
                 await self._settle(batch)
                 for _ in batch:
                     self._waiting.popleft()
+                self._fewer.set()
             self._idle.set()
+
+    async def wait_for_room(self) -> None:
+        """Wait until fewer than :data:`MOST_WAITING` are not settled yet."""
+        while len(self._waiting) >= MOST_WAITING:
+            self._fewer.clear()
+            await self._fewer.wait()
 
     async def flush(self, seconds: float) -> bool:
         """Wait until all is settled; False if that takes longer."""

@@ -1,14 +1,12 @@
 """A file with a JSON object per line as rows. Judges no id and knows nothing of CSV."""
 
-import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
-
-import orjson
+from typing import NamedTuple
 
 from worker.models import Row
 from worker.sources.base import FAULT_LONG_LINE, FAULT_TEXT_LENGTH, ColumnNames, FileSource
 from worker.sources.columns import CONTACT, OPPORTUNITY, Id, dropped, locate
+from worker.sources.json_object import FaultError, cell_of, read_object
 from worker.sources.lines import Block
 from worker.sources.making import make_row
 from worker.sources.opening import RawInput
@@ -22,16 +20,6 @@ MAX_KEY_LENGTH = 200
 RAW_COLUMN = "raw"
 """Takes the text of faulty lines that come before any key is known; not a name that could mean an id."""
 
-FAULT_NOT_JSON = "not valid JSON"
-FAULT_NOT_OBJECT = "not a JSON object"
-FAULT_DEEP = "JSON nested too deeply"
-
-
-_EXACT = frozenset({str, int, bool, type(None)})
-"""Types that orjson reads without loss."""
-
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 
 class _Shape(NamedTuple):
     """What a set of keys means: the keys of the ids, or the fault."""
@@ -39,17 +27,6 @@ class _Shape(NamedTuple):
     opportunity: str | None
     contact: str | None
     fault: str
-
-
-class _Number(float):
-    """A number that remembers how it was written: ``1.10`` is a cell text, not a quantity."""
-
-    text: str
-
-    def __new__(cls, text: str) -> Self:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
 
 
 class JsonlFile(FileSource):
@@ -81,21 +58,10 @@ class JsonlFile(FileSource):
 
     def _row(self, number: int, line: int, text: str) -> Row:
         try:
-            found: Any = orjson.loads(text)
-            if not isinstance(found, dict):
-                return self._faulty(number, line, text, FAULT_NOT_OBJECT)
-            if not _EXACT.issuperset(map(type, found.values())):
-                # orjson keeps neither the text of a number nor an integer beyond 64 bits.
-                found = json.loads(text, parse_float=_Number)
-            cells = {key: value if type(value) is str else _text(value) for key, value in found.items()}
-        except ValueError as error:
-            # orjson refuses nesting beyond 1024 by this very error.
-            return self._faulty(
-                number, line, text, FAULT_DEEP if "depth limit" in str(error) else FAULT_NOT_JSON
-            )
-        except RecursionError:
-            return self._faulty(number, line, text, FAULT_DEEP)
-        keys = tuple(found)
+            cells = {key: cell_of(value) for key, value in read_object(text).items()}
+        except FaultError as error:
+            return self._faulty(number, line, text, str(error))
+        keys = tuple(cells)
         if keys != self._last_keys:
             self._last_keys, self._last_shape = keys, self._judge(keys)
         opportunity, contact, fault = self._last_shape
@@ -134,14 +100,3 @@ class JsonlFile(FileSource):
             self._columns[RAW_COLUMN] = None
         raw = text.rstrip("\r\n")[:FAULT_TEXT_LENGTH]
         return make_row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
-
-
-def _text(value: object) -> str:
-    """A value other than a string as a cell; a number as it was written, null as nothing."""
-    if type(value) is int:
-        return str(value)
-    if value is None:
-        return ""
-    if isinstance(value, _Number):
-        return value.text
-    return _compact(value)

@@ -77,7 +77,7 @@ def test_each_call_begins_with_the_shortest_wait(virtual_time: Run) -> None:
     assert second.waits == [FIRST_WAIT]
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(0.0, 1), (0.24, 1), (0.25, 2), (3.0, 4), (60.0, 10)])
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, 1), (0.24, 1), (0.25, 2), (3.0, 4), (60.0, 9)])
 def test_it_gives_up_before_the_time_is_over_rather_than_after(
     virtual_time: Run, seconds: float, calls: int
 ) -> None:

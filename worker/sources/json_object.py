@@ -1,0 +1,71 @@
+"""A JSON object as cells: each value as the text that stands in it."""
+
+import json
+from typing import Any, Self
+
+import orjson
+
+FAULT_NOT_JSON = "not valid JSON"
+FAULT_NOT_OBJECT = "not a JSON object"
+FAULT_DEEP = "JSON nested too deeply"
+
+_EXACT = frozenset({str, int, bool, type(None)})
+"""Types that orjson reads without loss."""
+
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class FaultError(ValueError):
+    """The text is no JSON object; the message says why."""
+
+
+class _Number(float):
+    """A number that remembers how it was written: ``1.10`` is a cell text, not a quantity."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """An object's values by key, in its order; numbers that lose nothing, for :func:`cell_of`.
+
+    Raises:
+        FaultError: the text is none.
+    """
+    try:
+        found: Any = orjson.loads(text)
+        if isinstance(found, dict) and not _EXACT.issuperset(map(type, found.values())):
+            # orjson keeps neither the text of a number nor an integer beyond 64 bits.
+            found = json.loads(text, parse_float=_Number)
+    except ValueError as error:
+        # orjson refuses nesting beyond 1024 by this very error.
+        raise FaultError(FAULT_DEEP if "depth limit" in str(error) else FAULT_NOT_JSON) from error
+    except RecursionError as error:
+        raise FaultError(FAULT_DEEP) from error
+    if not isinstance(found, dict):
+        raise FaultError(FAULT_NOT_OBJECT)
+    return found
+
+
+def cell_of(value: object) -> str:
+    """A value as a cell: text as it is, a number as it was written, null as nothing, all else as JSON.
+
+    Raises:
+        FaultError: it is nested too deeply to be written.
+    """
+    if isinstance(value, str):
+        return value
+    if type(value) is int:
+        return str(value)
+    if value is None:
+        return ""
+    if isinstance(value, _Number):
+        return value.text
+    try:
+        return _compact(value)
+    except RecursionError as error:
+        raise FaultError(FAULT_DEEP) from error
