@@ -105,6 +105,6 @@ class DurationReached(WorkerError):
 class StoppedError(WorkerError):
     """A second signal ended the run at once, without its files."""
 
-    def __init__(self, exit_code: Exit, run_id: str) -> None:
-        super().__init__(f"stopped at once; nothing is lost, go on with: bulklink resume {run_id}")
+    def __init__(self, exit_code: Exit, go_on: str) -> None:
+        super().__init__(f"stopped at once; nothing is lost, go on with: {go_on}")
         self.exit_code = exit_code

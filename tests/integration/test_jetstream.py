@@ -219,6 +219,17 @@ async def test_a_consumer_that_needs_no_acknowledgement_is_an_error(
     assert not isinstance(caught.value, QueueUnavailable)
 
 
+async def test_a_consumer_that_gives_messages_up_by_itself_is_an_error(
+    js: JetStreamContext, publisher: JetStreamPublisher, address: QueueAddress
+) -> None:
+    """It would leave them in the stream, neither handed out nor among the dead letters."""
+    config = ConsumerConfig(durable_name=address.group, ack_policy=AckPolicy.EXPLICIT, max_deliver=3)
+    await js.add_consumer(address.name, config)
+    with pytest.raises(QueueError, match="after 3 deliveries; make it without max_deliver") as caught:
+        await JetStreamQueue(address, LEASE).open()
+    assert not isinstance(caught.value, QueueUnavailable)
+
+
 async def test_a_stream_does_not_grow(
     js: JetStreamContext, publisher: JetStreamPublisher, queue: JetStreamQueue, address: QueueAddress
 ) -> None:

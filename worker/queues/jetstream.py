@@ -23,7 +23,7 @@ from worker.queues.base import Message, Why
 from worker.queues.jetstream_dead import JetStreamDeadLetters
 from worker.queues.jetstream_headers import identity_of, letter_headers
 from worker.queues.jetstream_publisher import JetStreamPublisher, publish_all
-from worker.queues.jetstream_server import Server, check_names, dead_stream
+from worker.queues.jetstream_server import CALL_SECONDS, Server, check_names, dead_stream
 from worker.queues.jetstream_tap import ENDED, LOST, Tap
 
 if TYPE_CHECKING:
@@ -257,12 +257,15 @@ class JetStreamQueue:
         self._drop(handles)
 
     async def _tell(self, handles: Sequence[str], word: bytes) -> None:
-        replies = [self._held[handle].reply for handle in handles]
+        if not handles:
+            return
+        *others, last = (self._held[handle].reply for handle in handles)
 
         async def send(client: Client) -> None:
-            for reply in replies:
+            for reply in others:
                 await client.publish(reply, word)
-            await client.flush()
+            # Answered by the server after those before it; a flush may be answered before they are read.
+            await client.request(last, word, timeout=CALL_SECONDS)
 
         await self._server.run(send)
 
@@ -307,6 +310,9 @@ class JetStreamQueue:
             info = await self._server.ask(lambda js: js.add_consumer(stream, config))
             self._forget()
         config = info.config
+        if (config.max_deliver or 0) > 0:
+            bound = f"the consumer {name} gives a message up unseen after {config.max_deliver} deliveries"
+            raise QueueError(f"{self._server.address.shown}: {bound}; make it without max_deliver")
         if config.deliver_subject or config.ack_policy != AckPolicy.EXPLICIT:
             raise QueueError(
                 f"{self._server.address.shown}: the consumer {name} is none to pull from"

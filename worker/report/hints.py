@@ -6,8 +6,8 @@ _INPUT = "Correct the cells in rejected.csv and run that file."
 
 _OURS = {
     RENEWED: "The token ran out just then and has been renewed: run retry.csv.",
-    "run_ended": "The run ended before this row's turn: 'bulklink resume' takes it.",
-    "no_answer": "Sent, and no answer yet proves or excludes the link: 'bulklink resume' asks again.",
+    "run_ended": "The run ended before this row's turn; going on with it takes it up.",
+    "no_answer": "Sent, and no answer yet proves or excludes the link; going on looks for it.",
 }
 
 

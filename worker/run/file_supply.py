@@ -33,6 +33,10 @@ class FileOrigin:
         self._chunk = chunk
         self._limit = limit
 
+    def go_on(self, run_id: str) -> str:
+        """Resume takes the rows without an outcome."""
+        return f"bulklink resume {run_id}"
+
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
         """The file, to be read into this ledger."""
         return FileSupply(self._source, ledger, tally, chunk=self._chunk, limit=self._limit)

@@ -106,7 +106,8 @@ class Job:
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
-            raise StoppedError(Exit(128 + self._signal), self.directory.run_id) from None
+            go_on = self._origin.go_on(self.directory.run_id)
+            raise StoppedError(Exit(128 + self._signal), go_on) from None
 
     async def _read_again(self) -> None:
         if self._linking is None:

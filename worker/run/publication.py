@@ -122,7 +122,8 @@ class Publication:
             with on_signals(stop, end, lambda: None):
                 await self._open_and_publish()
         except asyncio.CancelledError:
-            raise StoppedError(Exit(128 + self.state.stopped_by), self._directory.run_id) from None
+            go_on = f"the same command and --resume {self._directory.run_id}"
+            raise StoppedError(Exit(128 + self.state.stopped_by), go_on) from None
         finally:
             await self._publisher.close()
 

@@ -286,6 +286,10 @@ class QueueOrigin:
         self._plan = plan
         self._wait_for = wait_for
 
+    def go_on(self, run_id: str) -> str:  # noqa: ARG002 - it is not this run that goes on
+        """Another run is handed out what this one had."""
+        return f"bulklink work '{self.facts['input_path']}'"
+
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
         """The queue, connected.
 
