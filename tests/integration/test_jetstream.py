@@ -220,9 +220,10 @@ async def test_a_consumer_that_needs_no_acknowledgement_is_an_error(
 
 
 async def test_a_consumer_that_gives_messages_up_by_itself_is_an_error(
-    js: JetStreamContext, publisher: JetStreamPublisher, address: QueueAddress
+    js: JetStreamContext, address: QueueAddress
 ) -> None:
     """It would leave them in the stream, neither handed out nor among the dead letters."""
+    await js.add_stream(StreamConfig(name=address.name, subjects=[address.name]))
     config = ConsumerConfig(durable_name=address.group, ack_policy=AckPolicy.EXPLICIT, max_deliver=3)
     await js.add_consumer(address.name, config)
     with pytest.raises(QueueError, match="after 3 deliveries; make it without max_deliver") as caught:

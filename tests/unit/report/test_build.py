@@ -315,8 +315,9 @@ def test_a_reason_of_the_portal_has_the_hint_of_the_portal(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["run_ended", "no_answer"])
-def test_a_reason_of_the_ledger_has_a_hint_that_says_resume(reason: str) -> None:
-    assert "'bulklink resume'" in hint_for(reason)
+def test_a_reason_of_the_ledger_has_a_hint_that_says_to_go_on(reason: str) -> None:
+    """How is said by the last line of the summary: a file is resumed, a queue is not."""
+    assert "going on" in hint_for(reason)
 
 
 @pytest.mark.parametrize(
