@@ -254,27 +254,41 @@ def test_rows_that_were_added_to_the_input_are_published_by_a_resume(desk: Desk)
     assert desk.said()["complete"]
 
 
-def test_another_queue_is_refused_and_nothing_changes(desk: Desk) -> None:
+OTHER_QUEUE = "nats://host?stream=links"
+
+
+def test_another_queue_is_refused(desk: Desk) -> None:
     desk.write(5)
     desk.start().work()
-    before = files(desk.run)
     with pytest.raises(
         UsageError, match=r"run put is for redis://host:6379/0\?stream=links, not for nats://"
     ):
-        desk.start(resume=True, queue="nats://host?stream=links").work()
+        desk.start(resume=True, queue=OTHER_QUEUE).work()
     assert len(desk.witness.batches) == 1
-    assert files(desk.run) == before
+    assert desk.start(resume=True).work().published == 5
 
 
 @pytest.mark.parametrize("rows", ["1,1\n1,2\n1,9\n", "1,1\n"])
-def test_an_input_that_has_changed_is_refused_and_nothing_changes(desk: Desk, rows: str) -> None:
+def test_an_input_that_has_changed_is_refused(desk: Desk, rows: str) -> None:
     desk.write(3)
     desk.start().work()
-    before = files(desk.run)
     desk.input.write_text("opportunity_id,contact_id\n" + rows)
     with pytest.raises(InputError, match="row 3 is not what it was when this run began"):
         desk.start(resume=True).work()
     assert len(desk.witness.batches) == 1
+    desk.write(3)
+    assert desk.start(resume=True).work().published == 3
+
+
+@pytest.mark.parametrize("wrong", ["queue", "input"])
+def test_what_is_refused_leaves_the_files_as_they_are(desk: Desk, wrong: str) -> None:
+    desk.input.write_text(DIRTY)
+    desk.start().work()
+    before = files(desk.run)
+    if wrong == "input":
+        desk.write(2)
+    with pytest.raises(UsageError if wrong == "queue" else InputError):
+        desk.start(resume=True, queue=OTHER_QUEUE if wrong == "queue" else QUEUE).work()
     assert files(desk.run) == before
 
 

@@ -26,6 +26,7 @@ from worker.queues import DeadLetter, Message, Why
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.run.queue_supply import FLUSH_SECONDS, LONGEST_DELAY, QueueOrigin, QueuePlan, QueueSupply
 from worker.run.tally import Tally
+from worker.sources import MESSAGE_COLUMNS
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 _T = TypeVar("_T")
@@ -120,6 +121,7 @@ class WitnessQueue(MemoryQueue):
         self.most_held = 0
         self.refusal = ""
         self.deaths_take = 0.0
+        self.sees_no_holders = False
         self.given: dict[str, str] = {}
 
     def look(self, verb: str, handle: str) -> None:
@@ -167,6 +169,8 @@ class WitnessQueue(MemoryQueue):
         await self.trouble.around(lambda: super(WitnessQueue, self).dead(handle, why))
 
     async def is_drained(self) -> bool:
+        if self.sees_no_holders:
+            return not (self._broker._waiting or self._broker._delayed)
         return await self.trouble.around(super().is_drained)
 
 
@@ -306,6 +310,8 @@ def test_every_message_is_linked_once_and_acknowledged_after_its_outcome_is_dura
             assert [pair.contact_id for pair in desk.sent] == list(range(1, 201))
             assert desk.broker.is_drained
             assert desk.notes == []
+            with LedgerReader(desk.ledger.path) as reader:
+                assert reader.meta() == {"columns": [*MESSAGE_COLUMNS], "input_complete": True}
 
     virtual_time(story())
 
@@ -799,6 +805,42 @@ def test_where_others_cannot_be_seen_the_queue_must_look_empty_for_a_while(virtu
             await working
             assert 10.0 <= asyncio.get_running_loop().time() - began <= 13.0
             assert desk.states() == {Status.LINKED: 3}
+
+    virtual_time(story())
+
+
+def test_where_holders_cannot_be_seen_a_drain_still_waits_for_what_we_hold_ourselves(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        async with desk_of(planned(idle=10.0)) as desk:
+            desk.queue.sees_no_holders = True
+            desk.seconds = 100.0
+            answers = iter([LATER, OK])
+            desk.portal = lambda _: next(answers)
+            desk.put_pairs(1, 1)
+            await desk.work()
+            assert desk.states() == {Status.LINKED: 1}
+            assert desk.broker.is_drained
+
+    virtual_time(story())
+
+
+def test_where_holders_cannot_be_seen_a_drain_still_waits_for_what_is_not_settled(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with desk_of(planned(idle=10.0), results=True) as desk:
+            desk.queue.sees_no_holders = True
+            desk.other.is_up = False
+            answers = iter([NO, OK])
+            desk.portal = lambda _: next(answers)
+            desk.put_pairs(1, 2)
+            working = asyncio.create_task(desk.work())
+            await asyncio.sleep(120.0)
+            assert not working.done()
+            desk.other.is_up = True
+            await working
+            assert len(desk.dead()) == 1
+            assert desk.broker.is_drained
 
     virtual_time(story())
 
