@@ -154,9 +154,11 @@ class Dispatcher:
         return attempt
 
     async def _close(self, pair: Pair, step: Settle, attempts: tuple[Attempt, ...]) -> None:
+        # Before it is awaited: what was handed over is written with it, also if we are cancelled meanwhile.
+        del self._tried[pair.row]
         with self._uncancelled():
             await self._record(Outcome(pair, step.status, attempts, step.reason, step.http_status))
-        del self._in_doubt[pair.row], self._tried[pair.row]
+        del self._in_doubt[pair.row]
 
     @contextmanager
     def _uncancelled(self) -> Iterator[None]:

@@ -438,6 +438,18 @@ def test_a_pair_in_doubt_stays_so_when_a_stop_comes_before_the_look_at_it(virtua
     assert set(world.dispatcher.in_doubt) == set(world.taken)
 
 
+def test_attempts_handed_over_with_an_outcome_are_not_counted_again_when_the_lane_is_cancelled(
+    virtual_time: Run,
+) -> None:
+    """The ledger writes the outcome all the same; whether it did so in time is for a look to tell."""
+    portal = Portal(latency=(0.05,))
+    world = World(portal, pairs(3), concurrency=1, record_seconds=5.0)
+    virtual_time(world.run_and_stop(1.0, grace=0.0))
+    assert world.outcomes == []
+    assert world.dispatcher.unsettled == {}
+    assert world.dispatcher.in_doubt == [1]
+
+
 def test_retries_of_a_failing_portal_are_a_bounded_share_of_what_is_sent(virtual_time: Run) -> None:
     """200 pairs that all fail would be 1,000 requests; the budget makes the pairs wait, not fail sooner."""
     portal = Portal(latency=(0.01,))

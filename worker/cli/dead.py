@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 100
 _AT_ONCE = 500
+_MOST = 100_000
 
 
 @click.command("dead")
@@ -25,7 +26,7 @@ _AT_ONCE = 500
 def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     """List the messages that a queue's workers gave up, oldest first, with the reason; 100 without --limit.
 
-    With --requeue all of them, or the first --limit, go back on the queue, to be tried anew.
+    With --requeue they go back on the queue, to be tried anew: the first --limit, or all, 100,000 at most.
     """
     from worker.cli.finish import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
@@ -62,8 +63,10 @@ async def _requeue(letters: "DeadLetters", limit: int | None) -> int:
     await letters.open()
     try:
         done = 0
-        while limit is None or done < limit:
-            most = _AT_ONCE if limit is None else min(_AT_ONCE, limit - done)
+        if limit is None:
+            limit = len(await letters.letters(_MOST))
+        while done < limit:
+            most = min(_AT_ONCE, limit - done)
             count = await letters.requeue(most)
             done += count
             if count < most:

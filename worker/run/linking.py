@@ -103,11 +103,12 @@ class Linking:
             except PortalError as error:
                 self._ended_by = self._ended_by or error
             finally:
+                if self._supply.is_endless:
+                    self._reading.cancel()  # what it would still bring would only have to be given back
+                    await asyncio.wait({self._reading})
                 await self._ledger.count(self._dispatcher.unsettled)
                 await self._ledger.release(self._dispatcher.in_doubt)
             # Whatever ended the sending, the rest of a file is read: its rows belong in retry.csv.
-            if self._ended_by is not None and self._supply.is_endless:
-                self._reading.cancel()
             await asyncio.wait({self._reading})
             if not self._reading.cancelled():
                 self._reading.result()
@@ -126,6 +127,8 @@ class Linking:
     def _end_by(self, error: Exception) -> None:
         self._ended_by = self._ended_by or error
         self._dispatcher.stop()
+        if self._supply.is_endless and self._reading is not None:
+            self._reading.cancel()
 
     async def _end_by_error_of(self, work: Coroutine[Any, Any, None]) -> None:
         try:

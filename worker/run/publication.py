@@ -88,7 +88,9 @@ class Publication:
         self._give_up_after = give_up_after
         self._show = show
         self._columns: tuple[str, ...] = ()
-        self._patience = Patience(tell, Random())  # noqa: S311 - spreads tries
+        self._tell = tell
+        self._away = False
+        self._patience = Patience(self._told, Random())  # noqa: S311 - spreads tries
         self._rows = islice(source.rows(), limit)
 
     def work(self) -> Published:
@@ -97,15 +99,17 @@ class Publication:
         Raises:
             WorkerError: it could not go on; the same call by another process takes up from here.
         """
-        with run_lock(self._directory.path):
-            try:
-                asyncio.run(self._work())
-            finally:
-                if self._fresh and not self.state.rows:
-                    self._directory.discard()
-                else:
-                    self._write_files()
-                self._source.close()
+        try:
+            with run_lock(self._directory.path):
+                try:
+                    asyncio.run(self._work())
+                finally:
+                    if self.state.rows:
+                        self._write_files()
+                    elif self._fresh:
+                        self._directory.discard()
+        finally:
+            self._source.close()
         return self.state
 
     async def _work(self) -> None:
@@ -113,6 +117,8 @@ class Publication:
 
         def stop(number: signal.Signals) -> None:
             self.state.stopped_by = number
+            if self._away:
+                end()  # there may be nothing to wait for
 
         def end() -> None:
             if this is not None:
@@ -189,6 +195,10 @@ class Publication:
         if named:
             body["id"] = named
         return f"{self.state.run_id}-{pair.row}", orjson.dumps(body)
+
+    def _told(self, note: str) -> None:
+        self._away = bool(note)
+        self._tell(note)
 
     async def _until_done(self, call: Callable[[], Awaitable[None]]) -> None:
         await self._patience.until_done(call, give_up_after=self._give_up_after)

