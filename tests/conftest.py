@@ -1,6 +1,7 @@
 """What all tests share: aioresponses made to work with aiohttp 3.14, and a loop whose time is virtual."""
 
 import asyncio
+import fcntl
 import json
 import os
 import selectors
@@ -19,6 +20,21 @@ import pytest
 pytest_plugins = ["tests.brokers"]
 
 _T = TypeVar("_T")
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test marked ``alone`` runs while no other does; all others share."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent
+    how = fcntl.LOCK_SH if request.node.get_closest_marker("alone") is None else fcntl.LOCK_EX
+    with (folder / "gate").open("a") as gate, (folder / "hall").open("a") as hall:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # who waits for the hall lets nobody else in
+        fcntl.flock(hall, how)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 class _MockedResponse(aiohttp.ClientResponse):

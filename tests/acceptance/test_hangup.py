@@ -55,6 +55,7 @@ def another_token(url: str) -> str:
         return str(json.load(answer)["response"]["token"])
 
 
+@pytest.mark.alone
 def test_sighup_reads_the_limits_again(
     simulate: "Simulate", bulklink: "CommandLine", pairs: str, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_sighup_reads_the_limits_again(
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.alone
 def test_a_lower_rate_read_by_sighup_is_kept_from_then_on(
     simulate: "Simulate", bulklink: "CommandLine", pairs: str, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_a_killed_run_is_resumed_and_repeats_no_more_than_was_in_flight(
     assert portal.books()["repeats"] <= 4
 
 
+@pytest.mark.alone
 def test_the_rate_is_reached_and_never_passed_in_any_second(
     bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
 ) -> None:

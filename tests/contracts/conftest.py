@@ -178,3 +178,9 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
         # Over AMQP a broker does not tell what is unacknowledged elsewhere.
         lab.knows_what_others_hold = request.param != "rabbitmq"
         yield lab
+
+
+@pytest.fixture(autouse=True)
+def _no_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RabbitMQ gets a second to write down a new queue, lest it be killed meanwhile; here nobody kills it."""
+    monkeypatch.setattr("worker.queues.rabbitmq_outbox._TO_DISK_SECONDS", 0.0)

@@ -309,6 +309,7 @@ def test_after_an_error_of_the_disk_nothing_is_sent_and_resume_makes_good(
     assert Watching.without_intent == []
 
 
+@pytest.mark.alone
 def test_a_disk_that_is_slow_delays_the_requests_and_shares_its_commits(here: "Callable[..., int]") -> None:
     started = time.monotonic()
     with BadDisk.plug_in(seconds=0.2):

@@ -21,6 +21,7 @@ def soak(*words: str, timeout: float) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_worker_holds_no_more_after_half_a_minute_than_before() -> None:
     done = soak("--minutes", "0.4", "--seed", "1", "--every", "0.5", timeout=110)
 
