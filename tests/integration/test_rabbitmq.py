@@ -15,6 +15,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from tests.brokers import RabbitMQServer, running
+from tests.proxy import Proxy
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import (
     Message,
@@ -453,6 +454,44 @@ async def test_a_connection_that_the_broker_ends_is_opened_again_and_old_handles
     (once_more,) = await queue.receive(5, 5.0)
     assert once_more.deliveries == 3
     await until_it_works(lambda: publisher.publish([("b", b"2")]))
+
+
+async def test_what_a_silent_connection_held_keeps_the_queue_from_being_drained(
+    publisher: Publisher, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(link, "HEARTBEAT_SECONDS", 2)
+    await publisher.publish([("m1", b"a"), ("m2", b"b")])
+    async with Proxy(address.server) as proxy, open_queue(parse_via(proxy, address), lease=30.0) as queue:
+        held = await queue.receive(1, 10.0)
+        assert proxy.hush()
+        with pytest.raises(QueueUnavailable, match="no answer"):
+            await queue.ack([held[0].handle])
+        # To the broker it looks as if a worker were still at it.
+        async with open_queue(address, lease=30.0) as other:
+            (rest,) = await other.receive(10, 5.0)
+            await other.ack([rest.handle])
+            assert await other.is_drained()
+        assert not await queue.is_drained()
+        again = await take_within(queue, 20.0)
+        await queue.ack([message.handle for message in again])
+        async with asyncio.timeout(20):
+            while not await queue.is_drained():  # noqa: ASYNC110 - only the broker could tell
+                await asyncio.sleep(0.1)
+    assert [message.identity for message in again] == [held[0].identity]
+    async with open_queue(address, lease=30.0) as queue:
+        assert await queue.is_drained()
+
+
+def parse_via(proxy: Proxy, address: QueueAddress) -> QueueAddress:
+    return parse_address(f"{proxy.url}?queue={address.name}")
+
+
+async def take_within(queue: Queue, seconds: float) -> list[Message]:
+    async with asyncio.timeout(seconds):
+        while True:
+            if messages := await queue.receive(10, 1.0):
+                return messages
 
 
 async def test_an_alarm_stops_publishing_but_not_acknowledging(

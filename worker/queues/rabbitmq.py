@@ -134,9 +134,10 @@ class RabbitQueue:
         """Nothing waits, nothing is delayed, and we hold nothing.
 
         The broker does not tell what others hold, so whoever asks must let some time pass without any
-        message before it is believed.
+        message before it is believed. What a silent connection of our own held may come back as late as the
+        broker gives that connection up.
         """
-        if self._held or await self._count_waiting():
+        if self._held or self._link.may_live_on or await self._count_waiting():
             return False
         for name in self._delays:
             if await self._link.waiting(name):

@@ -19,7 +19,8 @@ CALL_SECONDS = 20.0
 """How long the broker may take for a call; under a memory or disk alarm it reads nothing from publishers."""
 
 _CLOSING_SECONDS = 5.0
-_HEARTBEAT_SECONDS = 20  # the library gives a silent server up after three of them
+HEARTBEAT_SECONDS = 20
+"""Both ends give a silent peer up after three of them, at the latest."""
 
 # The broker opens each refusal with one of these words.
 _FINAL = (
@@ -69,10 +70,19 @@ class Link:
         """Number of the present channel; deliveries of an earlier one are void."""
         self.fault: QueueError = QueueUnavailable(f"{address.shown}: not connected")
         """Why the last channel was given up."""
+        self._doubtful_until = float("-inf")
 
     def is_up(self, generation: int) -> bool:
         """Whether the channel of that number still is the present one."""
         return self._channel is not None and not self._channel.is_closed and self.generation == generation
+
+    @property
+    def may_live_on(self) -> bool:
+        """Whether a connection fell silent so lately that the broker may not have given it up yet.
+
+        Until it does, it keeps what that connection held, and tells nobody.
+        """
+        return asyncio.get_running_loop().time() < self._doubtful_until
 
     async def open(self) -> None:
         """Connect, also after a close."""
@@ -96,6 +106,8 @@ class Link:
         if not done:
             task.cancel()
             error = QueueUnavailable(f"{self._address.shown}: no answer within {seconds:g} s")
+            if self._channel is not None:
+                self._doubtful_until = asyncio.get_running_loop().time() + 3 * HEARTBEAT_SECONDS
             self._give_up(self._channel, error)
             raise error
         if task.cancelled():
@@ -167,7 +179,7 @@ class Link:
             if self._channel is None:
                 connection = await aio_pika.connect(
                     self._address.server,
-                    heartbeat=_HEARTBEAT_SECONDS,
+                    heartbeat=HEARTBEAT_SECONDS,
                     client_properties={"connection_name": f"bulklink {self._purpose}"},
                 )
                 try:
