@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Protocol
 
 from asyncio_throttle.throttler import Throttler
 
@@ -59,6 +60,11 @@ class PacedThrottler(Throttler):
         self.rate_limit, self.period = rate.limit, rate.period
         self._slack = min(SLACK, HEADROOM / 2 * rate.period)
 
+    @property
+    def _step(self) -> float:
+        step: float = self.period / self.rate_limit * (1 + HEADROOM)
+        return step
+
     async def acquire(self) -> None:
         """Wait for a turn. A cancelled waiter takes none."""
         clock = asyncio.get_running_loop().time
@@ -68,8 +74,7 @@ class PacedThrottler(Throttler):
             while (wait := max(self._due, self._paused_until) - clock()) > 0:
                 await asyncio.sleep(wait)
                 await self._free.wait()
-            step = self.period / self.rate_limit * (1 + HEADROOM)
-            self._due = max(self._due, clock() - self._slack) + step
+            self._due = max(self._due, clock() - self._slack) + self._step
 
     def hold(self) -> None:
         """Give no turn to anyone until :meth:`let_go`."""
@@ -90,6 +95,56 @@ class PacedThrottler(Throttler):
         until = max(self._paused_until, now + seconds)
         self.paused_seconds += until - max(now, self._paused_until)
         self._paused_until = until
+
+
+class TurnBook(Protocol):
+    """Where several processes write down whose turn it is."""
+
+    async def book(self, *, step: float, late: float, pause: float) -> float:
+        """Take the next turn.
+
+        Args:
+            step: seconds from this turn to the one after it, whoever takes that.
+            late: seconds for which a turn can still be used.
+            pause: seconds from now in which there is no turn for anyone.
+
+        Returns:
+            When it is due, by the clock of the running loop.
+
+        Raises:
+            WorkerError: nobody will ever get a turn here.
+        """
+
+
+class SharedThrottler(PacedThrottler):
+    """Turns that are paced together with those of other processes.
+
+    One turn is booked at a time, so that nobody keeps turns from others. A pause that this process is told
+    of holds all of them back. A turn that could not be used when it was due is let go, and another booked:
+    one from each process, all used at the end of a pause, would be a burst.
+
+    Args:
+        rate: of all of them together; each must name the same.
+        turns: the book that they share.
+    """
+
+    def __init__(self, rate: Rate, turns: TurnBook) -> None:
+        super().__init__(rate)
+        self._turns = turns
+
+    async def acquire(self) -> None:
+        """Wait for a turn. A cancelled waiter may leave one unused."""
+        clock = asyncio.get_running_loop().time
+        late = HEADROOM / 2 * self.period
+        async with self._first_come:
+            while True:
+                await self._free.wait()
+                pause = max(0.0, self._paused_until - clock())
+                due = await self._turns.book(step=self._step, late=late, pause=pause)
+                await asyncio.sleep(max(0.0, due - clock()))
+                is_late = clock() - due > late
+                if self._free.is_set() and not self.paused and not is_late:
+                    return
 
 
 class RetryBudget:
@@ -135,13 +190,16 @@ class Limiter:
         concurrency: at most so many requests in flight.
         max_pause: seconds; a longer Retry-After is waited for in pieces of this length, one probe each.
         rng: source of jitter.
+        turns: shared with other processes, which together keep to the rate; None for a rate of our own.
     """
 
-    def __init__(self, rate: Rate, concurrency: int, *, max_pause: float, rng: Random) -> None:
+    def __init__(
+        self, rate: Rate, concurrency: int, *, max_pause: float, rng: Random, turns: TurnBook | None = None
+    ) -> None:
         self._permits = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._surplus = 0
-        self._throttler = PacedThrottler(rate)
+        self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
         self._retries = RetryBudget(max(1.0, RETRY_TIME_SHARE * rate.per_second))
         self._max_pause = max_pause
         self._rng = rng

@@ -142,6 +142,9 @@ class Settings(BaseSettings):
         default=Rate(500, 10.0),
         description="Most requests in any window of that length, retries included: 50/s, 500/10s, 1500/min.",
     )
+    shared_rate: Annotated[SecretStr | None, Option("URL")] = Field(
+        default=None, description="Redis in which all processes that name it keep to one --rate together."
+    )
     concurrency: Annotated[int, Option("N", saved=True)] = Field(
         default=8, ge=1, le=256, description="Most requests in flight at once."
     )

@@ -98,11 +98,19 @@ def test_the_commands_for_each_broker_print_what_readme_shows(
     server: str,
     fixture: str,
 ) -> None:
-    (text,) = (block for block in blocks("shell-session") if server in block)
+    (text,) = (block for block in blocks("shell-session") if server in block and "publish" in block)
     url: str = request.getfixturevalue(fixture)
     name = f"links{secrets.token_hex(4)}"
     # Commands and what they print are about another server than the one in README, and a queue of our own.
     text = text.replace(server, url).replace("=links", f"={name}")
+    assert_prints_as_shown(text, tmp_path, BULKLINK_PORTAL=simulate("calm").url, BULKLINK_TOKEN="demo-token")
+
+
+def test_the_command_with_a_shared_rate_prints_what_readme_shows(
+    redis_url: str, simulate: "Callable[[str], SimulatedPortal]", tmp_path: Path
+) -> None:
+    (text,) = (block for block in blocks("shell-session") if "--shared-rate" in block)
+    text = text.replace("redis://localhost:6379/0", redis_url)
     assert_prints_as_shown(text, tmp_path, BULKLINK_PORTAL=simulate("calm").url, BULKLINK_TOKEN="demo-token")
 
 

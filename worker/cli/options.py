@@ -13,6 +13,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 RUN = (
     "portal",
     "rate",
+    "shared_rate",
     "concurrency",
     "wire",
     "max_attempts",
@@ -22,6 +23,7 @@ RUN = (
     "timeout",
     "grace",
     "allow_http",
+    "wait_for_broker",
     "runs_dir",
     "as_json",
     "progress",
@@ -31,7 +33,7 @@ RUN = (
 )
 """What every verb that sends takes."""
 
-QUEUE = ("results", "lease", "max_deliveries", "retry_delay", "wait_for_broker")
+QUEUE = ("results", "lease", "max_deliveries", "retry_delay")
 """What only a verb that works on a queue takes."""
 
 INPUT = ("columns", "delimiter", "limit")

@@ -1,6 +1,7 @@
 """Where a queue is, as a URL says it; credentials are kept apart from anything that is shown."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -57,44 +58,78 @@ def parse_address(url: str) -> QueueAddress:
     Raises:
         UsageError: it names no queue that we can speak to; the message never holds credentials.
     """
-    url = url.strip()
-    scheme = url.partition("://")[0].lower()
+    scheme = _scheme_of(url)
     if scheme not in _BROKERS:
         raise UsageError(
             "the queue URL is not like redis://HOST:6379/0?stream=NAME, amqp://HOST/?queue=NAME"
             " or nats://HOST:4222?stream=NAME"
         )
-    parts, where = _server_of(url, scheme)
     broker, name_key, group_key = _BROKERS[scheme]
-    path, rule = _PATHS[broker]
-    if not path.fullmatch(parts.path):
-        raise UsageError(f"{where}: {rule}")
-    given = parse_qsl(parts.query, keep_blank_values=True)
-    query = dict(given)
-    known = {name_key, group_key} - {None}
-    if unknown := [name for name, _ in given if name not in known]:
-        raise UsageError(
-            f"{where}: no such parameter: {unknown[0]!r};"
-            f" it takes {' and '.join(sorted(str(name) for name in known))}"
-        )
-    if len(query) < len(given):
-        raise UsageError(f"{where}: a parameter is given twice")
+    where, parts, query = _parts_of(url, broker, [key for key in (name_key, group_key) if key])
     name = query.get(name_key, "")
-    group = query.get(group_key, _DEFAULT_GROUP) if group_key else _DEFAULT_GROUP
     if not name:
         raise UsageError(f"{where}: which queue? add ?{name_key}=NAME")
-    for word in (name, group):
-        # What NATS and file names can bear is enough for all of them.
-        if not word or len(word) > _LONGEST_NAME or not all(c.isalnum() or c in "-_.:" for c in word):
-            raise UsageError(f"{where}: {word!r} is no name: letters, digits and - _ . :")
-    shown_query = urlencode({name_key: name} | ({group_key: group} if group_key in query else {}))
+    group = query.get(group_key, _DEFAULT_GROUP) if group_key else _DEFAULT_GROUP
+    _check_names(where, name, group)
+    shown = {name_key: name} | ({group_key: group} if group_key in query else {})
     return QueueAddress(
         broker=broker,
         server=parts._replace(query="").geturl(),
         name=name,
         group=group,
-        shown=f"{where}{parts.path}?{shown_query}",
+        shown=f"{where}{parts.path}?{urlencode(shown)}",
     )
+
+
+def parse_rate_address(url: str, name: str) -> QueueAddress:
+    """Take the URL of a rate that several processes share apart.
+
+    Args:
+        url: of a Redis.
+        name: of the rate, unless the URL says ``?rate=NAME``.
+
+    Raises:
+        UsageError: it is not that; the message never holds credentials.
+    """
+    if _scheme_of(url) not in {"redis", "rediss"}:
+        raise UsageError("the URL of the shared rate is not like redis://HOST:6379/0")
+    where, parts, query = _parts_of(url, "redis", ["rate"])
+    _check_names(where, query.get("rate", name))
+    return QueueAddress(
+        broker="redis",
+        server=parts._replace(query="").geturl(),
+        name=query.get("rate", name),
+        group=_DEFAULT_GROUP,
+        shown=f"{where}{parts.path}" + (f"?{urlencode(query)}" if query else ""),
+    )
+
+
+def _scheme_of(url: str) -> str:
+    return url.strip().partition("://")[0].lower()
+
+
+def _parts_of(url: str, broker: str, known: Sequence[str]) -> tuple[str, SplitResult, dict[str, str]]:
+    """Where the server is, for people; the parts of the URL; its parameters, which must be known ones."""
+    parts, where = _server_of(url.strip(), _scheme_of(url))
+    path, rule = _PATHS[broker]
+    if not path.fullmatch(parts.path):
+        raise UsageError(f"{where}: {rule}")
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    if unknown := [name for name, _ in given if name not in known]:
+        raise UsageError(
+            f"{where}: no such parameter: {unknown[0]!r}; it takes {' and '.join(sorted(known))}"
+        )
+    query = dict(given)
+    if len(query) < len(given):
+        raise UsageError(f"{where}: a parameter is given twice")
+    return where, parts, query
+
+
+def _check_names(where: str, *names: str) -> None:
+    for word in names:
+        # What NATS and file names can bear is enough for all of them.
+        if not word or len(word) > _LONGEST_NAME or not all(c.isalnum() or c in "-_.:" for c in word):
+            raise UsageError(f"{where}: {word!r} is no name: letters, digits and - _ . :")
 
 
 def _server_of(url: str, scheme: str) -> tuple[SplitResult, str]:

@@ -2,10 +2,14 @@
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from worker.errors import UsageError
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetters, Publisher, Queue
+
+if TYPE_CHECKING:
+    from worker.queues.redis_rate import RedisRate
 
 _MODULES = {
     # broker: our module, the extra that brings its library
@@ -49,8 +53,22 @@ def open_dead_letters(address: QueueAddress) -> DeadLetters:
     return letters
 
 
+def open_rate(address: QueueAddress) -> "RedisRate":
+    """A rate that several processes share, not connected yet.
+
+    Raises:
+        UsageError: the library for Redis is not installed.
+    """
+    rate: RedisRate = _import("worker.queues.redis_rate", "redis", address).open_rate(address)
+    return rate
+
+
 def _module(address: QueueAddress) -> ModuleType:
     module, extra = _MODULES[address.broker]
+    return _import(module, extra, address)
+
+
+def _import(module: str, extra: str, address: QueueAddress) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,10 +20,14 @@ from worker.portal.client import PortalClient
 from worker.run.directory import RunDirectory
 from worker.run.linking import Linking
 from worker.run.log import open_log
+from worker.run.pacing import SharedTurns
 from worker.run.signals import on_signals
 from worker.run.supply import Origin
 from worker.run.tally import Tally
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.queues.redis_rate import RedisRate
 
 MAX_PAUSE = 300.0
 """Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""
@@ -35,6 +40,7 @@ class Job:
         directory: where it keeps its files.
         settings: all options, the portal among them.
         origin: where the rows come from.
+        rate: shared with other processes, not connected yet; None for a rate of its own.
         fresh: the run directory was just made.
         reload: gives the settings as they stand now, for SIGHUP.
     """
@@ -45,6 +51,7 @@ class Job:
         settings: Settings,
         origin: Origin,
         *,
+        rate: "RedisRate | None",
         fresh: bool,
         reload: Callable[[], Settings],
     ) -> None:
@@ -52,6 +59,7 @@ class Job:
         self.tally = Tally()
         self._settings = settings
         self._origin = origin
+        self._rate = rate
         self._fresh = fresh
         self._reload = reload
         self._reading_again: set[asyncio.Task[None]] = set()
@@ -120,7 +128,6 @@ class Job:
 
     async def _open_and_link(self, show: Callable[[Tally], None]) -> None:
         settings = self._settings
-        limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=Random())  # noqa: S311 - spreads pauses
         async with AsyncExitStack() as stack:
             log_path = settings.log_file or self.directory.log
             run_id = self.directory.run_id
@@ -137,8 +144,9 @@ class Job:
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
                 await self._introduce(ledger)
-            await portal.probe()
             tell = partial(self._tell, log)
+            limiter = await self._limiter(stack, tell)
+            await portal.probe()
             supply = await self._origin.supply(ledger, self.tally, tell)
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
@@ -173,6 +181,14 @@ class Job:
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
+    async def _limiter(self, stack: AsyncExitStack, tell: Callable[[str], None]) -> Limiter:
+        settings, turns = self._settings, None
+        if self._rate is not None:
+            turns = SharedTurns(self._rate, wait_for=settings.wait_for_broker, tell=tell)
+            await stack.enter_async_context(turns)
+        rng = Random()  # noqa: S311 - spreads pauses
+        return Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=rng, turns=turns)
+
     def _tell(self, log: FilteringBoundLogger, note: str) -> None:
         self.tally.note = note
         if note:
@@ -186,6 +202,7 @@ class Job:
                 "portal": self._settings.portal,
                 **self._origin.facts,
                 "settings": self._settings.to_save(),
+                "shared_rate": self._rate and self._rate.shown,
             }
         )
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from worker.dispatch import LANES_PER_PERMIT
 from worker.errors import UsageError, WorkerError
 from worker.ledger import LedgerReader, check
 from worker.models import Status
-from worker.queues import open_publisher, open_queue, parse_address
+from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
 from worker.run.directory import RunDirectory
 from worker.run.file_supply import FileOrigin
 from worker.run.job import Job
@@ -17,6 +19,9 @@ from worker.run.publication import Publication, Published
 from worker.run.queue_supply import QueueOrigin, QueuePlan
 from worker.settings import Settings
 from worker.sources import Source, open_source
+
+if TYPE_CHECKING:
+    from worker.queues.redis_rate import RedisRate
 
 PREFETCH = 2
 """Messages held per request in flight: enough to have the next ones at hand."""
@@ -34,6 +39,7 @@ def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings
     """
     if settings.portal is None:
         raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
+    rate = _shared_rate(settings)
     source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
     try:
         directory = RunDirectory.create(settings.runs_dir, settings.run_id)
@@ -42,7 +48,7 @@ def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings
         raise
     path = input_path if input_path == "-" else str(Path(input_path).resolve())
     origin = _file(path, source, settings, complete=False)
-    return Job(directory, settings, origin, fresh=True, reload=reload)
+    return Job(directory, settings, origin, rate=rate, fresh=True, reload=reload)
 
 
 def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings]) -> Job:
@@ -66,9 +72,10 @@ def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings
         max_deliveries=settings.max_deliveries,
         retry_delay=settings.retry_delay,
     )
+    rate = _shared_rate(settings)
     directory = RunDirectory.create(settings.runs_dir, settings.run_id)
     origin = QueueOrigin(address.shown, queue, results, plan=plan, wait_for=settings.wait_for_broker)
-    return Job(directory, settings, origin, fresh=True, reload=reload)
+    return Job(directory, settings, origin, rate=rate, fresh=True, reload=reload)
 
 
 def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job:
@@ -91,19 +98,33 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
         )
     if settings.portal != facts["portal"]:
         raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
+    if facts.get("shared_rate") and settings.shared_rate is None:
+        raise UsageError(
+            f"run {directory.run_id} shares its rate through {facts['shared_rate']}:"
+            " name it again, with --shared-rate or BULKLINK_SHARED_RATE"
+        )
+    rate = _shared_rate(settings)
     path: str = facts["input_path"]
     complete = facts.get("input_complete", False)
     source = None
     if not complete and path != "-":
         source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
     origin = _file(path, source, settings, complete=complete)
-    job = Job(directory, settings, origin, fresh=False, reload=reload)
+    job = Job(directory, settings, origin, rate=rate, fresh=False, reload=reload)
     job.tally.rows = sum(states.values())
     job.tally.complete = complete
     job.tally.settled.update(
         {s: n for s, n in states.items() if s not in {Status.NOT_ATTEMPTED, Status.UNKNOWN}}
     )
     return job
+
+
+def _shared_rate(settings: Settings) -> "RedisRate | None":
+    if settings.shared_rate is None:
+        return None
+    # Unless the URL says otherwise, all who work on one portal share one rate.
+    portal = urlsplit(settings.portal or "").netloc.translate({ord("["): None, ord("]"): None})
+    return open_rate(parse_rate_address(settings.shared_rate.get_secret_value(), portal))
 
 
 def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:

@@ -1,0 +1,50 @@
+"""A rate that several processes keep to together, as long as the Redis that holds it can be reached."""
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from worker.run.broker import Patience
+
+if TYPE_CHECKING:
+    from worker.queues.redis_rate import RedisRate
+
+
+class SharedTurns:
+    """The book of turns in Redis. While it cannot be reached nothing is sent: nobody knows what others send.
+
+    Args:
+        rate: not open yet.
+        wait_for: seconds to wait at the start for a server that is away.
+        tell: told what is going on, in words for the user.
+    """
+
+    def __init__(self, rate: "RedisRate", *, wait_for: float, tell: Callable[[str], None]) -> None:
+        self._rate = rate
+        self._wait_for = wait_for
+        self._patience = Patience(tell, Random())  # noqa: S311 - spreads tries
+
+    async def book(self, *, step: float, late: float, pause: float) -> float:
+        """Take the next turn, see :class:`worker.limiter.TurnBook`."""
+        book = partial(self._rate.book, step=step, late=late, pause=pause)
+        return await self._patience.until_done(book)
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            QueueError: the server refuses us, or cannot be reached in time.
+        """
+        try:
+            await self._patience.until_done(self._rate.open, give_up_after=self._wait_for)
+        except BaseException:
+            await self._rate.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._rate.close()
