@@ -65,14 +65,13 @@ async def turns(throttlers: list[SharedThrottler], waiters: int, each: int) -> l
     return sorted(given)
 
 
-@pytest.fixture
-def late_timers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every sleep lasts up to 5 ms longer than asked for."""
-    lateness = cycle([0.005, 0.0, 0.003, 0.0004, 0.005, 0.005, 0.0, 0.0, 0.0017, 0.001])
+def let_timers_wake_late(monkeypatch: pytest.MonkeyPatch, most: float) -> None:
+    """Every sleep lasts up to so many seconds longer than asked for."""
+    lateness = cycle([1.0, 0.0, 0.6, 0.08, 1.0, 0.9, 0.0, 0.0, 0.34, 0.2])
     sleep = asyncio.sleep
 
     async def late(seconds: float) -> None:
-        await sleep(seconds + next(lateness) if seconds > 0 else 0)
+        await sleep(seconds + next(lateness) * most if seconds > 0 else 0)
 
     monkeypatch.setattr(asyncio, "sleep", late)
 
@@ -91,14 +90,19 @@ def test_no_window_holds_more_turns_of_all_together_than_the_limit(
     assert most_in_any_window(virtual_time(work()), rate.period) <= rate.limit
 
 
-@pytest.mark.usefixtures("late_timers")
 @pytest.mark.parametrize("rate", RATES, ids=str)
 @pytest.mark.parametrize("processes", [1, 5])
-def test_no_window_holds_more_when_timers_wake_late(virtual_time: Run, rate: Rate, processes: int) -> None:
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.3])
+def test_no_window_holds_more_however_late_timers_wake(
+    virtual_time: Run, monkeypatch: pytest.MonkeyPatch, rate: Rate, processes: int, share: float
+) -> None:
+    """Late by up to that share of the window."""
+
     async def work() -> list[float]:
         each = 3 * rate.limit // processes + 2
         return await turns([SharedThrottler(rate, book) for book in [Book()] * processes], 1, each)
 
+    let_timers_wake_late(monkeypatch, share * rate.period)
     assert most_in_any_window(virtual_time(work()), rate.period) <= rate.limit
 
 
@@ -155,6 +159,20 @@ def test_a_pause_that_one_is_told_of_holds_all_back(virtual_time: Run) -> None:
     assert len(in_pause) <= 4
     assert all(time < 1.3 for time in in_pause)
     assert most_in_any_window(given, 1.0) <= 20
+
+
+def test_who_is_told_of_a_pause_does_not_use_the_turn_it_has(virtual_time: Run) -> None:
+    async def work() -> float:
+        throttler = SharedThrottler(Rate(1, 1.0), Book())
+        await throttler.acquire()
+        begin = now()
+        waiting = asyncio.create_task(throttler.acquire())
+        await asyncio.sleep(0.5)  # it sleeps until 1.012
+        throttler.pause(2.0)
+        await waiting
+        return now() - begin
+
+    assert virtual_time(work()) == pytest.approx(2.5)
 
 
 def test_turns_that_were_booked_before_a_hold_are_not_spent_at_its_end(virtual_time: Run) -> None:
