@@ -15,14 +15,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
+
+from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running
 
 if TYPE_CHECKING:
     from tests.conftest import SimulatedPortal
@@ -467,6 +469,69 @@ def test_a_password_in_the_configuration_file_stays_there(witness: Witness, simu
     assert code == 0
     witness.run("resume", "-v", "--config", "config.toml")
     assert witness.leaks() == []
+
+
+@contextmanager
+def broker_with_password(broker: str) -> Iterator[tuple[Broker, str]]:
+    """A broker that wants the password, and the URL of a queue on it, to which its name is to be added."""
+    password = quote(PASSWORD, safe="")
+    if broker == "redis":
+        with running(RedisServer, "--requirepass", PASSWORD) as redis:
+            yield redis, f"redis://:{password}@127.0.0.1:{redis.port}/0?stream="
+    elif broker == "nats":
+        with running(NatsServer, "--user", "bulk", "--pass", PASSWORD) as nats:
+            yield nats, f"nats://bulk:{password}@127.0.0.1:{nats.port}?stream="
+    else:
+        with running(RabbitMQServer) as rabbitmq:
+            rabbitmq.control("add_user", "bulk", PASSWORD)
+            rabbitmq.control("set_permissions", "bulk", ".*", ".*", ".*")
+            yield rabbitmq, f"amqp://bulk:{password}@127.0.0.1:{rabbitmq.port}/?queue="
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq", "nats"])
+def test_no_verb_shows_the_password_of_a_broker(witness: Witness, simulate: "Simulate", broker: str) -> None:
+    portal = simulate("[latency]\nseconds = 0.02\n")
+    with broker_with_password(broker) as (server, url):
+        queue = {"BULKLINK_QUEUE_URL": f"{url}links"}
+        all_urls = {**queue, "BULKLINK_RESULTS": f"{url}results", "BULKLINK_TOKEN": "demo-token"}
+        if broker == "redis":
+            all_urls["BULKLINK_SHARED_RATE"] = url.partition("?")[0]
+        work = ("work", "-v", "--portal", portal.url, "--rate", "40/s", "--json")
+
+        assert witness.run("publish", "pairs.csv", **queue)[0] == 0
+        worker = witness.start(*work, "--run-id", "one", **all_urls)
+        wait_until(lambda: portal.books()["posts"] >= 10)
+        server.kill()
+        time.sleep(1.0)
+        server.start()
+        wait_until(lambda: portal.books()["posts"] >= 50)
+        worker.send_signal(signal.SIGTERM)
+        assert witness.wait(worker)[0] == 143
+        assert witness.run("dead", "--json", **queue)[0] == 0
+        assert witness.run("report", "one", "--check")[0] == 0
+        server.kill()
+        assert witness.run(*work, **all_urls)[0] == 6
+    assert "trying again" in (witness.folder / "said-1.err").read_text()
+    assert witness.leaks() == []
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq", "nats"])
+def test_a_password_that_a_broker_refuses_is_not_shown(
+    request: pytest.FixtureRequest, witness: Witness, broker: str
+) -> None:
+    at = urlsplit(request.getfixturevalue(f"{broker}_url"))
+    url = at._replace(netloc=f"nobody:{quote(PASSWORD, safe='')}@127.0.0.1:{at.port}").geturl()
+    url += f"?{'queue' if broker == 'rabbitmq' else 'stream'}=links"
+    for words in (("publish", "pairs.csv"), ("dead",), ("work", "-v", "--portal", "http://127.0.0.1:1")):
+        witness.run(*words, BULKLINK_QUEUE_URL=url, BULKLINK_TOKEN="demo-token")
+    assert witness.leaks() == []
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
