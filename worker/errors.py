@@ -42,6 +42,10 @@ class LedgerError(WorkerError):
     """The ledger cannot be opened, read or written; without it nothing may be sent."""
 
 
+class NeverBegan(LedgerError):
+    """The run was killed before its ledger said what it was about; it has sent nothing."""
+
+
 class OutputError(WorkerError):
     """A file of the run directory cannot be written; the ledger still holds all of it."""
 

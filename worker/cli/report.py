@@ -1,5 +1,6 @@
 """``bulklink report RUN``: make the files of a run again from its ledger."""
 
+from functools import partial
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
     found = [find_run(settings.runs_dir, run) for run in runs or (None,)]
     if check:
         return max(_check(directory, settings) for directory in found)
-    directory = found[0] if len(found) == 1 else merge_runs(settings, found)
+    directory = found[0] if len(found) == 1 else merge_runs(settings, found, partial(say, settings))
     with run_lock(directory.path):
         return report(directory, settings)
 

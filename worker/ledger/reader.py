@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from worker.errors import LedgerError
+from worker.errors import LedgerError, NeverBegan
 from worker.ledger.schema import connect, plain, seal
 from worker.models import Result, Status
 
@@ -95,11 +95,12 @@ class LedgerReader:
         """The named facts of a run that has begun.
 
         Raises:
-            LedgerError: it was killed before they were written; it has sent nothing.
+            NeverBegan: it was killed before they were written.
+            LedgerError: it is damaged.
         """
         facts = self.meta()
         if "run_id" not in facts:
-            raise LedgerError(f"{self._path}: killed before it began; nothing was sent, start it anew")
+            raise NeverBegan(f"{self._path}: killed before it began; nothing was sent, start it anew")
         for name in ("portal", "input_path", "input_name", "settings"):  # written in one transaction
             if name not in facts:
                 raise LedgerError(f"{self._path}: damaged: it does not say its {name}")

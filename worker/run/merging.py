@@ -1,9 +1,9 @@
 """One report of many runs: those of the workers of one queue, or of the parts of one input."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from worker.errors import Exit, UsageError, WorkerError
+from worker.errors import Exit, NeverBegan, UsageError, WorkerError
 from worker.ledger import LedgerReader, merge_ledgers
 from worker.run.directory import RunDirectory
 from worker.settings import Settings
@@ -14,47 +14,69 @@ MERGED = "merged"
 _SAME = {"portal": "portals", "columns": "columns"}
 
 
-def merge_runs(settings: Settings, runs: Sequence[RunDirectory]) -> RunDirectory:
+def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[[str], None]) -> RunDirectory:
     """Make a run directory of several, with a ledger in which each row is once; its files are to be written.
+
+    A run that was killed before it began is left out, and told of.
 
     Raises:
         UsageError: they do not belong together, or one is named twice.
-        LedgerError: one of them cannot be read.
+        LedgerError: one of them cannot be read, or none has begun.
     """
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise UsageError("a run to be merged is named twice")
-    facts: list[dict[str, Any]] = []
-    for run in runs:
-        with LedgerReader(run.ledger) as reader:
-            facts.append(reader.facts())
-    first = facts[0]
+    begun = _begun(runs, tell)
+    facts = list(begun.values())
     for key, what in _SAME.items():
-        other = next((at for at, one in enumerate(facts) if one.get(key) != first.get(key)), None)
+        # A worker that was killed before it read anything does not say what columns it would have found.
+        said = [(run.run_id, one[key]) for run, one in begun.items() if key in one]
+        other = next((run_id for run_id, value in said if value != said[0][1]), None)
         if other is not None:
-            raise UsageError(f"runs {runs[0].run_id} and {runs[other].run_id} have different {what}")
+            raise UsageError(f"runs {said[0][0]} and {other} have different {what}")
     names = {one["input_name"] for one in facts}
+    run_ids = [run.run_id for run in begun]
     directory = RunDirectory.create(settings.runs_dir, settings.run_id)
     try:
         merge_ledgers(
             directory.ledger,
-            [run.ledger for run in runs],
+            [run.ledger for run in begun],
             {
                 "run_id": directory.run_id,
-                "version": first["version"],
-                "portal": first["portal"],
+                "version": facts[0]["version"],
+                "portal": facts[0]["portal"],
                 "input_path": "",
-                "input_name": names.pop() if len(names) == 1 else f"{len(runs)} runs",
+                "input_name": names.pop() if len(names) == 1 else f"{len(begun)} runs",
                 "input_kind": MERGED,
-                "input_complete": all(one.get("input_complete") for one in facts),
-                "merged": [run.run_id for run in runs],
-                "settings": first["settings"],
-                **({"columns": first["columns"]} if "columns" in first else {}),
+                "input_complete": all(_is_complete(one) for one in facts),
+                "merged": run_ids,
+                "settings": facts[0]["settings"],
+                **next(({"columns": one["columns"]} for one in facts if "columns" in one), {}),
                 # How each worker ended matters no more: what it left, others may have done.
                 "end_code": Exit.OK,
-                "end_message": f"merged: {', '.join(run.run_id for run in runs)}",
+                "end_message": f"merged: {', '.join(run_ids)}",
             },
         )
     except WorkerError:
         directory.discard()
         raise
     return directory
+
+
+def _begun(runs: Sequence[RunDirectory], tell: Callable[[str], None]) -> dict[RunDirectory, dict[str, Any]]:
+    begun: dict[RunDirectory, dict[str, Any]] = {}
+    never: NeverBegan | None = None
+    for run in runs:
+        with LedgerReader(run.ledger) as reader:
+            try:
+                begun[run] = reader.facts()
+            except NeverBegan as error:
+                never = error
+                tell(f"run {run.run_id} was killed before it began: left out")
+    if never is not None and not begun:
+        raise never
+    return begun
+
+
+def _is_complete(facts: Mapping[str, Any]) -> bool:
+    # What a worker has not read of its queue is no row that is missing here.
+    return bool(facts.get("input_complete")) or facts.get("input_kind") == "queue"

@@ -1,0 +1,117 @@
+"""Runs that are made into one: which belong together, and what a worker that was killed early leaves."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.errors import LedgerError, UsageError
+from worker.ledger import Delivery, LedgerReader
+from worker.ledger.schema import connect
+from worker.ledger.store import Store
+from worker.models import Attempt, Outcome, Pair, Result, Row, Status
+from worker.run.directory import RunDirectory
+from worker.run.merging import merge_runs
+from worker.settings import Settings
+
+COLUMNS = ["opportunity_id", "contact_id", "id"]
+OK = Attempt(1, Result.OK, http_status=201, body=b'{"id": 7}', seconds=0.1)
+BEGUN = {
+    "version": "0",
+    "portal": "https://portal.example",
+    "input_path": "redis://queue?stream=links",
+    "input_name": "redis://queue?stream=links",
+    "input_kind": "queue",
+    "settings": {},
+}
+READING = {"columns": COLUMNS, "input_complete": True}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(runs_dir=tmp_path, run_id="all")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., RunDirectory]:
+    """Make a run directory whose ledger says what is given, and links so many messages."""
+
+    def make(name: str, *, links: int = 0, **facts: Any) -> RunDirectory:
+        directory = RunDirectory.create(tmp_path, name)
+        with closing(connect(directory.ledger, mode="rwc")) as db:
+            store = Store(db)
+            if facts:
+                store.put_meta({"run_id": name, **facts})
+            store.begin_session()
+            for number in range(1, links + 1):
+                row = Row(0, 0, (str(number), "7", ""), str(number), "7")
+                (arrival,) = store.take_in([Delivery(f"{name}-{number}", row, Pair(0, 0, number, 7))])
+                assert arrival.pair is not None
+                store.settle(Outcome(arrival.pair, Status.LINKED, (OK,), http_status=201))
+        return directory
+
+    return make
+
+
+def merged(settings: Settings, runs: list[RunDirectory]) -> tuple[dict[str, Any], int, list[str]]:
+    told: list[str] = []
+    with LedgerReader(merge_runs(settings, runs, told.append).ledger) as reader:
+        return reader.facts(), reader.counts()[Status.LINKED], told
+
+
+def test_a_worker_that_was_killed_before_it_read_anything_keeps_nobody_from_being_merged(
+    settings: Settings, run: Callable[..., RunDirectory]
+) -> None:
+    early = run("early", **BEGUN)
+    good = run("good", links=2, **BEGUN, **READING)
+    facts, linked, told = merged(settings, [early, good])
+    assert (facts["columns"], facts["input_complete"], linked, told) == (COLUMNS, True, 2, [])
+    assert facts["merged"] == ["early", "good"]
+
+
+def test_one_that_was_killed_before_it_began_is_left_out_and_named(
+    settings: Settings, run: Callable[..., RunDirectory]
+) -> None:
+    facts, linked, told = merged(settings, [run("none"), run("good", links=3, **BEGUN, **READING)])
+    assert (facts["merged"], linked) == (["good"], 3)
+    assert told == ["run none was killed before it began: left out"]
+
+
+def test_when_none_began_there_is_nothing_to_merge(
+    settings: Settings, run: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    with pytest.raises(LedgerError, match="killed before it began"):
+        merged(settings, [run("one"), run("two")])
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"columns": ["opportunity", "contact"]}, "columns"),
+        ({"portal": "https://other.example"}, "portals"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_not_merged(
+    settings: Settings, run: Callable[..., RunDirectory], tmp_path: Path, other: dict[str, Any], what: str
+) -> None:
+    runs = [run("early", **BEGUN), run("a", **BEGUN, **READING), run("b", **{**BEGUN, **READING, **other})]
+    with pytest.raises(UsageError, match=f"runs (early|a) and b have different {what}"):
+        merged(settings, runs)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_file_that_was_not_read_to_its_end_is_still_incomplete(
+    settings: Settings, run: Callable[..., RunDirectory]
+) -> None:
+    part = {**BEGUN, "input_kind": "csv"}
+    facts, _, _ = merged(settings, [run("early", **part), run("good", links=1, **part, **READING)])
+    assert facts["input_complete"] is False
+
+
+def test_no_run_is_merged_twice(settings: Settings, run: Callable[..., RunDirectory]) -> None:
+    one = run("one", links=1, **BEGUN, **READING)
+    with pytest.raises(UsageError, match="named twice"):
+        merged(settings, [one, one])
