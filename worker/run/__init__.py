@@ -7,7 +7,7 @@ from worker.run.finish import write_files
 from worker.run.job import Job
 from worker.run.merging import merge_runs
 from worker.run.publication import Published
-from worker.run.starting import resume_job, start_job, start_publication, start_work
+from worker.run.starting import resume_job, start_job, start_publication, start_retry, start_work
 from worker.run.tally import Tally
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "resume_job",
     "start_job",
     "start_publication",
+    "start_retry",
     "start_work",
     "write_files",
 ]

@@ -1,23 +1,25 @@
 """Make ready what a run needs before it begins: its input or queue, its directory, its job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from worker.dispatch import LANES_PER_PERMIT
 from worker.errors import UsageError, WorkerError
-from worker.ledger import LedgerReader, check
+from worker.ledger import LedgerReader, check, run_lock
 from worker.models import Status
 from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
 from worker.run.directory import RunDirectory
 from worker.run.file_supply import FileOrigin
+from worker.run.finish import write_files
 from worker.run.job import Job
 from worker.run.merging import MERGED
 from worker.run.publication import LEDGER as PUBLISH_LEDGER
 from worker.run.publication import Publication, Published
 from worker.run.queue_supply import QueueOrigin, QueuePlan
 from worker.settings import Settings
+from worker.sinks import FILES
 from worker.sources import Source, open_source
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 PREFETCH = 2
 """Messages held per request in flight: enough to have the next ones at hand."""
+
+RETRY = "retry.csv"
 
 DRAIN_IDLE = 10.0
 """Seconds for which a queue must look empty when its broker does not tell what other workers hold."""
@@ -96,14 +100,7 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
             f"run {directory.run_id} worked on a queue, which hands out again what was left: start a new one,"
             f" bulklink work '{facts['input_path']}'"
         )
-    if settings.portal != facts["portal"]:
-        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
-    if facts.get("shared_rate") and settings.shared_rate is None:
-        raise UsageError(
-            f"run {directory.run_id} shares its rate through {facts['shared_rate']}:"
-            " name it again, with --shared-rate or BULKLINK_SHARED_RATE"
-        )
-    rate = _shared_rate(settings)
+    rate = _same_portal(directory, settings, facts)
     path: str = facts["input_path"]
     complete = facts.get("input_complete", False)
     source = None
@@ -125,6 +122,53 @@ def _shared_rate(settings: Settings) -> "RedisRate | None":
     # Unless the URL says otherwise, all who work on one portal share one rate.
     portal = urlsplit(settings.portal or "").netloc.translate({ord("["): None, ord("]"): None})
     return open_rate(parse_rate_address(settings.shared_rate.get_secret_value(), portal))
+
+
+def start_retry(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job | None:
+    """Make ready a new run over the rows of another that are worth another try; None if none is.
+
+    Raises:
+        UsageError: another portal is named, or those rows are still to come from where that run had them.
+        LedgerError: that run's ledger is damaged.
+        LockedError: that run is being worked on.
+    """
+    with run_lock(directory.path):
+        report = write_files(directory)
+        with LedgerReader(directory.ledger) as reader:
+            facts = reader.facts()
+    if facts.get("input_kind") == "queue":
+        raise UsageError(
+            f"run {directory.run_id} worked on a queue, which hands out again what was left;"
+            f" what was given up: bulklink dead '{facts['input_path']}' --requeue"
+        )
+    if not facts.get("input_complete") and facts["input_path"] != "-":
+        raise UsageError(
+            f"run {directory.run_id} has not read all rows yet: bulklink resume {directory.run_id}"
+        )
+    if not any(report.counts[status] for status in FILES[RETRY]):
+        return None
+    rate = _same_portal(directory, settings, facts)
+    path = str(directory.path / RETRY)
+    source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
+    try:
+        fresh = RunDirectory.create(settings.runs_dir, settings.run_id)
+    except WorkerError:
+        source.close()
+        raise
+    origin = _file(path, source, settings, complete=False)
+    return Job(fresh, settings, origin, rate=rate, fresh=True, reload=reload)
+
+
+def _same_portal(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> "RedisRate | None":
+    """Refuse to send what one run has left to another portal, or at a rate of its own if it shared one."""
+    if settings.portal != facts["portal"]:
+        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
+    if facts.get("shared_rate") and settings.shared_rate is None:
+        raise UsageError(
+            f"run {directory.run_id} shares its rate through {facts['shared_rate']}:"
+            " name it again, with --shared-rate or BULKLINK_SHARED_RATE"
+        )
+    return _shared_rate(settings)
 
 
 def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:

@@ -1,0 +1,129 @@
+"""retry: a new run over exactly the rows that an earlier one left, as that one was started."""
+
+import csv
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import CommandLine, SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+FAILS_ONCE = (
+    '[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\nper_pair = 1\nonly = [[1, 2], [1, 4]]\n'
+)
+PAIRS = "Deal;Person;Note\n1;1;a\n1;2;b, c\n1;x;d\n1;3;=e\n1;4;f\n1;4;g\n"
+START = ("--columns", "opportunity=Deal,contact=Person", "--rate", "200/s")
+
+
+@pytest.fixture
+def portal(bulklink: "CommandLine", simulate: "Simulate") -> "SimulatedPortal":
+    """Fails twice pairs that a run named ``one`` has then given up."""
+    portal = simulate(FAILS_ONCE)
+    (bulklink.folder / "pairs.csv").write_text(PAIRS)
+    words = ("run", "pairs.csv", *START, "--portal", portal.url, "--max-attempts", "1", "--run-id", "one")
+    report = bulklink.report(*words)
+    assert (report["exit_code"], report["counts"]["retryable"]) == (5, 2)
+    return portal
+
+
+def test_what_a_run_left_is_tried_once_more_and_nothing_else(
+    bulklink: "CommandLine", portal: "SimulatedPortal"
+) -> None:
+    before = portal.books()["posts"]
+    report = bulklink.report("retry", "one", "--run-id", "two")
+    assert (report["exit_code"], report["counts"]["rows"], report["counts"]["linked"]) == (0, 2, 2)
+    assert portal.books()["posts"] == before + 2
+    assert portal.links() == {(1, 1), (1, 2), (1, 3), (1, 4)}
+    with (bulklink.folder / "runs/two/linked.csv").open() as file:
+        rows = [(row["Deal"], row["Person"], row["Note"]) for row in csv.DictReader(file)]
+    assert rows == [("1", "2", "b, c"), ("1", "4", "f")]
+
+
+def test_the_run_that_is_retried_stays_as_it_is(bulklink: "CommandLine", portal: "SimulatedPortal") -> None:
+    assert portal.url
+    old = bulklink.folder / "runs/one"
+    before = {path.name: path.read_bytes() for path in old.iterdir() if path.suffix in {".csv", ".jsonl"}}
+    assert bulklink("retry", "one").returncode == 0
+    assert {name: (old / name).read_bytes() for name in before} == before
+    assert bulklink("report", "one", "--check").returncode == 0
+
+
+def test_it_is_started_as_the_first_one_was_unless_told_otherwise(
+    bulklink: "CommandLine", portal: "SimulatedPortal"
+) -> None:
+    again = bulklink.report("retry", "one", "--run-id", "two", "--rate", "100/s")
+    assert again["portal"] == portal.url
+    assert bulklink("retry", "one", "--portal", "http://127.0.0.1:1").returncode == 2
+
+
+def test_what_an_interrupted_run_never_sent_is_taken_too(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("calm")
+    rows = "".join(f"1,{n}\n" for n in range(1, 201))
+    (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{rows}")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "50/s", "--max-duration", "1s")
+    assert bulklink(*words, "--run-id", "one").returncode == 10
+    report = bulklink.report("retry", "one", "--rate", "1000/s")
+    assert report["exit_code"] == 0
+    assert len(portal.links()) == portal.books()["posts"] == 200
+
+
+def test_a_retry_can_be_resumed_and_retried(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal = simulate("calm")
+    rows = "".join(f"1,{n}\n" for n in range(1, 201))
+    (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{rows}")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "50/s", "--max-duration", "1s")
+    assert bulklink(*words, "--run-id", "one").returncode == 10
+    assert bulklink("retry", "one", "--run-id", "two", "--max-duration", "1s").returncode == 10
+    assert bulklink("retry", "two", "--run-id", "three", "--max-duration", "1s").returncode == 10
+    assert bulklink("resume", "three", "--rate", "1000/s").returncode == 0
+    assert len(portal.links()) == portal.books()["posts"] == 200
+
+
+def test_when_no_row_is_worth_it_no_run_is_begun(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal = simulate("calm")
+    (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n1,x\n")
+    assert bulklink("run", "pairs.csv", "--portal", portal.url, "--run-id", "one").returncode == 3
+    done = bulklink("retry", "one")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "run one: no row is worth another try\n"
+    assert [path.name for path in (bulklink.folder / "runs").iterdir()] == ["one"]
+
+
+def test_rows_that_were_never_read_are_not_forgotten(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal = simulate(FAILS_ONCE)
+    (bulklink.folder / "pairs.csv").write_text(PAIRS)
+    words = ("run", "pairs.csv", *START, "--portal", portal.url, "--max-attempts", "1", "--run-id", "one")
+    assert bulklink(*words).returncode == 5
+    with closing(sqlite3.connect(bulklink.folder / "runs/one/ledger.db", isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = 'false' WHERE name = 'input_complete'")
+    done = bulklink("retry", "one")
+    assert done.returncode == 2
+    assert "has not read all rows yet: bulklink resume one" in done.stderr
+
+
+def test_a_run_that_is_not_there_is_named(bulklink: "CommandLine") -> None:
+    done = bulklink("retry", "nowhere")
+    assert (done.returncode, done.stderr) == (2, "bulklink: nowhere: no such run in runs\n")
+
+
+def test_what_a_queue_has_left_is_the_business_of_the_queue(
+    bulklink: "CommandLine", simulate: "Simulate", redis_url: str
+) -> None:
+    portal = simulate(FAILS_ONCE)
+    queue = f"{redis_url}?stream=links-{uuid4().hex}"
+    (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n")
+    assert bulklink("publish", "pairs.csv", queue).returncode == 0
+    report = bulklink.report("work", queue, "--portal", portal.url, "--drain", "--run-id", "one")
+    assert report["counts"]["linked"] == 1
+    done = bulklink("retry", "one")
+    assert done.returncode == 2
+    assert "worked on a queue" in done.stderr

@@ -1,0 +1,32 @@
+"""``bulklink retry RUN``: another run, over what an earlier one left."""
+
+from typing import Any
+
+import click
+
+from worker.cli.options import RUN, settings_options
+
+
+@click.command("retry")
+@click.argument("run", metavar="RUN")
+@settings_options(*RUN, "run_id")
+def command(run: str, **flags: Any) -> int:
+    """Begin a new run over the rows of RUN that are worth another try: those in its retry.csv.
+
+    They are the retryable, the unknown and the not attempted ones. RUN itself stays as it is. Options not
+    given are those that RUN began with. Credentials are never saved and must be given again.
+    """
+    from worker.cli.finish import say, work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.ledger import LedgerReader  # noqa: PLC0415 - same
+    from worker.run import find_run, start_retry  # noqa: PLC0415 - same
+    from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+
+    directory = find_run(load_settings(flags).runs_dir, run)
+    with LedgerReader(directory.ledger) as reader:
+        saved = {**reader.facts()["settings"], "delimiter": ",", "limit": None}
+    settings = load_settings(flags, saved)
+    job = start_retry(directory, settings, lambda: load_settings(flags, saved))
+    if job is None:
+        say(settings, f"run {directory.run_id}: no row is worth another try")
+        return 0
+    return work_and_report(job, settings)
