@@ -127,7 +127,7 @@ class Running:
 
 
 def work(portal: "SimulatedPortal") -> tuple[str, ...]:
-    limits = ("--rate", "1000/s", "--concurrency", "4", "--lease", "3s", "--run-id", "one")
+    limits = ("--rate", "1000/s", "--concurrency", "4", "--lease", "2s", "--run-id", "one")
     return "work", "--drain", "--portal", portal.url, *limits
 
 
@@ -177,7 +177,7 @@ async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
         await until_posted(portal, 200)
         bench.proxy.refuses = True
         assert bench.proxy.cut()
-        await asyncio.sleep(3.5)  # longer than the lease of what it holds
+        await asyncio.sleep(2.5)  # longer than the lease of what it holds
         assert not worker.is_over
         bench.proxy.refuses = False
         report = await worker.report()
