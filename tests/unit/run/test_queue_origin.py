@@ -1,0 +1,101 @@
+"""Opening a queue for a run: what is waited for, and what is left open when it is not there."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.run.queue_desk import PLAN, HereLedger, Results, Run
+from worker.errors import QueueError, QueueUnavailable
+from worker.queues.memory import MemoryBroker, MemoryQueue
+from worker.run.queue_supply import QueueOrigin, QueueSupply
+from worker.run.tally import Tally
+
+
+class Origin:
+    """An origin whose brokers may be away, and what came of opening it."""
+
+    def __init__(self, wait_for: float, ledger: HereLedger) -> None:
+        self.broker, self.other = MemoryBroker("links"), MemoryBroker("results")
+        self.broker.make()
+        self.queue = MemoryQueue(self.broker)
+        self.results = Results(self.other, [])
+        self.notes: list[str] = []
+        self.ledger = ledger
+        self.origin = QueueOrigin(
+            "redis://host/0?stream=links", self.queue, self.results, plan=PLAN, wait_for=wait_for
+        )
+
+    async def open(self) -> QueueSupply:
+        return await self.origin.supply(self.ledger, Tally(), self.notes.append)
+
+
+@asynccontextmanager
+async def origin_of(wait_for: float) -> AsyncIterator[Origin]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with HereLedger(Path(folder) / "ledger.db") as ledger:
+            yield Origin(wait_for, ledger)
+
+
+def test_an_origin_opens_the_queue_and_the_results(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with origin_of(0.0) as one:
+            assert one.origin.facts == {
+                "input_path": "redis://host/0?stream=links",
+                "input_name": "redis://host/0?stream=links",
+                "input_kind": "queue",
+            }
+            supply = await one.open()
+            assert await one.queue.is_drained()
+            await supply.close()
+            one.origin.close()
+            assert one.results.closed
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize("which", ["queue", "results"])
+def test_an_origin_waits_for_a_broker_only_as_long_as_it_may_and_leaves_nothing_open(
+    virtual_time: Run, which: str
+) -> None:
+    async def story() -> None:
+        async with origin_of(60.0) as one:
+            (one.broker if which == "queue" else one.other).is_up = False
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(QueueUnavailable):
+                await one.open()
+            assert 40.0 <= asyncio.get_running_loop().time() - began <= 60.0
+            assert len(one.notes) > 5
+            one.broker.is_up = True
+            with pytest.raises(QueueUnavailable, match="closed"):
+                await one.queue.is_drained()
+            if which == "results":  # which may hold half a connection
+                assert one.results.closed
+
+    virtual_time(story())
+
+
+def test_an_origin_goes_on_when_the_broker_comes(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with origin_of(60.0) as one:
+            one.broker.is_up = False
+            asyncio.get_running_loop().call_later(20.0, setattr, one.broker, "is_up", True)  # noqa: FBT003
+            supply = await one.open()
+            assert one.notes[-1] == ""
+            await supply.close()
+
+    virtual_time(story())
+
+
+def test_a_queue_that_is_not_there_is_no_reason_to_wait(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with origin_of(60.0) as one:
+            one.broker._exists = False
+            with pytest.raises(QueueError, match="there is no queue links"):
+                await one.open()
+            assert one.notes == []
+
+    virtual_time(story())
