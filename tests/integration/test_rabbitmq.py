@@ -483,6 +483,35 @@ async def test_what_a_silent_connection_held_keeps_the_queue_from_being_drained(
         assert await queue.is_drained()
 
 
+async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
+    publisher: Publisher, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library forgets some calls when the broker closes the connection; such a one must not wait."""
+    del publisher  # it has made the queue
+    monkeypatch.setattr(link, "CALL_SECONDS", 3.0)
+    forgotten = asyncio.Event()
+
+    async def never(_: AbstractChannel) -> None:
+        forgotten.set()
+        await asyncio.Event().wait()
+
+    async with Proxy(address.server) as proxy:
+        connection = link.Link(parse_via(proxy, address), "test")
+        await connection.open()
+        hanging = asyncio.create_task(connection.call(never))
+        await forgotten.wait()
+        began = time.monotonic()
+        assert proxy.cut()
+        with pytest.raises(QueueUnavailable):
+            await hanging
+        assert time.monotonic() - began < 2.0
+        await connection.open()
+        present = connection.generation
+        await asyncio.sleep(3.5)  # past the time at which the old call would have been given up
+        assert connection.is_up(present)
+        await connection.close()
+
+
 def parse_via(proxy: Proxy, address: QueueAddress) -> QueueAddress:
     return parse_address(f"{proxy.url}?queue={address.name}")
 

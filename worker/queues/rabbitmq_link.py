@@ -44,6 +44,19 @@ class UnroutableError(QueueError):
     """There is no queue of the name that a message was sent to."""
 
 
+class _Call:
+    """One call, from its beginning to its end.
+
+    Attributes:
+        channel: that it is made on, once there is one.
+        lost: done when that channel is given up; the library itself forgets some calls then.
+    """
+
+    def __init__(self) -> None:
+        self.channel: AbstractChannel | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
 class Link:
     """A connection with one channel. Each call opens it anew if it was lost; only closing it ends that.
 
@@ -63,7 +76,7 @@ class Link:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls: dict[asyncio.Task[Any], _Call] = {}
         self._closings: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self.generation = 0
@@ -99,20 +112,24 @@ class Link:
             QueueError: the broker refuses it.
         """
         seconds = CALL_SECONDS + extra
-        task = asyncio.create_task(self._work(work))
-        self._calls.add(task)
+        call = _Call()
+        task = asyncio.create_task(self._work(work, call))
+        self._calls[task] = call
         task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            task.cancel()
-            error = QueueUnavailable(f"{self._address.shown}: no answer within {seconds:g} s")
-            if self._channel is not None:
-                self._doubtful_until = asyncio.get_running_loop().time() + 3 * HEARTBEAT_SECONDS
-            self._give_up(self._channel, error)
-            raise error
+        either: set[asyncio.Future[Any]] = {task, call.lost}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.cancelled():
             raise QueueUnavailable(f"{self._address.shown}: the connection was closed")
-        return task.result()
+        if task.done():
+            return task.result()
+        task.cancel()
+        if call.lost.done():
+            raise self.fault
+        error = QueueUnavailable(f"{self._address.shown}: no answer within {seconds:g} s")
+        if call.channel is not None:
+            self._doubtful_until = asyncio.get_running_loop().time() + 3 * HEARTBEAT_SECONDS
+        self._give_up(call.channel, error)
+        raise error
 
     async def aside(
         self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, extra: float = 0.0
@@ -155,11 +172,10 @@ class Link:
             task.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
 
-    async def _work(self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]]) -> _T:
-        channel = None
+    async def _work(self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], call: _Call) -> _T:
         try:
-            channel = await self._open_channel()
-            return await work(channel)
+            call.channel = await self._open_channel()
+            return await work(call.channel)
         except PublishError as error:
             raise UnroutableError(f"{self._address.shown}: there is no queue {error.args[1]}") from error
         except DeliveryError as error:
@@ -167,7 +183,7 @@ class Link:
         except (*CONNECTION_EXCEPTIONS, asyncio.CancelledError) as error:
             # The library also says with a CancelledError that a channel was closed under a call.
             said = _said(self._address, error)
-            self._give_up(channel, said)
+            self._give_up(call.channel, said)
             raise said from error
 
     async def _open_channel(self) -> AbstractChannel:
@@ -205,10 +221,13 @@ class Link:
         closing.add_done_callback(self._closings.discard)
         self._connection = self._channel = None
         self.fault = fault
+        for call in self._calls.values():
+            if call.channel is channel and not call.lost.done():
+                call.lost.set_result(None)
         self._lost()
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._calls.discard(task)
+        del self._calls[task]
         if not task.cancelled():
             task.exception()  # whoever asked may be gone
 
