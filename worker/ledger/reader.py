@@ -126,8 +126,8 @@ class LedgerReader:
         wanted = json.dumps(statuses)
         found = self.query(
             "SELECT row, line, cells, opportunity_id, contact_id, status, reason, http_status, attempts,"
-            " CASE WHEN ?1 THEN coalesce((SELECT body FROM contacts c WHERE c.row = l.row), '') ELSE '' END"
-            " FROM links l WHERE status IN (SELECT value FROM json_each(?2)) ORDER BY row",
+            " CASE WHEN ? THEN coalesce((SELECT body FROM contacts c WHERE c.row = l.row), '') ELSE '' END"
+            " FROM links l WHERE status IN (SELECT value FROM json_each(?)) ORDER BY row",
             (bodies, wanted),
         )
         for row, line, cells, opportunity, contact, status, *rest in found:

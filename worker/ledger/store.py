@@ -189,9 +189,9 @@ class Store:
         cells = json.dumps(delivery.row.cells)
         self._db.execute(
             "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at, sent_at, session)"
-            " VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(row, cells, key, seal(f"{row} {key}{cells}"), status, reason),
+                *(row, row, cells, key, seal(f"{row} {key}{cells}"), status, reason),
                 *((None, now, self._session) if waits else (now, None, None)),
             ),
         )
