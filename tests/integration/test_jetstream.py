@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 
 from tests.brokers import NatsServer, free_port, running
+from tests.proxy import Proxy
 from worker.errors import QueueError, QueueUnavailable, UsageError
 from worker.queues import Message, QueueAddress, Why, parse_address
 from worker.queues.jetstream import JetStreamQueue, open_dead_letters, open_publisher, open_queue
@@ -669,6 +670,28 @@ async def test_a_worker_whose_lease_ran_out_changes_nothing(
     assert await take(queue, 1, within=0.5) == []
     await queue.release(message.handle, 0.0)
     assert [again.deliveries for again in await take(queue, 1)] == [3]
+
+
+async def test_a_library_that_fails_in_closing_is_noticed_and_tells_the_terminal_nothing(
+    publisher: JetStreamPublisher, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publisher.publish([("x", b"")])
+    async with Proxy(address.server) as proxy:
+        by_proxy = parse_address(f"{proxy.url}?stream={address.name}")
+        async with JetStreamQueue(by_proxy, LEASE) as queue:
+            assert queue._server._connection is not None
+            client, lost = queue._server._connection
+
+            async def fail() -> None:
+                raise ConnectionResetError
+
+            monkeypatch.setattr(client._transport, "drain", fail)
+            client._pending_data_size = 1  # as if a word were on its way just then
+            assert proxy.cut()
+            await asyncio.wait_for(lost, 2.0)
+            (message,) = await take(queue, 1)
+            await queue.ack([message.handle])
+            assert await is_soon_drained(queue)
 
 
 async def test_a_receive_that_is_cancelled_holds_no_more_than_one_message_back(

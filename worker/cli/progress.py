@@ -31,7 +31,8 @@ class _Plain:
     def __call__(self, tally: Tally) -> None:
         if tally.note != self._note:
             self._note = tally.note
-            print(f"bulklink: {tally.note}", file=self._stream, flush=True)
+            if tally.note:  # that something is over shows in the numbers
+                print(f"bulklink: {tally.note}", file=self._stream, flush=True)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_EVERY
             print(f"bulklink: {_line(tally)}", file=self._stream, flush=True)

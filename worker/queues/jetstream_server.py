@@ -1,6 +1,7 @@
 """How a NATS server is spoken to: one connection, its errors, and an end to every wait."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -33,6 +34,9 @@ _NO_JETSTREAM = {10039, 10076}
 # Not enough resources, memory or storage; the stream is full.
 _FULL = {10023, 10028, 10047, 10077}
 _STATUS_UNAVAILABLE = 503
+
+# What the library has to say is said by our errors; unheard, it would go to the terminal all the same.
+logging.getLogger("nats").addHandler(logging.NullHandler())
 
 _T = TypeVar("_T")
 _Connection = tuple[Client, "asyncio.Future[None]"]
@@ -236,12 +240,25 @@ class Server:
                 )
                 if self.address.server.startswith("tls:") and not _is_secret(client):
                     raise QueueError(f"{self.address.shown}: the server speaks no TLS")
+                self._watch(client)
                 self._js = client.jetstream(timeout=CALL_SECONDS)
                 if self._greet is not None:
                     await self._greet(client)
         except (faults.Error, OSError, TimeoutError) as error:
             raise self.error(self._cause(error)) from error
         return connection
+
+    def _watch(self, client: Client) -> None:
+        """Notice when the library stops reading: where it fails in closing, it tells nobody."""
+
+        def stopped(task: "asyncio.Task[Any]") -> None:
+            _hear(task)
+            self._lose(client)
+
+        for name in ("_reading_task", "_flusher_task", "_ping_interval_task"):
+            task: asyncio.Task[Any] | None = getattr(client, name, None)
+            if task is not None:
+                task.add_done_callback(stopped)
 
     def _lose(self, client: Client) -> None:
         if self._connection is not None and self._connection[0] is client:

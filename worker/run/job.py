@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -132,6 +132,7 @@ class Job:
             log_path = settings.log_file or self.directory.log
             run_id = self.directory.run_id
             log = stack.enter_context(open_log(log_path, verbose=settings.verbose, run_id=run_id))
+            asyncio.get_running_loop().set_exception_handler(partial(_complain, log))
             ledger = await stack.enter_async_context(Ledger(self.directory.ledger, create=self._fresh))
             portal = await stack.enter_async_context(
                 PortalClient(
@@ -205,6 +206,11 @@ class Job:
                 "shared_rate": self._rate and self._rate.shown,
             }
         )
+
+
+def _complain(log: FilteringBoundLogger, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a library let fall goes to the log and not to the terminal; what it says may hold anything."""
+    log.warning("loop.complaint", what=context["message"], error=type(context.get("exception")).__name__)
 
 
 def _credentials(settings: Settings) -> Credentials:

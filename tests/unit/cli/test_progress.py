@@ -111,7 +111,7 @@ def test_lines_come_now_and_then(stream: io.StringIO, clock: Clock) -> None:
 
 def test_a_note_is_told_at_once_and_once(stream: io.StringIO, clock: Clock) -> None:
     show = progress("plain", quiet=False)
-    for note in ("", "SIGTERM: finishing", "SIGTERM: finishing", "really"):
+    for note in ("", "SIGTERM: finishing", "SIGTERM: finishing", "", "really"):
         clock.now += 1
         show(tally(1, 2, note=note))
 
