@@ -164,12 +164,8 @@ class Crew:
         return code
 
     def report(self) -> dict[str, Any]:
-        """The merged report of all lives that came to have a ledger worth reading."""
-        runs = []
-        for path in sorted(self.folder.glob("runs/w*/ledger.db")):
-            done = self._bulklink("report", path.parent.name, "--quiet")
-            if "killed before it began" not in done.stderr:
-                runs.append(path.parent.name)
+        """The merged report of all lives that came to have a ledger."""
+        runs = [path.parent.name for path in sorted(self.folder.glob("runs/w*/ledger.db"))]
         done = self._bulklink("report", *runs, "--run-id", "merged", "--json", "--quiet")
         if not done.stdout:
             self.odd.append(f"no merged report: {done.stderr}")

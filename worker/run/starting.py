@@ -86,7 +86,7 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
     """Make ready to go on with a run where it stopped.
 
     Raises:
-        UsageError: another portal is named than the one the run began with.
+        UsageError: another portal is named than the one the run began with, or no shared rate if it had one.
         InputError: the rest of the input is wanted and cannot be read.
     """
     with LedgerReader(directory.ledger) as reader:
@@ -100,7 +100,8 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
             f"run {directory.run_id} worked on a queue, which hands out again what was left: start a new one,"
             f" bulklink work '{facts['input_path']}'"
         )
-    rate = _same_portal(directory, settings, facts)
+    _refuse_other_ways(directory, settings, facts)
+    rate = _shared_rate(settings)
     path: str = facts["input_path"]
     complete = facts.get("input_complete", False)
     source = None
@@ -128,7 +129,8 @@ def start_retry(directory: RunDirectory, settings: Settings, reload: Callable[[]
     """Make ready a new run over the rows of another that are worth another try; None if none is.
 
     Raises:
-        UsageError: another portal is named, or those rows are still to come from where that run had them.
+        UsageError: another portal is named, or no shared rate if that run had one; or those rows are still to
+            come from where that run had them.
         LedgerError: that run's ledger is damaged.
         LockedError: that run is being worked on.
     """
@@ -147,19 +149,11 @@ def start_retry(directory: RunDirectory, settings: Settings, reload: Callable[[]
         )
     if not any(report.counts[status] for status in FILES[RETRY]):
         return None
-    rate = _same_portal(directory, settings, facts)
-    path = str(directory.path / RETRY)
-    source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
-    try:
-        fresh = RunDirectory.create(settings.runs_dir, settings.run_id)
-    except WorkerError:
-        source.close()
-        raise
-    origin = _file(path, source, settings, complete=False)
-    return Job(fresh, settings, origin, rate=rate, fresh=True, reload=reload)
+    _refuse_other_ways(directory, settings, facts)
+    return start_job(settings, str(directory.path / RETRY), reload)
 
 
-def _same_portal(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> "RedisRate | None":
+def _refuse_other_ways(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
     """Refuse to send what one run has left to another portal, or at a rate of its own if it shared one."""
     if settings.portal != facts["portal"]:
         raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
@@ -168,7 +162,6 @@ def _same_portal(directory: RunDirectory, settings: Settings, facts: Mapping[str
             f"run {directory.run_id} shares its rate through {facts['shared_rate']}:"
             " name it again, with --shared-rate or BULKLINK_SHARED_RATE"
         )
-    return _shared_rate(settings)
 
 
 def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:
