@@ -45,6 +45,9 @@ class LedgerError(WorkerError):
 class NeverBegan(LedgerError):
     """The run was killed before its ledger said what it was about; it has sent nothing."""
 
+    def __init__(self, ledger: object) -> None:
+        super().__init__(f"{ledger}: killed before it began; nothing was sent, start it anew")
+
 
 class OutputError(WorkerError):
     """A file of the run directory cannot be written; the ledger still holds all of it."""

@@ -64,6 +64,7 @@ class LedgerReader:
     """A read-only view of a run's ledger, one consistent moment of it.
 
     Raises:
+        NeverBegan: on opening, if whoever made it was killed before it had tables.
         LedgerError: on opening or reading, if the file is no sound ledger.
     """
 
@@ -100,7 +101,7 @@ class LedgerReader:
         """
         facts = self.meta()
         if "run_id" not in facts:
-            raise NeverBegan(f"{self._path}: killed before it began; nothing was sent, start it anew")
+            raise NeverBegan(self._path)
         for name in ("portal", "input_path", "input_name", "settings"):  # written in one transaction
             if name not in facts:
                 raise LedgerError(f"{self._path}: damaged: it does not say its {name}")

@@ -5,7 +5,7 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-from worker.errors import LedgerError
+from worker.errors import LedgerError, NeverBegan
 
 SCHEMA_VERSION = "2"
 
@@ -72,6 +72,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """Open the ledger at ``path``; ``mode`` is SQLite's own: ``ro``, ``rw`` or ``rwc`` (create).
 
     Raises:
+        NeverBegan: whoever made it was killed before it had tables.
         LedgerError: there is none, or the file is none.
     """
     try:
@@ -109,7 +110,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-        raise LedgerError(f"{path}: killed before it began; nothing was sent, start it anew")
+        raise NeverBegan(path)
     found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
     if found is None or found[0] != SCHEMA_VERSION:
         version = "no" if found is None else f"version {found[0]} of the"

@@ -66,12 +66,12 @@ def _begun(runs: Sequence[RunDirectory], tell: Callable[[str], None]) -> dict[Ru
     begun: dict[RunDirectory, dict[str, Any]] = {}
     never: NeverBegan | None = None
     for run in runs:
-        with LedgerReader(run.ledger) as reader:
-            try:
+        try:
+            with LedgerReader(run.ledger) as reader:
                 begun[run] = reader.facts()
-            except NeverBegan as error:
-                never = error
-                tell(f"run {run.run_id} was killed before it began: left out")
+        except NeverBegan as error:
+            never = error
+            tell(f"run {run.run_id} was killed before it began: left out")
     if never is not None and not begun:
         raise never
     return begun

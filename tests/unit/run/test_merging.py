@@ -1,5 +1,6 @@
 """Runs that are made into one: which belong together, and what a worker that was killed early leaves."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -77,6 +78,28 @@ def test_one_that_was_killed_before_it_began_is_left_out_and_named(
     facts, linked, told = merged(settings, [run("none"), run("good", links=3, **BEGUN, **READING)])
     assert (facts["merged"], linked) == (["good"], 3)
     assert told == ["run none was killed before it began: left out"]
+
+
+def test_one_that_was_killed_while_its_ledger_was_made_is_left_out_too(
+    settings: Settings, run: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    empty = RunDirectory.create(tmp_path, "empty")
+    empty.ledger.touch()
+    with closing(sqlite3.connect((bare := RunDirectory.create(tmp_path, "bare")).ledger)) as db:
+        db.execute("PRAGMA journal_mode = WAL")  # as far as a new ledger comes before it has tables
+    good = run("good", links=1, **BEGUN, **READING)
+    facts, linked, told = merged(settings, [empty, bare, good])
+    assert (facts["merged"], linked) == (["good"], 1)
+    assert told == [f"run {name} was killed before it began: left out" for name in ("empty", "bare")]
+
+
+def test_a_damaged_one_is_not_taken_for_one_that_never_began(
+    settings: Settings, run: Callable[..., RunDirectory]
+) -> None:
+    damaged = run("damaged", links=1, **BEGUN, **READING)
+    damaged.ledger.write_bytes(b"no ledger at all, but longer than a header of a hundred bytes" * 3)
+    with pytest.raises(LedgerError, match="not a database"):
+        merged(settings, [damaged, run("good", links=1, **BEGUN, **READING)])
 
 
 def test_when_none_began_there_is_nothing_to_merge(
