@@ -1,0 +1,6 @@
+"""Every option, spelled once, and how its value is settled from flags, environment and file."""
+
+from worker.settings.fields import PREFIX, Option, Settings, option_name, options
+from worker.settings.loading import load_settings
+
+__all__ = ["PREFIX", "Option", "Settings", "load_settings", "option_name", "options"]

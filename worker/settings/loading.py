@@ -1,0 +1,112 @@
+"""Settle all options.
+
+A flag wins over the environment, the environment over the file, the file over what a resumed run was started
+with, and that over the default.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+
+from worker.errors import UsageError
+from worker.settings.fields import PREFIX, Settings, option_name
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Settings:
+    """Settle all options.
+
+    Args:
+        flags: options given on the command line, by option name; ``config`` names the TOML file.
+        saved: what a run to be resumed was started with.
+
+    Raises:
+        UsageError: a value is wrong, or a name unknown; the message says where it was set.
+    """
+    given = {name: value for name, value in flags.items() if value is not None and name != "config"}
+    config = flags.get("config") or os.environ.get(f"{PREFIX}CONFIG")
+    _refuse_unknown_variables()
+    file = {} if config is None else _read_file(Path(config))
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic-settings
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - same
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, file),
+                InitSettingsSource(settings_cls, dict(saved or {})),
+            )
+
+    try:
+        settings = Layered(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "no such option" + _suggest(name, _names())
+        # Not from the error: it quotes what was given, and with -v that would be printed.
+        raise UsageError(f"{_origin(name, given, file, config)}: {message}") from None
+    _refuse_plain_http(settings, _origin("portal", given, file, config))
+    return settings
+
+
+def _names() -> list[str]:
+    return [option_name(field) for field in Settings.model_fields]
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _origin(name: str, flags: Mapping[str, Any], file: Mapping[str, Any], config: str | None) -> str:
+    if name in flags:
+        return f"--{name.replace('_', '-')}"
+    variable = PREFIX + name.upper()
+    if os.environ.get(variable):
+        return variable
+    return f"{config}: {name}" if name in file else name
+
+
+def _refuse_unknown_variables() -> None:
+    known = [PREFIX + name.upper() for name in [*_names(), "config"]]
+    for variable in os.environ:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            raise UsageError(f"{variable}: no such variable{_suggest(variable, known)}")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    return {name.replace("-", "_"): value for name, value in content.items()}
+
+
+def _refuse_plain_http(settings: Settings, origin: str) -> None:
+    url = urlsplit(settings.portal or "")
+    if url.scheme == "http" and url.hostname not in _LOOPBACK and not settings.allow_http:
+        raise UsageError(
+            f"{origin}: plain http:// would send the token readable to {url.hostname};"
+            " use https://, or --allow-http if you must"
+        )
