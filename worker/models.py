@@ -5,7 +5,8 @@ microsecond counts. What comes from outside is validated by pydantic where it en
 (:mod:`worker.settings`, :mod:`worker.contact`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,14 @@ class Result(StrEnum):
     """The portal says no to this pair, and will say it again."""
 
 
+class PreState(StrEnum):
+    """What was at the portal before we first wrote."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+    UNREAD = "unread"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One record of the input, before anyone judged it.
@@ -70,6 +79,7 @@ class Pair:
 
     Attributes:
         in_doubt: an earlier session may have sent it, and nobody knows what came of it.
+        pre: what the portal held before it was first sent.
     """
 
     row: int
@@ -77,6 +87,7 @@ class Pair:
     opportunity_id: int
     contact_id: int
     in_doubt: bool = False
+    pre: PreState = PreState.UNREAD
 
     @property
     def key(self) -> int:
@@ -117,13 +128,44 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A contact that an opportunity has; ``contact`` and ``body`` are as in an :class:`Attempt`."""
+
+    contact: "Contact | None"
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the members of an opportunity say about the contacts that were sought among them.
+
+    Attributes:
+        attempt: ok if they were read; permanent if there is no such opportunity for us; throttled if it is
+            to be asked again later; ambiguous if they cannot be read.
+        found: those of the sought that are members, by id.
+        strangers: members in the answer that nobody sought: this portal does not filter (contract 5.5).
+    """
+
+    attempt: Attempt
+    found: Mapping[int, Member] = field(default_factory=dict)
+    strangers: int = 0
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is known now which of the sought are members."""
+        return self.attempt.result in (Result.OK, Result.PERMANENT)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The last word on a pair. At most one per pair per run; none means resume takes it.
 
     Attributes:
-        attempts: every request made for the pair in this session, oldest first.
+        attempts: every request made for the pair alone in this session, oldest first; none if looking at
+            the members, for it and others, told enough.
         reason: a stable word for the cause; empty when linked.
         http_status: of the answer that decided.
+        found: the Contact among the members, as JSON, if that told.
     """
 
     pair: Pair
@@ -131,3 +173,9 @@ class Outcome:
     attempts: tuple[Attempt, ...]
     reason: str = ""
     http_status: int | None = None
+    found: bytes = b""
+
+    @property
+    def body(self) -> bytes:
+        """The Contact as the portal sent it, as JSON; empty unless the link is there."""
+        return self.attempts[-1].body if self.attempts else self.found

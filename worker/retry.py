@@ -94,7 +94,7 @@ class RetryPolicy:
         """
         if looks[-1].result is Result.OK:
             return Settle(Status.LINKED, http_status=looks[-1].http_status)
-        return self._look_again(looks, rng) or RetryIn(0.0)
+        return self.look_again(looks, rng) or RetryIn(0.0)
 
     def after_reread(
         self, attempts: tuple[Attempt, ...], rereads: tuple[Attempt, ...], rng: Random
@@ -109,7 +109,7 @@ class RetryPolicy:
         reread = rereads[-1]
         if reread.result is Result.OK:
             return Settle(Status.LINKED, http_status=reread.http_status)
-        if again := self._look_again(rereads, rng):
+        if again := self.look_again(rereads, rng):
             return again
         cause = next((a for a in reversed(attempts) if a.result is not Result.THROTTLED), attempts[-1])
         status = Status.UNKNOWN
@@ -118,10 +118,15 @@ class RetryPolicy:
             status = Status.REJECTED if refused else Status.RETRYABLE
         return Settle(status, cause.reason, cause.http_status)
 
-    def _look_again(self, looks: tuple[Attempt, ...], rng: Random) -> Reread | None:
-        """The next look at the members; None if this was the last: they told, or will not tell."""
+    def look_again(self, looks: tuple[Attempt, ...], rng: Random) -> Reread | None:
+        """The next look at the members; None if this was the last: they told, or will not tell.
+
+        Args:
+            looks: all requests for them so far, at least one.
+            rng: source of jitter.
+        """
         last = looks[-1]
-        if last.result is Result.TRANSIENT:
+        if last.result not in (Result.THROTTLED, Result.AMBIGUOUS):
             return None
         throttled = sum(a.result is Result.THROTTLED for a in looks)
         if throttled >= self.max_throttled or len(looks) - throttled >= self.max_unreadable:

@@ -24,15 +24,20 @@ _RULES = {
         SELECT row FROM rows r WHERE key IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM pairs p WHERE p.key = r.key)""",
     "outcomes without an intent or without a request": """
-        SELECT row FROM rows WHERE status IN ('linked', 'rejected', 'retryable', 'unknown')
-            AND (sent_at IS NULL OR attempts < 1) AND reason <> 'too_many_deliveries'""",
+        SELECT row FROM rows WHERE (status IN ('linked', 'unknown') AND (sent_at IS NULL OR attempts < 1))
+            OR (status IN ('rejected', 'retryable') AND reason <> 'too_many_deliveries'
+                AND (sent_at IS NULL OR attempts < 1) AND NOT EXISTS (SELECT 1 FROM looks))""",
+    "rows called linked before, or not, against what was seen": """
+        SELECT row FROM rows WHERE (status IS 'already_linked') <> (pre IS 'present')
+            OR (pre IS NOT NULL AND pre NOT IN ('absent', 'present'))""",
     "rows with more or fewer failures than failed requests": """
         SELECT r.row FROM rows r
             LEFT JOIN (SELECT row, count(*) AS n FROM failures GROUP BY row) f USING (row)
             WHERE r.attempts - coalesce(f.n, 0) <> (r.status IS 'linked')
                 AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'merged')""",
     "Contacts of rows that are not linked": """
-        SELECT c.row FROM contacts c LEFT JOIN rows r USING (row) WHERE r.status IS NOT 'linked'""",
+        SELECT c.row FROM contacts c LEFT JOIN rows r USING (row)
+            WHERE coalesce(r.status, '') NOT IN ('linked', 'already_linked')""",
 }
 
 

@@ -84,13 +84,17 @@ class Ledger:
         """Take a chunk of judged rows in."""
         return await self._do(lambda store: store.admit(judged))
 
-    async def claim(self, limit: int) -> list[Pair]:
+    async def claim(self, limit: int, *, look_first: bool = False) -> list[Pair]:
         """The next pairs without an outcome, each noted as about to be sent; given once a session."""
-        return await self._do(lambda store: store.claim(limit))
+        return await self._do(lambda store: store.claim(limit, look_first=look_first))
 
-    async def take_in(self, deliveries: Sequence[Delivery]) -> list[Arrival]:
+    async def looked(self, looks: Sequence[Attempt], absent: Sequence[int], row: int) -> None:
+        """Note what the members told, and which rows are about to be sent for that."""
+        await self._do(lambda store: store.looked(looks, absent, row))
+
+    async def take_in(self, deliveries: Sequence[Delivery], *, look_first: bool = False) -> list[Arrival]:
         """Take messages in; those to be sent are noted as about to be."""
-        return await self._do(lambda store: store.take_in(deliveries))
+        return await self._do(lambda store: store.take_in(deliveries, look_first=look_first))
 
     async def waiting(self, after: int, limit: int) -> list[tuple[Pair, tuple[str, ...]]]:
         """The pairs without an outcome in the first rows beyond one, with their cells."""

@@ -32,10 +32,13 @@ _TAKE_IN = (
     "UPDATE came SET goes = (SELECT m.row FROM messages m WHERE m.identity = came.identity)",
     """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key,
             seal(iif(:queue, c.goes, r.line) || ' ' || coalesce(r.key, 'None') || r.cells), r.status,
-            r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds
+            r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds, r.pre
         FROM source.rows r JOIN came c USING (row) WHERE true
         ON CONFLICT (row) DO UPDATE SET
             attempts = rows.attempts + excluded.attempts,
+            pre = iif(better(excluded.status, excluded.sent_at, rows.status, rows.sent_at),
+                coalesce(excluded.pre, nullif(rows.pre, 'present')),
+                coalesce(rows.pre, nullif(excluded.pre, 'present'))),
             status = iif(better(excluded.status, excluded.sent_at, rows.status, rows.sent_at),
                 excluded.status, rows.status),
             reason = iif(better(excluded.status, excluded.sent_at, rows.status, rows.sent_at),
@@ -50,6 +53,9 @@ _TAKE_IN = (
         SELECT c.goes, s.body, s.seal FROM source.contacts s JOIN came c USING (row)""",
     """INSERT INTO failures SELECT c.goes, f.session, f.number, f.result, f.reason, f.http_status, f.seconds
         FROM source.failures f JOIN came c USING (row)""",
+    """INSERT INTO looks
+        SELECT c.goes, l.session, l.number, l.again, l.result, l.reason, l.http_status, l.seconds
+        FROM source.looks l JOIN came c USING (row)""",
     "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL",
     "DROP TABLE came",
 )

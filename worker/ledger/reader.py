@@ -163,15 +163,23 @@ class LedgerReader:
         attempts, tried = next(
             self.query("SELECT coalesce(sum(attempts), 0), count(*) FROM rows WHERE attempts > 0")
         )
+        looks, again = next(self.query("SELECT count(*), coalesce(sum(again), 0) FROM looks"))
         # The last attempt of a pair was not followed by another; all others were retried.
         by_reason = dict(
             self.query(
-                "SELECT f.reason, count(*) FROM failures f JOIN rows r USING (row)"
-                " WHERE f.number < r.attempts GROUP BY 1 ORDER BY 2 DESC"
+                "SELECT reason, count(*) FROM ("
+                " SELECT f.reason FROM failures f JOIN rows r USING (row) WHERE f.number < r.attempts"
+                " UNION ALL SELECT reason FROM looks WHERE again) GROUP BY 1 ORDER BY 2 DESC, 1"
             )
         )
-        (throttled,) = next(self.query("SELECT count(*) FROM failures WHERE result = ?", (Result.THROTTLED,)))
-        return Traffic(attempts, attempts - tried, by_reason, throttled, self._latency())
+        (throttled,) = next(
+            self.query(
+                "SELECT count(*) FROM (SELECT result FROM failures UNION ALL SELECT result FROM looks)"
+                " WHERE result = ?",
+                (Result.THROTTLED,),
+            )
+        )
+        return Traffic(attempts + looks, attempts - tried + again, by_reason, throttled, self._latency())
 
     def _latency(self) -> dict[str, float]:
         (count,) = next(self.query("SELECT count(*) FROM latencies"))

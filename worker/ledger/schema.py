@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.errors import LedgerError, NeverBegan
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -30,7 +30,8 @@ CREATE TABLE rows (
     session INTEGER,
     sent_at REAL,
     settled_at REAL,
-    seconds REAL
+    seconds REAL,
+    pre TEXT  -- what the portal held before it was first sent: absent, present, or not looked for
 );
 CREATE TABLE pairs (key INTEGER PRIMARY KEY, row INTEGER NOT NULL);
 CREATE TABLE messages (identity TEXT PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;  -- of a queue only
@@ -44,16 +45,27 @@ CREATE TABLE failures (
     http_status INTEGER,
     seconds REAL NOT NULL
 );
+CREATE TABLE looks (  -- requests for members of which a row and others learned what is there
+    row INTEGER NOT NULL,
+    session INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    again INTEGER NOT NULL,  -- whether another one had to follow
+    result TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    http_status INTEGER,
+    seconds REAL NOT NULL
+);
 CREATE VIEW links AS  -- rows in the words of a report; one without an outcome is in doubt if sent
     SELECT row, line, key >> 32 AS opportunity_id, key & 4294967295 AS contact_id,
            coalesce(status, CASE WHEN sent_at IS NULL THEN 'not_attempted' ELSE 'unknown' END) AS status,
            CASE WHEN status IS NOT NULL THEN reason WHEN sent_at IS NULL THEN 'run_ended'
                 ELSE 'no_answer' END AS reason,
            http_status, attempts, datetime(sent_at, 'unixepoch') AS sent_at,
-           datetime(settled_at, 'unixepoch') AS settled_at, cells
+           datetime(settled_at, 'unixepoch') AS settled_at, coalesce(pre, 'unread') AS pre, cells
     FROM rows;
 CREATE VIEW latencies AS
-    SELECT seconds FROM rows WHERE seconds IS NOT NULL UNION ALL SELECT seconds FROM failures;
+    SELECT seconds FROM rows WHERE seconds IS NOT NULL UNION ALL SELECT seconds FROM failures
+    UNION ALL SELECT seconds FROM looks;
 """
 
 

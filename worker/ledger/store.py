@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.ledger.schema import seal
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, PreState, Reject, Result, Row, Status
 
 _LOW = 0xFFFFFFFF
 
@@ -132,37 +132,70 @@ class Store:
             (line,) = self._db.execute("SELECT line FROM rows WHERE row = ?", (first,)).fetchone()
         return f"same pair as line {line}"
 
-    def claim(self, limit: int) -> list[Pair]:
+    def claim(self, limit: int, *, look_first: bool = False) -> list[Pair]:
         """The next pairs without an outcome, in input order, noted as about to be sent.
 
         Each is given once a session. The note of an earlier session stays: it may be what a crash left
         behind, and a later release by this session must not hide that.
+
+        Args:
+            limit: most pairs to give.
+            look_first: note nothing yet; :meth:`looked` does, when it is known what the portal holds.
         """
         found = self._db.execute(
-            "SELECT row, line, key, sent_at IS NOT NULL FROM rows"
+            "SELECT row, line, key, sent_at IS NOT NULL, pre FROM rows"
             " WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
             (self._cursor, limit),
         ).fetchall()
         if not found:
             return []
         self._cursor = found[-1][0]
+        if not look_first:
+            self._intend([row for row, *_ in found])
+        return [
+            Pair(row, line, key >> 32, key & _LOW, bool(doubt), PreState(pre or PreState.UNREAD))
+            for row, line, key, doubt, pre in found
+        ]
+
+    def looked(self, looks: Sequence[Attempt], absent: Sequence[int], row: int) -> None:
+        """Note what the members told: rows whose link is not there, now about to be sent.
+
+        Args:
+            looks: the requests that it took.
+            absent: these rows.
+            row: one of those that were sought; the looks are noted with it.
+        """
+        self._db.executemany(
+            "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (row, self._session, n, n < len(looks), a.result, a.reason, a.http_status, a.seconds)
+                for n, a in enumerate(looks, 1)
+            ],
+        )
+        self._db.executemany("UPDATE rows SET pre = 'absent' WHERE row = ?", [(one,) for one in absent])
+        self._intend(absent)
+
+    def _intend(self, rows: Sequence[int]) -> None:
         now = time.time()
         self._db.executemany(
             "UPDATE rows SET sent_at = ?, session = ? WHERE row = ? AND sent_at IS NULL",
-            [(now, self._session, row) for row, _, _, _ in found],
+            [(now, self._session, row) for row in rows],
         )
-        return [Pair(row, line, key >> 32, key & _LOW, bool(doubt)) for row, line, key, doubt in found]
 
-    def take_in(self, deliveries: Sequence[Delivery]) -> list[Arrival]:
+    def take_in(self, deliveries: Sequence[Delivery], *, look_first: bool = False) -> list[Arrival]:
         """Take messages in, each of them once, and note those to be sent as about to be.
 
         A message that comes again is the row that it was; if its last word was that another try is worth
         it, it gets that try. A pair that waits for its outcome in another row makes a duplicate; one that
         is settled does not, for the link may have been removed since, and is asked for again.
-        """
-        return [self._take_in(delivery) for delivery in deliveries]
 
-    def _take_in(self, delivery: Delivery) -> Arrival:
+        Args:
+            deliveries: the messages.
+            look_first: as in :meth:`claim`.
+        """
+        return [self._take_in(delivery, None if look_first else time.time()) for delivery in deliveries]
+
+    def _take_in(self, delivery: Delivery, sent: float | None) -> Arrival:
         if self._last is None:
             (self._last,) = self._db.execute("SELECT coalesce(max(row), 0) FROM rows").fetchone()
         fresh = self._db.execute(
@@ -170,11 +203,11 @@ class Store:
         )
         if fresh.rowcount:
             self._last += 1
-            return self._enter(delivery, self._last)
-        return self._meet_again(delivery)
+            return self._enter(delivery, self._last, sent)
+        return self._meet_again(delivery, sent)
 
-    def _enter(self, delivery: Delivery, row: int) -> Arrival:
-        verdict, now = delivery.verdict, time.time()
+    def _enter(self, delivery: Delivery, row: int, sent: float | None) -> Arrival:
+        verdict = delivery.verdict
         key: int | None = None
         status: Status | None = None
         reason = ""
@@ -192,7 +225,7 @@ class Store:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(row, row, cells, key, seal(f"{row} {key}{cells}"), status, reason),
-                *((None, now, self._session) if waits else (now, None, None)),
+                *((None, sent, sent and self._session) if waits else (time.time(), None, None)),
             ),
         )
         pair = Pair(row, row, key >> 32, key & _LOW, delivery.again) if waits and key is not None else None
@@ -210,19 +243,20 @@ class Store:
         self._db.execute("UPDATE pairs SET row = ? WHERE key = ?", (row, key))
         return None, ""
 
-    def _meet_again(self, delivery: Delivery) -> Arrival:
-        row, status, reason, key = self._db.execute(
-            "SELECT row, status, reason, key FROM messages JOIN rows USING (row) WHERE identity = ?",
+    def _meet_again(self, delivery: Delivery, sent: float | None) -> Arrival:
+        row, status, reason, key, pre = self._db.execute(
+            "SELECT row, status, reason, key, pre FROM messages JOIN rows USING (row) WHERE identity = ?",
             (delivery.identity,),
         ).fetchone()
         if status not in {Status.RETRYABLE, Status.UNKNOWN} or delivery.worn_out:
             return Arrival(row, status and Status(status), reason, None, fresh=False)
         self._db.execute(
             "UPDATE rows SET status = NULL, reason = '', http_status = NULL, settled_at = NULL,"
-            " sent_at = ?, session = ? WHERE row = ?",
-            (time.time(), self._session, row),
+            " sent_at = coalesce(?, sent_at), session = coalesce(?, session) WHERE row = ?",
+            (sent, sent and self._session, row),
         )
-        pair = Pair(row, row, key >> 32, key & _LOW, delivery.again or status == Status.UNKNOWN)
+        doubt = delivery.again or status == Status.UNKNOWN
+        pair = Pair(row, row, key >> 32, key & _LOW, doubt, PreState(pre or PreState.UNREAD))
         return Arrival(row, Status(status), reason, pair, fresh=False)
 
     def waiting(self, after: int, limit: int) -> list[tuple[Pair, tuple[str, ...]]]:
@@ -246,26 +280,28 @@ class Store:
 
     def settle(self, outcome: Outcome) -> None:
         """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""
-        last = outcome.attempts[-1]
+        last = outcome.attempts[-1] if outcome.attempts else None
+        proven = last is not None and last.result is Result.OK
         row = outcome.pair.row
-        plain = last.result is Result.OK and len(outcome.attempts) == 1  # as nearly all are
-        if not plain:
+        plain = proven and len(outcome.attempts) == 1  # as nearly all are
+        if not plain and outcome.attempts:
             self.count(row, outcome.attempts)
         self._db.execute(
             "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
-            " settled_at = ?, seconds = ? WHERE row = ?",
+            " settled_at = ?, seconds = ?, pre = coalesce(?, pre) WHERE row = ?",
             (
                 int(plain),
                 outcome.status,
                 outcome.reason,
                 outcome.http_status,
                 time.time(),
-                last.seconds if last.result is Result.OK else None,
+                last.seconds if last is not None and proven else None,
+                PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None,
                 row,
             ),
         )
-        if last.body:
-            body = last.body.decode()
+        if outcome.body:
+            body = outcome.body.decode()
             self._db.execute("INSERT OR REPLACE INTO contacts VALUES (?, ?, ?)", (row, body, seal(body)))
 
     def count(self, row: int, attempts: Sequence[Attempt]) -> None:
@@ -282,11 +318,14 @@ class Store:
         self._db.execute("UPDATE rows SET attempts = ? WHERE row = ?", (before + len(attempts), row))
 
     def release(self, in_doubt: Sequence[int]) -> None:
-        """Take back this session's intents, but for rows whose request may have reached the portal."""
+        """Take back this session's intents, but for rows whose request may have reached the portal.
+
+        What was seen before them is taken back too: when they are sent one day, it may have changed.
+        """
         self._db.execute("CREATE TEMP TABLE IF NOT EXISTS doubt (row INTEGER PRIMARY KEY)")
         self._db.executemany("INSERT OR IGNORE INTO doubt VALUES (?)", [(row,) for row in in_doubt])
         self._db.execute(
-            "UPDATE rows SET sent_at = NULL, session = NULL"
+            "UPDATE rows SET sent_at = NULL, session = NULL, pre = NULL"
             " WHERE status IS NULL AND session = ? AND row NOT IN (SELECT row FROM doubt)",
             (self._session,),
         )

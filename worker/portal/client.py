@@ -5,7 +5,7 @@ pair; nothing later can succeed, so it ends the run.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -14,18 +14,17 @@ from typing import Generic, Self, TypeVar
 from yarl import URL
 
 from worker.breaker import NOT_STORED
-from worker.contact import Contact, parse_contact
+from worker.contact import Contact
 from worker.errors import PortalUnreachable
-from worker.models import Attempt, Pair, Result
+from worker.models import Attempt, Look, Member, Pair, Result
 from worker.portal.auth import Credentials, Session
 from worker.portal.classify import NOT_FOUND, RENEWED, Answer, Verdict, classify, classify_failure, read_body
 from worker.portal.http import Failure, Http
 from worker.portal.login import TRIES, log_in, pause_after
 from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
 
-PAGE = 1000
-"""Members per page: more are never given (contract 5.2)."""
-
+MOST_SOUGHT = 100
+"""Contacts sought in one request: far fewer than a page has (contract 5.2), in an address of a kilobyte."""
 
 _T = TypeVar("_T")
 _Proof = tuple[Contact | None, bytes]
@@ -117,46 +116,44 @@ class PortalClient:
         """
         return await self._write("DELETE", pair, number)
 
+    async def find(self, opportunity_id: int, contact_ids: Collection[int], number: int) -> Look:
+        """Look for some contacts among the members of an opportunity (contract 5.5).
+
+        Args:
+            opportunity_id: whose members.
+            contact_ids: at most :data:`MOST_SOUGHT`.
+            number: of the request.
+        """
+        sought = ",".join(map(str, contact_ids))
+        params = {"filterBy": "id", "filterOp": "equals", "filterValue": sought}
+        finding = await self._read(opportunity_id, params, number)
+        attempt, envelope = finding.attempt, finding.proof
+        if attempt.result is Result.THROTTLED or attempt.reason == NOT_FOUND:
+            return Look(attempt)
+        if envelope is None:
+            return Look(replace(attempt, result=Result.AMBIGUOUS))
+        members = [replace(envelope, response=item) for item in as_list(envelope.response)]
+        found = {}
+        for contact_id in contact_ids:
+            for member in members:
+                if (proof := contact_of(member, contact_id)) is not None:
+                    found[contact_id] = Member(*proof)
+        return Look(attempt, found, strangers=len(members) - len(found))
+
     async def reread(self, pair: Pair, number: int) -> Attempt:
-        """Look for the link among the opportunity's members (contract 5.5).
+        """Look for the link among the opportunity's members.
 
         Returns:
             ok with the Contact if it is there; transient if it is certainly not; throttled if it is to be
             asked again later; ambiguous if the members cannot be read.
         """
-        params = {"filterBy": "id", "filterOp": "equals", "filterValue": str(pair.contact_id)}
-        finding = await self._read(pair.opportunity_id, params, number)
-        attempt, envelope = finding.attempt, finding.proof
-        if attempt.reason == NOT_FOUND:  # an opportunity we cannot see has no members for us
-            return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED)
-        if attempt.result is Result.THROTTLED:
-            return attempt
-        if envelope is None:
-            return replace(attempt, result=Result.AMBIGUOUS)
-        for item in as_list(envelope.response):
-            proof = contact_of(replace(envelope, response=item), pair.contact_id)
-            if proof is not None:
-                return replace(attempt, contact=proof[0], body=proof[1])
-        return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED)
-
-    async def members(self, opportunity_id: int) -> AsyncIterator[Contact]:
-        """All contacts of an opportunity that we may see, in pages of our own making (contract 5.1 to 5.4).
-
-        Raises:
-            PortalError: a page cannot be read.
-        """
-        start = 0
-        while True:
-            params = {"startIndex": str(start), "count": str(PAGE)}
-            finding = await self._read(opportunity_id, params, 1)
-            if finding.proof is None:
-                raise PortalUnreachable(f"members of opportunity {opportunity_id}: {finding.verdict.hint}")
-            page = as_list(finding.proof.response)
-            for item in page:
-                yield parse_contact(item)
-            if len(page) < PAGE:
-                return
-            start += PAGE
+        look = await self.find(pair.opportunity_id, [pair.contact_id], number)
+        if not look.is_told:
+            return look.attempt
+        member = look.found.get(pair.contact_id)
+        if member is None:
+            return replace(look.attempt, result=Result.TRANSIENT, reason=NOT_STORED)
+        return replace(look.attempt, contact=member.contact, body=member.body)
 
     async def _write(self, method: str, pair: Pair, number: int) -> Attempt:
         path = f"crm/opportunity/{pair.opportunity_id}/contact/{pair.contact_id}{self._suffix}"

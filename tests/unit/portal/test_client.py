@@ -14,7 +14,7 @@ from worker.contact import Person
 from worker.errors import PortalClosed, PortalError, PortalRefused, PortalUnreachable, WrongBaseUrl
 from worker.models import Pair, Result
 from worker.portal.auth import Credentials
-from worker.portal.client import PAGE, PortalClient
+from worker.portal.client import PortalClient
 
 BASE = "https://portal.example.com"
 API = f"{BASE}/api/2.0"
@@ -22,6 +22,7 @@ PAIR = Pair(row=1, line=2, opportunity_id=1234, contact_id=88)
 LINK = f"{API}/crm/opportunity/1234/contact/88"
 MEMBERS = re.compile(rf"^{re.escape(API)}/crm/opportunity/\d+/contact\?")
 JSON = "application/json; charset=UTF-8"
+ACCESS_DENIED = {"status": 1, "statusCode": 403, "error": {"message": "No", "hresult": -2146233078}}
 NOT_FOUND = {"status": 1, "statusCode": 404, "error": {"message": "Not found", "hresult": -2147467259}}
 
 
@@ -190,28 +191,60 @@ async def test_a_reread_says_whether_the_link_is_there(
     assert dict(url.query)["filterValue"] == "88"
 
 
-async def test_members_are_read_in_pages_of_our_own(portal: aioresponses, client: PortalClient) -> None:
-    """The portal's nextIndex is one too high: who follows it loses a member a page (contract 5.4)."""
-    everyone = [contact(n) for n in range(1, PAGE + 4)]
-
-    def page(url: URL, **_: Any) -> CallbackResult:
-        start = int(url.query["startIndex"])
-        part = everyone[start : start + int(url.query["count"])]
-        body = {**envelope(part, 200), "nextIndex": start + PAGE + 1}
-        return CallbackResult(status=200, payload=body)
-
-    portal.get(MEMBERS, callback=page, repeat=True)
-
-    assert [member.id async for member in client.members(1234)] == list(range(1, PAGE + 4))
-
-
-async def test_members_that_cannot_be_read_are_an_error_and_not_an_empty_list(
+async def test_many_are_sought_in_one_request_and_each_found_one_comes_with_its_contact(
     portal: aioresponses, client: PortalClient
 ) -> None:
-    portal.get(MEMBERS, status=500, body="")
+    portal.get(MEMBERS, status=200, payload=envelope([contact(89), contact(88)], 200), content_type=JSON)
 
-    with pytest.raises(PortalUnreachable, match="opportunity 1234"):
-        [member async for member in client.members(1234)]
+    look = await client.find(1234, [88, 89, 90], 2)
+
+    assert (look.attempt.number, look.attempt.result, look.is_told) == (2, Result.OK, True)
+    assert {one: member.contact and member.contact.id for one, member in look.found.items()} == {
+        88: 88,
+        89: 89,
+    }
+    assert all(f'"id":{one}'.encode() in member.body for one, member in look.found.items())
+    assert look.strangers == 0
+    ((_, url), _) = next(iter(portal.requests.items()))
+    assert {name: url.query[name] for name in ("filterBy", "filterOp", "filterValue")} == {
+        "filterBy": "id",
+        "filterOp": "equals",
+        "filterValue": "88,89,90",
+    }
+
+
+async def test_members_that_nobody_sought_are_strangers(portal: aioresponses, client: PortalClient) -> None:
+    """AppServer ignores filters (contract 5.5)."""
+    portal.get(MEMBERS, status=200, payload=envelope([contact(n) for n in (1, 88, 7)], 200))
+
+    look = await client.find(1234, [88], 1)
+
+    assert (list(look.found), look.strangers) == ([88], 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "result", "told"),
+    [
+        (404, {"payload": NOT_FOUND}, Result.PERMANENT, True),
+        (200, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, False),
+        (500, {"body": ""}, Result.AMBIGUOUS, False),
+        (403, {"payload": ACCESS_DENIED}, Result.AMBIGUOUS, False),
+        (429, {"body": ""}, Result.THROTTLED, False),
+    ],
+)
+async def test_members_that_cannot_be_read_are_not_an_empty_list(
+    portal: aioresponses,
+    client: PortalClient,
+    status: int,
+    answer: dict[str, Any],
+    result: Result,
+    told: bool,
+) -> None:
+    portal.get(MEMBERS, status=status, **answer)
+
+    look = await client.find(1234, [88, 89], 1)
+
+    assert (look.attempt.result, look.is_told, look.found) == (result, told, {})
 
 
 async def test_the_probe_takes_the_apis_own_404_for_health(

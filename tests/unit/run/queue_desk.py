@@ -58,8 +58,8 @@ class HereLedger(Ledger):
     async def __aexit__(self, *_: object) -> None:
         self._db.close()
 
-    async def take_in(self, deliveries: Sequence[Delivery]) -> list[Arrival]:
-        arrivals = await super().take_in(deliveries)
+    async def take_in(self, deliveries: Sequence[Delivery], *, look_first: bool = False) -> list[Arrival]:
+        arrivals = await super().take_in(deliveries, look_first=look_first)
         await self.gate.wait()
         return arrivals
 

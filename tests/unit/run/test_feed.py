@@ -42,9 +42,9 @@ class GatedLedger(Ledger):
         self.gate.set()
         self.claims = 0
 
-    async def claim(self, limit: int) -> list[Pair]:
+    async def claim(self, limit: int, *, look_first: bool = False) -> list[Pair]:
         self.claims += 1
-        claimed = await super().claim(limit)
+        claimed = await super().claim(limit, look_first=look_first)
         await self.gate.wait()
         return claimed
 
