@@ -15,6 +15,7 @@ RUN = (
     "rate",
     "shared_rate",
     "concurrency",
+    "existing",
     "wire",
     "max_attempts",
     "max_errors",

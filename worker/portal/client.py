@@ -23,9 +23,6 @@ from worker.portal.http import Failure, Http
 from worker.portal.login import TRIES, log_in, pause_after
 from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
 
-MOST_SOUGHT = 100
-"""Contacts sought in one request: far fewer than a page has (contract 5.2), in an address of a kilobyte."""
-
 _T = TypeVar("_T")
 _Proof = tuple[Contact | None, bytes]
 
@@ -121,7 +118,7 @@ class PortalClient:
 
         Args:
             opportunity_id: whose members.
-            contact_ids: at most :data:`MOST_SOUGHT`.
+            contact_ids: at most a page of members (contract 5.2).
             number: of the request.
         """
         sought = ",".join(map(str, contact_ids))

@@ -104,7 +104,13 @@ def build_report(reader: LedgerReader) -> Report:
     sessions = reader.sessions()
     traffic = reader.traffic()
     seconds = sum(length for _, length, _ in sessions)
-    tried = sum(states[s] for s in (Status.LINKED, Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN))
+    tried = sum(
+        states[s]
+        for s in (
+            *(Status.LINKED, Status.ALREADY_LINKED),
+            *(Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN),
+        )
+    )
     started = sessions[0][0] if sessions else 0.0
     finished = sessions[-1][0] + sessions[-1][1] if sessions else 0.0
     exit_code = exit_code_of(facts, states)

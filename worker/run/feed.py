@@ -8,11 +8,18 @@ from worker.models import Pair
 
 
 class Feed:
-    """Pairs in input order, each once; waits while the input is still being read."""
+    """Pairs in input order, each once; waits while the input is still being read.
 
-    def __init__(self, ledger: Ledger, chunk: int) -> None:
+    Args:
+        ledger: where they are.
+        chunk: pairs claimed at once.
+        look_first: their intents are not noted yet, see :meth:`worker.ledger.Ledger.claim`.
+    """
+
+    def __init__(self, ledger: Ledger, chunk: int, *, look_first: bool = False) -> None:
         self._ledger = ledger
         self._chunk = chunk
+        self._look_first = look_first
         self._ready: deque[Pair] = deque()
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
@@ -36,7 +43,7 @@ class Feed:
                 # Looked at before claiming: rows that come in between are then found by the next round.
                 complete = self._complete
                 self._news.clear()
-                self._ready.extend(await self._ledger.claim(self._chunk))
+                self._ready.extend(await self._ledger.claim(self._chunk, look_first=self._look_first))
                 if self._ready:
                     break
                 if complete:
@@ -44,3 +51,7 @@ class Feed:
                     return None
                 await self._news.wait()
             return self._ready.popleft()
+
+    def at_hand(self, limit: int) -> list[Pair]:
+        """Up to so many more of the pairs that are claimed already."""
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]

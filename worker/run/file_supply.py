@@ -21,16 +21,25 @@ class FileOrigin:
         source: the open file; None if it was read to its end before, or is gone.
         complete: it was read to its end before.
         chunk: pairs claimed at once.
+        look_first: what the portal holds is looked for before a pair is noted as about to be sent.
         limit: most rows to read.
     """
 
     def __init__(
-        self, path: str, source: Source | None, *, complete: bool, chunk: int, limit: int | None
+        self,
+        path: str,
+        source: Source | None,
+        *,
+        complete: bool,
+        chunk: int,
+        look_first: bool,
+        limit: int | None,
     ) -> None:
         self.facts = {"input_path": path, "input_name": Path(path).name}
         self.lost = "" if complete or source is not None else STDIN_GONE
         self._source = source
         self._chunk = chunk
+        self._look_first = look_first
         self._limit = limit
 
     def go_on(self, run_id: str) -> str:
@@ -39,7 +48,8 @@ class FileOrigin:
 
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
         """The file, to be read into this ledger."""
-        return FileSupply(self._source, ledger, tally, chunk=self._chunk, limit=self._limit)
+        feed = Feed(ledger, self._chunk, look_first=self._look_first)
+        return FileSupply(self._source, ledger, tally, feed=feed, limit=self._limit)
 
     def close(self) -> None:
         """Close the file."""
@@ -51,14 +61,14 @@ class FileSupply:
     """Rows of a file, each claimed from the ledger in order. A pipe may never end."""
 
     def __init__(
-        self, source: Source | None, ledger: Ledger, tally: Tally, *, chunk: int, limit: int | None
+        self, source: Source | None, ledger: Ledger, tally: Tally, *, feed: Feed, limit: int | None
     ) -> None:
         self.is_endless = source is not None and source.name == "-"
         self._source = source
         self._ledger = ledger
         self._tally = tally
         self._limit = limit
-        self._feed = Feed(ledger, chunk)
+        self._feed = feed
 
     async def read(self) -> None:
         """Read the file into the ledger."""
@@ -71,6 +81,10 @@ class FileSupply:
     async def take(self) -> Pair | None:
         """The next pair, its intent durable; None when there are no more."""
         return await self._feed.take()
+
+    def at_hand(self, limit: int) -> list[Pair]:
+        """Up to so many more of the pairs that could be taken without waiting."""
+        return self._feed.at_hand(limit)
 
     async def settled(self, outcome: Outcome) -> None:
         """Nothing is owed to a file."""

@@ -11,8 +11,10 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.dispatch import LANES_PER_PERMIT, Dispatcher
 from worker.errors import DurationReached, PortalError, TooManyErrors, WorkerError
+from worker.existing import Scout
 from worker.ledger import Ledger
 from worker.limiter import Limiter
+from worker.members import Looker
 from worker.models import Attempt, Outcome
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
@@ -55,11 +57,22 @@ class Linking:
         self._ended_by: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._outage = Outage(limiter, portal.look, settings.give_up_after, tell)
+        policy = RetryPolicy(max_attempts=settings.max_attempts)
+        self._scout: Scout | None = None
+        if settings.existing == "check":
+            looker = Looker(portal, limiter, policy, observe=self._observe, rng=Random())  # noqa: S311 - same
+            self._scout = Scout(
+                looker,
+                take=supply.take,
+                at_hand=supply.at_hand,
+                note=ledger.looked,
+                record=self._record,
+            )
         self._dispatcher = Dispatcher(
             portal,
             limiter,
-            RetryPolicy(max_attempts=settings.max_attempts),
-            take=supply.take,
+            policy,
+            take=supply.take if self._scout is None else self._scout.take,
             record=self._record,
             observe=self._observe,
             rng=Random(),  # noqa: S311 - spreads backoffs, guards nothing
@@ -119,6 +132,8 @@ class Linking:
                 task.cancel()
             # Not for their results: what went wrong with them went wrong with the dispatcher too.
             await asyncio.gather(self._reading, *helpers, return_exceptions=True)
+            if self._scout is not None:
+                await self._scout.close()
             await self._supply.close()
             self._tally.ended = True
             with suppress(OSError):

@@ -70,7 +70,7 @@ def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
                 retry_after=attempt.retry_after,
                 seconds=round(attempt.seconds, 4),
             )
-    if outcome.status is not Status.LINKED:
+    if outcome.status not in {Status.LINKED, Status.ALREADY_LINKED}:
         log.warning(
             "pair.failed",
             row=pair.row,

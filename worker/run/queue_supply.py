@@ -41,6 +41,7 @@ class QueuePlan:
         limit: end after that many messages; None for no limit.
         max_deliveries: a message handed out more often is given up.
         retry_delay: seconds before a message worth another try comes again; doubles with each delivery.
+        look_first: what the portal holds is looked for before a pair is noted as about to be sent.
     """
 
     prefetch: int
@@ -49,6 +50,7 @@ class QueuePlan:
     limit: int | None
     max_deliveries: int
     retry_delay: float
+    look_first: bool = False
 
 
 class QueueSupply:
@@ -115,13 +117,16 @@ class QueueSupply:
                 await self._news.wait()
             return self._ready.popleft()
 
+    def at_hand(self, limit: int) -> list[Pair]:
+        """Up to so many more of the pairs that could be taken without waiting."""
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
     async def settled(self, outcome: Outcome) -> None:
         """Hand the message of this outcome over to be settled."""
         messages = self._open.pop(outcome.pair.row)
         self._room.set()
         why = Why(outcome.reason, outcome.status, outcome.http_status, len(outcome.attempts))
-        contact = outcome.attempts[-1].body
-        self._settle(messages, outcome.pair, why, contact)
+        self._settle(messages, outcome.pair, why, outcome.body)
 
     async def close(self) -> None:
         """Settle what has an outcome, give back the rest, as far as the broker can be reached."""
@@ -186,7 +191,7 @@ class QueueSupply:
                     worn_out=message.deliveries > self._plan.max_deliveries,
                 )
             )
-        arrivals = await self._ledger.take_in(deliveries)
+        arrivals = await self._ledger.take_in(deliveries, look_first=self._plan.look_first)
         for message, delivery, arrival in zip(messages, deliveries, arrivals, strict=True):
             self._arrived(message, delivery, arrival)
         self._news.set()

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from worker.dispatch import LANES_PER_PERMIT
 from worker.errors import UsageError, WorkerError
+from worker.existing import WINDOW
 from worker.ledger import LedgerReader, check, run_lock
 from worker.models import Status
 from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
@@ -75,6 +76,7 @@ def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings
         limit=settings.limit,
         max_deliveries=settings.max_deliveries,
         retry_delay=settings.retry_delay,
+        look_first=settings.existing == "check",
     )
     rate = _shared_rate(settings)
     directory = RunDirectory.create(settings.runs_dir, settings.run_id)
@@ -165,8 +167,11 @@ def _refuse_other_ways(directory: RunDirectory, settings: Settings, facts: Mappi
 
 
 def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:
-    chunk = settings.concurrency * LANES_PER_PERMIT
-    return FileOrigin(path, source, complete=complete, chunk=chunk, limit=settings.limit)
+    look_first = settings.existing == "check"
+    chunk = WINDOW if look_first else settings.concurrency * LANES_PER_PERMIT
+    return FileOrigin(
+        path, source, complete=complete, chunk=chunk, look_first=look_first, limit=settings.limit
+    )
 
 
 def start_publication(

@@ -25,6 +25,9 @@ class Supply(Protocol):
     async def take(self) -> Pair | None:
         """The next pair, its intent durable; None when there are no more."""
 
+    def at_hand(self, limit: int) -> list[Pair]:
+        """Up to so many more of the pairs that could be taken without waiting."""
+
     async def settled(self, outcome: Outcome) -> None:
         """This outcome is durable."""
 

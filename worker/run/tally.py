@@ -63,7 +63,7 @@ class Tally:
     @property
     def settled_pairs(self) -> int:
         """Pairs with an outcome."""
-        return self.failed_pairs + self.settled[Status.LINKED]
+        return self.failed_pairs + self.settled[Status.LINKED] + self.settled[Status.ALREADY_LINKED]
 
     def by_state(self) -> dict[str, int]:
         """Settled rows by the state's name."""

@@ -135,6 +135,10 @@ class Settings(BaseSettings):
     concurrency: Annotated[int, Option("N", saved=True)] = Field(
         default=8, ge=1, le=256, description="Most requests in flight at once."
     )
+    existing: Annotated[Literal["check", "post"], Option("check|post", saved=True)] = Field(
+        default="post",
+        description="Look first what the portal holds, and send only what it does not; or just send.",
+    )
     wire: Annotated[Literal["json", "xml"], Option("json|xml", saved=True)] = Field(
         default="json", description="Form in which the portal is asked to answer."
     )

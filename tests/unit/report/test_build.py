@@ -193,13 +193,13 @@ def test_sessions_are_summed_without_the_gaps_between_them(path: Path, store: St
         (Status.REJECTED, True),
         (Status.RETRYABLE, True),
         (Status.UNKNOWN, True),
-        (Status.ALREADY_LINKED, False),
+        (Status.ALREADY_LINKED, True),
         (Status.INVALID, False),
         (Status.DUPLICATE, False),
         (Status.NOT_ATTEMPTED, False),
     ],
 )
-def test_the_pace_is_of_pairs_that_were_sent(
+def test_the_pace_is_of_pairs_that_the_portal_was_asked_about(
     path: Path,
     store: Store,
     status: Status,

@@ -40,7 +40,7 @@ async def test_a_bug_while_an_outage_is_waited_out_ends_the_run_and_holds_nobody
         rows = [(Row(n, n + 1, (), None, None), Pair(n, n + 1, n, n)) for n in range(1, 101)]
         await ledger.admit(rows)
         tally = Tally()
-        origin = FileOrigin("pairs.csv", None, complete=True, chunk=32, limit=None)
+        origin = FileOrigin("pairs.csv", None, complete=True, chunk=32, look_first=False, limit=None)
         linking = Linking(
             settings,
             tally,
