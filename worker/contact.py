@@ -6,9 +6,11 @@ gives back what was sent; their defaults say what the omission means (2.4). Unkn
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, TypeVar
 
+import orjson
 from pydantic import (
     AliasChoices,
     AliasGenerator,
@@ -279,3 +281,11 @@ def parse_contact(data: Mapping[str, object]) -> Contact:
             A missing member is never an error. The message holds no value of the contact.
     """
     return _kind(data).model_validate(data)
+
+
+def created_at(body: bytes) -> datetime | None:
+    """When a contact was created, by its Contact as JSON; None if that does not tell (contract 2.9)."""
+    try:
+        return parse_contact(orjson.loads(body)).created
+    except ValueError:
+        return None

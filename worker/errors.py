@@ -77,6 +77,10 @@ class WrongBaseUrl(PortalError):
     """Something answers at the address, but it is not the API of a portal (contract 1.4)."""
 
 
+class CannotUndo(PortalError):
+    """This portal would remove more than the link it is asked to (contract 4.4)."""
+
+
 class PortalUnreachable(PortalError):
     """Nothing answers at the address."""
 

@@ -7,6 +7,7 @@ microsecond counts. What comes from outside is validated by pydantic where it en
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,45 @@ class Attempt:
     seconds: float = 0.0
     contact: "Contact | None" = None
     body: bytes = b""
+
+
+class Undo(StrEnum):
+    """What became of a link that was to be removed."""
+
+    REMOVED = "removed"
+    """It was there, and is no more."""
+    GONE = "gone"
+    """It was not there any more."""
+    KEPT = "kept"
+    """It was left as it is, for a reason that another try does not change."""
+    FAILED = "failed"
+    """It could not be removed, or it cannot be told; worth another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A link that a run made, as far as its ledger knows.
+
+    Attributes:
+        created: when its contact was, as the portal said when the link was made; None if it did not.
+        begun: an earlier try to remove it may have reached the portal.
+    """
+
+    row: int
+    opportunity_id: int
+    contact_id: int
+    created: datetime | None = None
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """The last word of one rollback on a link."""
+
+    row: int
+    state: Undo
+    reason: str = ""
+    http_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

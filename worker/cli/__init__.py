@@ -14,6 +14,8 @@ VERBS = {
     "run": "Link every pair of a CSV or JSONL file.",
     "resume": "Go on with an interrupted run.",
     "retry": "Try what a run has left once more, in a new one.",
+    "verify": "Look for what a run says it linked.",
+    "rollback": "Remove the links that a run made.",
     "work": "Link the pairs of a queue, until it is empty or for ever.",
     "publish": "Put the pairs of a CSV or JSONL file on a queue.",
     "dead": "List what a queue gave up, or put it back.",

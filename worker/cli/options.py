@@ -34,6 +34,25 @@ RUN = (
 )
 """What every verb that sends takes."""
 
+VISIT = (
+    "portal",
+    "rate",
+    "shared_rate",
+    "concurrency",
+    "wire",
+    "give_up_after",
+    "timeout",
+    "allow_http",
+    "wait_for_broker",
+    "runs_dir",
+    "as_json",
+    "progress",
+    "log_file",
+    "quiet",
+    "verbose",
+)
+"""What every verb takes that goes to the portal about a run."""
+
 QUEUE = ("results", "lease", "max_deliveries", "retry_delay")
 """What only a verb that works on a queue takes."""
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Literal, TextIO
 
 from worker.models import Status
-from worker.run import Tally
+from worker.run import Progress, Tally
 
 PLAIN_EVERY = 10.0
 _BAR = 20
 _FAILED = (Status.INVALID, Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
 
 
-def progress(kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool) -> Callable[[Tally], None]:
+def progress(
+    kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool
+) -> Callable[[Tally | Progress], None]:
     """A function to be called often with the counts so far; it decides when to print."""
     if quiet or kind == "none":
         return lambda _: None
@@ -28,7 +30,7 @@ class _Plain:
         self._next = time.monotonic() + PLAIN_EVERY
         self._note = ""
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: Tally | Progress) -> None:
         if tally.note != self._note:
             self._note = tally.note
             if tally.note:  # that something is over shows in the numbers
@@ -42,8 +44,8 @@ class _Bar:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __call__(self, tally: Tally) -> None:
-        share = tally.done / tally.rows if tally.complete and tally.rows else 0.0
+    def __call__(self, tally: Tally | Progress) -> None:
+        share = _share(tally)
         bar = "#" * int(share * _BAR)
         end = "\n" if tally.ended else ""
         line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {tally.note}' if tally.note else ''}"
@@ -52,11 +54,22 @@ class _Bar:
         self._stream.flush()
 
 
-def _line(tally: Tally) -> str:
+def _share(tally: Tally | Progress) -> float:
+    if isinstance(tally, Progress):
+        return tally.done / tally.total if tally.total else 0.0
+    return tally.done / tally.rows if tally.complete and tally.rows else 0.0
+
+
+def _line(tally: Tally | Progress) -> str:
+    if isinstance(tally, Progress):
+        pace = tally.done / tally.seconds if tally.seconds else 0.0
+        return f"{tally.done:,}/{tally.total:,} links, {pace:,.0f}/s"
     total = f"{tally.rows:,}" if tally.complete else f"{tally.rows:,}+"
     failed = sum(tally.settled[status] for status in _FAILED)
     pace = tally.settled_here / tally.seconds if tally.seconds else 0.0
     words = [f"{tally.done:,}/{total} rows", f"{tally.settled[Status.LINKED]:,} linked"]
+    if tally.settled[Status.ALREADY_LINKED]:
+        words.append(f"{tally.settled[Status.ALREADY_LINKED]:,} linked before")
     if failed:
         words.append(f"{failed:,} failed")
     words.append(f"{pace:,.0f}/s")

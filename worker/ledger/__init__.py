@@ -10,18 +10,36 @@ from worker.ledger.lock import run_lock
 from worker.ledger.merge import merge_ledgers
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
 from worker.ledger.store import WORN_OUT, Admitted, Arrival, Delivery
+from worker.ledger.undo import (
+    Claim,
+    UndoLedger,
+    claims,
+    count_claims,
+    count_made,
+    links_made,
+    undone_counts,
+    undone_rows,
+)
 
 __all__ = [
     "WORN_OUT",
     "Admitted",
     "Arrival",
     "Cause",
+    "Claim",
     "Delivery",
     "Ledger",
     "LedgerReader",
     "RowRecord",
+    "UndoLedger",
     "audit",
     "check",
+    "claims",
+    "count_claims",
+    "count_made",
+    "links_made",
     "merge_ledgers",
     "run_lock",
+    "undone_counts",
+    "undone_rows",
 ]

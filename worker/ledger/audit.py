@@ -35,6 +35,10 @@ _RULES = {
             LEFT JOIN (SELECT row, count(*) AS n FROM failures GROUP BY row) f USING (row)
             WHERE r.attempts - coalesce(f.n, 0) <> (r.status IS 'linked')
                 AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'merged')""",
+    "removals of what was never linked": """
+        SELECT u.row FROM undone u LEFT JOIN rows r USING (row)
+            WHERE r.key IS NULL OR r.sent_at IS NULL OR r.pre IS 'present'
+                OR u.state NOT IN ('removed', 'gone', 'kept', 'failed')""",
     "Contacts of rows that are not linked": """
         SELECT c.row FROM contacts c LEFT JOIN rows r USING (row)
             WHERE coalesce(r.status, '') NOT IN ('linked', 'already_linked')""",

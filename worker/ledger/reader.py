@@ -122,6 +122,15 @@ class LedgerReader:
             )
         return counts
 
+    def some_rows(self, rows: Sequence[int]) -> Iterator[RowRecord]:
+        """The rows of these numbers, in input order, one at a time."""
+        found = self.query(
+            "SELECT row, line, cells, opportunity_id, contact_id, status, reason, http_status, attempts"
+            " FROM links WHERE row IN (SELECT value FROM json_each(?)) ORDER BY row",
+            (json.dumps(rows),),
+        )
+        return map(_record, found)
+
     def rows(self, statuses: Sequence[Status], *, bodies: bool = False) -> Iterator[RowRecord]:
         """Rows in these states, in input order, one at a time; with their Contacts if asked."""
         wanted = json.dumps(statuses)
@@ -131,8 +140,7 @@ class LedgerReader:
             " FROM links l WHERE status IN (SELECT value FROM json_each(?)) ORDER BY row",
             (bodies, wanted),
         )
-        for row, line, cells, opportunity, contact, status, *rest in found:
-            yield RowRecord(row, line, tuple(json.loads(cells)), opportunity, contact, Status(status), *rest)
+        yield from map(_record, found)
 
     def causes(self) -> list[Cause]:
         """Failed rows grouped by reason and HTTP status, most frequent first."""
@@ -199,3 +207,8 @@ class LedgerReader:
                 yield row
         except sqlite3.Error as error:
             raise LedgerError(f"{self._path}: {plain(error)}") from error
+
+
+def _record(values: Sequence[Any]) -> RowRecord:
+    row, line, cells, opportunity, contact, status, *rest = values
+    return RowRecord(row, line, tuple(json.loads(cells)), opportunity, contact, Status(status), *rest)

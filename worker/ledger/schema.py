@@ -55,6 +55,14 @@ CREATE TABLE looks (  -- requests for members of which a row and others learned 
     http_status INTEGER,
     seconds REAL NOT NULL
 );
+CREATE TABLE undone (  -- what rollback did with the link of a row
+    row INTEGER PRIMARY KEY,
+    begun_at REAL,
+    state TEXT,  -- none: it may have been asked for, and nobody knows
+    reason TEXT NOT NULL DEFAULT '',
+    http_status INTEGER,
+    settled_at REAL
+);
 CREATE VIEW links AS  -- rows in the words of a report; one without an outcome is in doubt if sent
     SELECT row, line, key >> 32 AS opportunity_id, key & 4294967295 AS contact_id,
            coalesce(status, CASE WHEN sent_at IS NULL THEN 'not_attempted' ELSE 'unknown' END) AS status,
@@ -63,6 +71,10 @@ CREATE VIEW links AS  -- rows in the words of a report; one without an outcome i
            http_status, attempts, datetime(sent_at, 'unixepoch') AS sent_at,
            datetime(settled_at, 'unixepoch') AS settled_at, coalesce(pre, 'unread') AS pre, cells
     FROM rows;
+CREATE VIEW made AS  -- links that the run made, or may have made, and that no rollback has removed
+    SELECT r.row, r.key, r.pre, u.begun_at IS NOT NULL AS begun FROM rows r LEFT JOIN undone u USING (row)
+    WHERE (r.status IN ('linked', 'unknown') OR (r.status IS NULL AND r.sent_at IS NOT NULL))
+        AND coalesce(u.state, '') NOT IN ('removed', 'gone');
 CREATE VIEW latencies AS
     SELECT seconds FROM rows WHERE seconds IS NOT NULL UNION ALL SELECT seconds FROM failures
     UNION ALL SELECT seconds FROM looks;

@@ -69,6 +69,10 @@ class Store:
         self._cursor = 0
         self._last: int | None = None
 
+    def execute(self, sql: str, values: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of ``values``."""
+        self._db.executemany(sql, values)
+
     def begin_session(self) -> int:
         """Count a new stretch of work, by ``run`` or ``resume``."""
         cursor = self._db.execute("INSERT INTO sessions (started_at) VALUES (?)", (time.time(),))

@@ -2,6 +2,18 @@
 
 from worker.report.build import Report, build_report
 from worker.report.html import write_html
+from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.report.summary import counted, summary
+from worker.report.verification import VERIFY_CSV, Verification
 
-__all__ = ["Report", "build_report", "counted", "summary", "write_html"]
+__all__ = [
+    "ROLLBACK_CSV",
+    "VERIFY_CSV",
+    "Report",
+    "Rollback",
+    "Verification",
+    "build_report",
+    "counted",
+    "summary",
+    "write_html",
+]

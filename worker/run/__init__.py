@@ -7,24 +7,32 @@ from worker.run.finish import write_files
 from worker.run.job import Job
 from worker.run.merging import merge_runs
 from worker.run.publication import Published
-from worker.run.starting import resume_job, start_job, start_publication, start_retry, start_work
+from worker.run.rollback import count_links, roll_back
+from worker.run.starting import resume_job, start_job, start_publication, start_retry, start_visit, start_work
 from worker.run.tally import Tally
+from worker.run.verify import verify
+from worker.run.visit import Progress
 
 __all__ = [
     "CheckResult",
     "Job",
+    "Progress",
     "Published",
     "RunDirectory",
     "Tally",
     "audit_run",
     "check_input",
+    "count_links",
     "find_run",
     "list_runs",
     "merge_runs",
     "resume_job",
+    "roll_back",
     "start_job",
     "start_publication",
     "start_retry",
+    "start_visit",
     "start_work",
+    "verify",
     "write_files",
 ]

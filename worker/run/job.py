@@ -6,21 +6,17 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
 import worker
 from worker.errors import Exit, LedgerError, StoppedError, WorkerError
 from worker.ledger import Ledger, run_lock
-from worker.limiter import Limiter
-from worker.portal.auth import Credentials
-from worker.portal.client import PortalClient
+from worker.run.access import complain, credentials_of, open_limiter, open_portal
 from worker.run.directory import RunDirectory
 from worker.run.linking import Linking
 from worker.run.log import open_log
-from worker.run.pacing import SharedTurns
 from worker.run.signals import on_signals
 from worker.run.supply import Origin
 from worker.run.tally import Tally
@@ -28,9 +24,6 @@ from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.queues.redis_rate import RedisRate
-
-MAX_PAUSE = 300.0
-"""Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""
 
 
 class Job:
@@ -122,7 +115,7 @@ class Job:
             return
         try:
             settings = self._reload()
-            await self._linking.change(settings, _credentials(settings))
+            await self._linking.change(settings, credentials_of(settings))
         except WorkerError as error:
             self.tally.note = f"SIGHUP: {error}; going on as before"
 
@@ -132,21 +125,14 @@ class Job:
             log_path = settings.log_file or self.directory.log
             run_id = self.directory.run_id
             log = stack.enter_context(open_log(log_path, verbose=settings.verbose, run_id=run_id))
-            asyncio.get_running_loop().set_exception_handler(partial(_complain, log))
+            asyncio.get_running_loop().set_exception_handler(partial(complain, log))
             ledger = await stack.enter_async_context(Ledger(self.directory.ledger, create=self._fresh))
-            portal = await stack.enter_async_context(
-                PortalClient(
-                    settings.portal or "",
-                    _credentials(settings),
-                    wire=settings.wire,
-                    timeout=settings.timeout,
-                )
-            )
+            portal = await open_portal(stack, settings)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
                 await self._introduce(ledger)
             tell = partial(self._tell, log)
-            limiter = await self._limiter(stack, tell)
+            limiter = await open_limiter(stack, settings, self._rate, tell)
             await portal.probe()
             supply = await self._origin.supply(ledger, self.tally, tell)
             # The end that an earlier session wrote is no longer one.
@@ -182,14 +168,6 @@ class Job:
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
-    async def _limiter(self, stack: AsyncExitStack, tell: Callable[[str], None]) -> Limiter:
-        settings, turns = self._settings, None
-        if self._rate is not None:
-            turns = SharedTurns(self._rate, wait_for=settings.wait_for_broker, tell=tell)
-            await stack.enter_async_context(turns)
-        rng = Random()  # noqa: S311 - spreads pauses
-        return Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=rng, turns=turns)
-
     def _tell(self, log: FilteringBoundLogger, note: str) -> None:
         self.tally.note = note
         if note:
@@ -206,18 +184,3 @@ class Job:
                 "shared_rate": self._rate and self._rate.shown,
             }
         )
-
-
-def _complain(log: FilteringBoundLogger, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What a library let fall goes to the log and not to the terminal; what it says may hold anything."""
-    log.warning("loop.complaint", what=context["message"], error=type(context.get("exception")).__name__)
-
-
-def _credentials(settings: Settings) -> Credentials:
-    return Credentials(
-        token=settings.token,
-        token_file=settings.token_file,
-        username=settings.username,
-        password=settings.password,
-        password_file=settings.password_file,
-    )

@@ -19,7 +19,7 @@ from worker.run.merging import MERGED
 from worker.run.publication import LEDGER as PUBLISH_LEDGER
 from worker.run.publication import Publication, Published
 from worker.run.queue_supply import QueueOrigin, QueuePlan
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 from worker.sinks import FILES
 from worker.sources import Source, open_source
 
@@ -153,6 +153,19 @@ def start_retry(directory: RunDirectory, settings: Settings, reload: Callable[[]
         return None
     _refuse_other_ways(directory, settings, facts)
     return start_job(settings, str(directory.path / RETRY), reload)
+
+
+def start_visit(directory: RunDirectory, flags: Mapping[str, Any]) -> tuple[Settings, "RedisRate | None"]:
+    """Settle how to go to the portal about a run, by default as the run itself did.
+
+    Raises:
+        UsageError: another portal is named, or no shared rate if that run had one.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        facts = reader.facts()
+    settings = load_settings(flags, facts["settings"])
+    _refuse_other_ways(directory, settings, facts)
+    return settings, _shared_rate(settings)
 
 
 def _refuse_other_ways(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:

@@ -209,6 +209,10 @@ class Settings(BaseSettings):
     run_id: Annotated[str | None, Option("ID"), AfterValidator(lambda v: v and _run_id(v))] = Field(
         default=None, description="Name of the new run; made from the time if not set."
     )
+    unread: Annotated[bool, Option()] = Field(
+        default=False,
+        description="Remove also links of which nobody looked whether they were there before.",
+    )
     dry_run: Annotated[bool, Option(short="-n")] = Field(
         default=False, description="Read and judge the input, send nothing, leave no run behind."
     )

@@ -2,6 +2,6 @@
 
 from worker.sinks.atomic import replaced
 from worker.sinks.contacts_jsonl import write_contacts
-from worker.sinks.outcome_csv import FILES, write_outcomes
+from worker.sinks.outcome_csv import FILES, write_outcomes, write_records
 
-__all__ = ["FILES", "replaced", "write_contacts", "write_outcomes"]
+__all__ = ["FILES", "replaced", "write_contacts", "write_outcomes", "write_records"]

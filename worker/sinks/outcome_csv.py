@@ -1,12 +1,12 @@
 """linked.csv, rejected.csv and retry.csv: the input's own columns, then what became of the row."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
-from worker.ledger import LedgerReader
+from worker.ledger import LedgerReader, RowRecord
 from worker.models import Status
 from worker.sinks.atomic import replaced
 
@@ -25,17 +25,26 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def write_outcomes(reader: LedgerReader, path: Path, columns: Sequence[str]) -> None:
     """Write the rows of one file of :data:`FILES`, in input order; header only if there are none."""
+    rows = reader.rows(FILES[path.name])
+    write_records(
+        path,
+        columns,
+        ((row, (row.line, row.status, row.http_status, row.reason, row.attempts)) for row in rows),
+    )
+
+
+def write_records(
+    path: Path, columns: Sequence[str], rows: Iterable[tuple[RowRecord, Sequence[object]]]
+) -> None:
+    """Write rows with their own columns, and for each what stands under :data:`ADDED`."""
     with replaced(path) as file:
         # Before Python 3.13 csv quotes a lone CR only where the line terminator has one.
         writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
         writer.writerow([*map(_defused, columns), *ADDED])
-        for row in reader.rows(FILES[path.name]):
+        for row, added in rows:
             # A source whose columns grow while it is read left its early rows shorter.
             cells = [*row.cells, *[""] * (len(columns) - len(row.cells))]
-            http_status = "" if row.http_status is None else row.http_status
-            writer.writerow(
-                [*map(_defused, cells), row.line, row.status, http_status, row.reason, row.attempts]
-            )
+            writer.writerow([*map(_defused, cells), *added])
 
 
 class _UnixLines:

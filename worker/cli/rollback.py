@@ -1,0 +1,41 @@
+"""``bulklink rollback RUN``: remove the links that a run made."""
+
+from typing import Any
+
+import click
+
+from worker.cli.options import VISIT, settings_options
+
+
+@click.command("rollback")
+@click.argument("run", metavar="RUN")
+@settings_options(*VISIT, "max_attempts", "unread", "dry_run")
+def command(run: str, **flags: Any) -> int:
+    """Remove the links that RUN made, and no other.
+
+    Those are the ones that it looked for before it sent them, and that were not there (--existing check).
+    Each is looked for once more before and after it is removed. It may be stopped and done again at any
+    time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
+    """
+    from worker.cli.finish import hand_over, say  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.progress import progress  # noqa: PLC0415 - same
+    from worker.ledger import run_lock  # noqa: PLC0415 - same
+    from worker.report import counted  # noqa: PLC0415 - same
+    from worker.run import count_links, find_run, roll_back, start_visit  # noqa: PLC0415 - same
+    from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+
+    directory = find_run(load_settings(flags).runs_dir, run)
+    settings, rate = start_visit(directory, flags)
+    with run_lock(directory.path):
+        if settings.dry_run:
+            remove, keep = count_links(directory, unread=settings.unread)
+            click.echo(
+                f"run {directory.run_id}: {counted(remove, 'link')} to remove, {keep:,} to keep"
+                " because nobody looked whether they were there before"
+            )
+            return 0
+        done = roll_back(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
+    say(settings, done.summary(str(directory.path)))
+    if settings.as_json:
+        hand_over(done.to_json())
+    return done.exit_code

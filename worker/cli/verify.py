@@ -1,0 +1,32 @@
+"""``bulklink verify RUN``: look for what a run says it linked."""
+
+from typing import Any
+
+import click
+
+from worker.cli.options import VISIT, settings_options
+
+
+@click.command("verify")
+@click.argument("run", metavar="RUN")
+@settings_options(*VISIT)
+def command(run: str, **flags: Any) -> int:
+    """Look at the portal for every link that RUN says is there, and for those that its rollback removed.
+
+    Nothing is changed. Exit code 8 says that something is not as RUN says: the rows are in its verify.csv,
+    which 'bulklink run' takes as input. Options not given are those that RUN began with.
+    """
+    from worker.cli.finish import hand_over, say  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.progress import progress  # noqa: PLC0415 - same
+    from worker.ledger import run_lock  # noqa: PLC0415 - same
+    from worker.run import find_run, start_visit, verify  # noqa: PLC0415 - same
+    from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+
+    directory = find_run(load_settings(flags).runs_dir, run)
+    settings, rate = start_visit(directory, flags)
+    with run_lock(directory.path):
+        found = verify(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
+    say(settings, found.summary(str(directory.path)))
+    if settings.as_json:
+        hand_over(found.to_json())
+    return found.exit_code

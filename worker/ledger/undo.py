@@ -1,0 +1,117 @@
+"""What a ledger knows of links that were made, of their being there still, and of their removal."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from worker.contact import created_at
+from worker.ledger.ledger import Ledger
+from worker.ledger.reader import LedgerReader
+from worker.models import Made, Undo, Undoing
+
+_LOW = 0xFFFFFFFF
+
+PRE_STATE_UNREAD = "pre_state_unread"
+"""Reason of a link that is kept: nobody looked whether it was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a run says about a link: that it is there, or that it was removed."""
+
+    row: int
+    opportunity_id: int
+    contact_id: int
+    there: bool
+
+
+def claims(reader: LedgerReader) -> Iterator[Claim]:
+    """All that a run says about the portal, opportunity by opportunity."""
+    found = reader.query(
+        "SELECT r.row, r.key, coalesce(u.state, '') NOT IN ('removed', 'gone')"
+        " FROM rows r LEFT JOIN undone u USING (row)"
+        " WHERE r.status IN ('linked', 'already_linked') OR u.state IN ('removed', 'gone') ORDER BY r.key"
+    )
+    for row, key, there in found:
+        yield Claim(row, key >> 32, key & _LOW, bool(there))
+
+
+def count_claims(reader: LedgerReader) -> tuple[int, int]:
+    """How many links :func:`claims` says are there, and how many were removed."""
+    there, removed = next(
+        reader.query(
+            "SELECT coalesce(sum(r.status IN ('linked', 'already_linked')"
+            " AND coalesce(u.state, '') NOT IN ('removed', 'gone')), 0),"
+            " coalesce(sum(u.state IN ('removed', 'gone')), 0) FROM rows r LEFT JOIN undone u USING (row)"
+        )
+    )
+    return there, removed
+
+
+def links_made(reader: LedgerReader, *, unread: bool) -> Iterator[Made]:
+    """All links that a run made, or may have made, and that are not removed yet; by opportunity.
+
+    Args:
+        reader: of the run's ledger.
+        unread: also those of which nobody looked whether they were there before.
+    """
+    found = reader.query(
+        "SELECT row, key, begun, coalesce((SELECT body FROM contacts c WHERE c.row = made.row), '') FROM made"
+        " WHERE pre = 'absent' OR begun OR ? ORDER BY key",
+        (unread,),
+    )
+    for row, key, begun, body in found:
+        yield Made(row, key >> 32, key & _LOW, created_at(body.encode()), bool(begun))
+
+
+def count_made(reader: LedgerReader) -> tuple[int, int]:
+    """How many links :func:`links_made` has to offer: without those of unread pre-state, and with them."""
+    known, everything = next(
+        reader.query("SELECT coalesce(sum(pre IS 'absent' OR begun), 0), count(*) FROM made")
+    )
+    return known, everything
+
+
+def undone_counts(reader: LedgerReader) -> dict[Undo, int]:
+    """Links by what became of them, over all rollbacks of this run; every state is there."""
+    found = dict(reader.query("SELECT state, count(*) FROM undone WHERE state IS NOT NULL GROUP BY 1"))
+    return {state: found.get(state, 0) for state in Undo}
+
+
+def undone_rows(reader: LedgerReader) -> Iterator[Undoing]:
+    """What became of each link, in input order."""
+    for row, state, reason, http_status in reader.query(
+        "SELECT row, state, reason, http_status FROM undone WHERE state IS NOT NULL ORDER BY row"
+    ):
+        yield Undoing(row, Undo(state), reason, http_status)
+
+
+class UndoLedger(Ledger):
+    """The ledger of a run that is being undone."""
+
+    async def keep_unread(self) -> None:
+        """Note that the links of unread pre-state are kept."""
+        sql = (
+            "INSERT OR REPLACE INTO undone SELECT row, NULL, 'kept', ?, NULL, ? FROM made"
+            " WHERE pre IS NULL AND NOT begun"
+        )
+        await self._do(lambda store: store.execute(sql, [(PRE_STATE_UNREAD, time.time())]))
+
+    async def begin(self, row: int) -> None:
+        """Note that the link of a row is about to be removed."""
+        sql = (
+            "INSERT INTO undone (row, begun_at) VALUES (?, ?)"
+            " ON CONFLICT (row) DO UPDATE SET begun_at = excluded.begun_at, state = NULL, reason = ''"
+        )
+        await self._do(lambda store: store.execute(sql, [(row, time.time())]))
+
+    async def conclude(self, undoings: Sequence[Undoing]) -> None:
+        """Note what became of links."""
+        now = time.time()
+        sql = (
+            "INSERT INTO undone VALUES (?, NULL, ?, ?, ?, ?) ON CONFLICT (row) DO UPDATE SET"
+            " state = excluded.state, reason = excluded.reason, http_status = excluded.http_status,"
+            " settled_at = excluded.settled_at"
+        )
+        values = [(one.row, one.state, one.reason, one.http_status, now) for one in undoings]
+        await self._do(lambda store: store.execute(sql, values))

@@ -1,0 +1,79 @@
+"""What rollback did: rollback.json, and the words about it on the terminal."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.errors import Exit
+from worker.models import Undo
+from worker.report.summary import counted
+
+ROLLBACK_CSV = "rollback.csv"
+
+_MEANING = {
+    Undo.REMOVED: "made by this run, and removed",
+    Undo.GONE: "not there any more",
+    Undo.KEPT: "left as they are",
+    Undo.FAILED: "could not be removed; roll back again",
+}
+_HINTS = {
+    "pre_state_unread": "nobody looked whether they were there before; --unread removes them, too",
+    "another_contact": "the contact was deleted, and another one has got its id",
+    "no_opportunity": "the opportunity is deleted, or hidden from this user",
+    "not_found": "the portal does not find the contact, or this user may not see it",
+}
+
+
+class Rollback(BaseModel):
+    """rollback.json; its keys are stable.
+
+    Attributes:
+        counts: links by what became of them, over all rollbacks of the run.
+        left: links that the run made, and that may still be there.
+        reasons: why links were kept or not removed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    run_id: str
+    portal: str
+    rolled_back_at: datetime
+    seconds: float
+    requests: int
+    throttled: int
+    counts: dict[str, int]
+    left: int
+    reasons: dict[str, int]
+
+    @property
+    def exit_code(self) -> Exit:
+        """What is worth another try comes first, as in a run."""
+        if self.counts[Undo.FAILED]:
+            return Exit.RETRYABLE
+        return Exit.DIFFERENCES if self.counts[Undo.KEPT] else Exit.OK
+
+    def to_json(self) -> str:
+        """The rollback as indented JSON text."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def summary(self, directory: str) -> str:
+        """A few lines of plain text; states without links are left out."""
+        effort = f"{counted(self.requests, 'request')} in {self.seconds:,.1f} s"
+        width = max(len(f"{count:,}") for count in self.counts.values())
+        return "\n".join(
+            [
+                f"run {self.run_id}: rolled back, exit code {self.exit_code}; {effort}",
+                *(
+                    f"  {self.counts[state]:>{width},} {state:<8} {meaning}"
+                    for state, meaning in _MEANING.items()
+                    if self.counts[state]
+                ),
+                *(f"  {count:,} x {reason}{_hint(reason)}" for reason, count in self.reasons.items()),
+                f"  the rows: {directory}/{ROLLBACK_CSV}",
+            ]
+        )
+
+
+def _hint(reason: str) -> str:
+    return f": {_HINTS[reason]}" if reason in _HINTS else ""

@@ -1,0 +1,61 @@
+"""What verify found: verify.json, and the words about it on the terminal."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.errors import Exit
+from worker.report.summary import counted
+
+VERIFY_CSV = "verify.csv"
+
+
+class Verification(BaseModel):
+    """verify.json; its keys are stable.
+
+    Attributes:
+        claimed: links that the run says are there.
+        missing: of these, not there.
+        unread: of these, or of those removed, it cannot be told.
+        removed: links that a rollback says are gone.
+        back: of these, there again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    run_id: str
+    portal: str
+    verified_at: datetime
+    seconds: float
+    requests: int
+    throttled: int
+    claimed: int
+    missing: int
+    removed: int
+    back: int
+    unread: int
+
+    @property
+    def exit_code(self) -> Exit:
+        """Differences come first: whatever the rest would say, something is wrong."""
+        if self.missing or self.back:
+            return Exit.DIFFERENCES
+        return Exit.RETRYABLE if self.unread else Exit.OK
+
+    def to_json(self) -> str:
+        """The verification as indented JSON text."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def summary(self, directory: str) -> str:
+        """A few lines of plain text."""
+        claimed = f"{counted(self.claimed, 'link')} claimed, {self.missing:,} missing"
+        effort = f"{counted(self.requests, 'request')} in {self.seconds:,.1f} s"
+        lines = [f"run {self.run_id}: {claimed}; {effort}"]
+        if self.removed:
+            lines.append(f"  {counted(self.removed, 'link')} removed by rollback, {self.back:,} there again")
+        if self.unread:
+            lines.append(f"  {self.unread:,} could not be looked for; verify again")
+        if self.exit_code:
+            lines.append(f"  the rows: {directory}/{VERIFY_CSV}")
+        return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Undo a run: remove the links that it made, and no other."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from worker.errors import WorkerError
+from worker.ledger import (
+    LedgerReader,
+    UndoLedger,
+    check,
+    count_made,
+    links_made,
+    undone_counts,
+    undone_rows,
+)
+from worker.models import Made, Undo
+from worker.removal import Remover
+from worker.report import ROLLBACK_CSV, Rollback
+from worker.run.directory import RunDirectory
+from worker.run.visit import Errand, Progress, Visit
+from worker.settings import Settings
+from worker.sinks import replaced, write_records
+
+if TYPE_CHECKING:
+    from worker.queues.redis_rate import RedisRate
+
+
+def count_links(directory: RunDirectory, *, unread: bool) -> tuple[int, int]:
+    """How many links a rollback would look for to remove them, and how many it would keep unlooked at.
+
+    Raises:
+        LedgerError: the run's ledger is damaged.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        check(reader, directory.ledger)
+        known, everything = count_made(reader)
+    return (everything, 0) if unread else (known, everything - known)
+
+
+def roll_back(
+    directory: RunDirectory,
+    settings: Settings,
+    rate: "RedisRate | None",
+    show: Callable[[Progress], None],
+) -> Rollback:
+    """Remove what is left of the links that a run made, and write rollback.json and rollback.csv.
+
+    Each step is in the run's ledger before the next, so that it can be ended at any time and done again.
+
+    Raises:
+        LedgerError: the run's ledger is damaged, or cannot be written.
+        StoppedError: a signal ended it; the files say how far it came.
+        WorkerError: the portal refuses us or has failed for too long; the files say how far it came.
+    """
+    total, _ = count_links(directory, unread=settings.unread)
+    progress = Progress(total=total)
+    errand = Errand(directory, settings, rate, progress, show, f"bulklink rollback {directory.run_id}")
+    started = time.monotonic()
+
+    async def remove(visit: Visit) -> None:
+        async with UndoLedger(directory.ledger, create=False) as ledger:
+            remover = Remover(
+                visit.portal,
+                visit.looker,
+                visit.limiter,
+                visit.policy,
+                begin=ledger.begin,
+                observe=visit.observe,
+                rng=visit.rng,
+            )
+
+            async def undo(links: list[Made]) -> None:
+                settled = await remover.remove(links)
+                await ledger.conclude(settled)
+                for one in settled:
+                    if one.state in {Undo.KEPT, Undo.FAILED}:
+                        visit.log.warning("link.left", row=one.row, state=one.state, reason=one.reason)
+
+            if not settings.unread:
+                await ledger.keep_unread()
+            # Closed before the ledger is: a reader would keep SQLite from folding its side files in.
+            with LedgerReader(directory.ledger) as reader:
+                await visit.each(links_made(reader, unread=settings.unread), undo)
+
+    try:
+        errand.run(remove)
+    except WorkerError:
+        _write(directory, settings, progress, time.monotonic() - started)
+        raise
+    return _write(directory, settings, progress, time.monotonic() - started)
+
+
+def _write(directory: RunDirectory, settings: Settings, progress: Progress, seconds: float) -> Rollback:
+    with LedgerReader(directory.ledger) as reader:
+        left, _ = count_made(reader)
+        counts = undone_counts(reader)
+        undone = list(undone_rows(reader))
+        records = reader.some_rows([one.row for one in undone])
+        write_records(
+            directory.path / ROLLBACK_CSV,
+            reader.meta().get("columns", ["opportunity_id", "contact_id"]),
+            (
+                (row, (row.line, one.state, one.http_status, one.reason, row.attempts))
+                for row, one in zip(records, undone, strict=True)
+            ),
+        )
+    reasons = [one.reason for one in undone if one.state in {Undo.KEPT, Undo.FAILED}]
+    rollback = Rollback(
+        run_id=directory.run_id,
+        portal=settings.portal or "",
+        rolled_back_at=datetime.now(UTC),
+        seconds=round(seconds, 3),
+        requests=progress.sent,
+        throttled=progress.throttled,
+        counts={str(state): count for state, count in counts.items()},
+        left=left,
+        reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+    )
+    with replaced(directory.path / "rollback.json") as file:
+        file.write(rollback.to_json())
+    return rollback

@@ -1,0 +1,82 @@
+"""Prove what a run claims: every link that it says is there is at the portal, and none that was removed."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from worker.ledger import Claim, LedgerReader, check, claims, count_claims
+from worker.report import VERIFY_CSV, Verification
+from worker.run.directory import RunDirectory
+from worker.run.visit import Errand, Progress, Visit
+from worker.settings import Settings
+from worker.sinks import replaced, write_records
+
+if TYPE_CHECKING:
+    from worker.queues.redis_rate import RedisRate
+
+MISSING = "missing"
+BACK = "there_again"
+UNREAD = "unread"
+
+
+def verify(
+    directory: RunDirectory,
+    settings: Settings,
+    rate: "RedisRate | None",
+    show: Callable[[Progress], None],
+) -> Verification:
+    """Look for every link that a run claims, and write verify.json and verify.csv. Changes nothing else.
+
+    Raises:
+        LedgerError: the run's ledger is damaged.
+        StoppedError: a signal ended it; nothing is written, for it would prove nothing.
+        WorkerError: the portal refuses us or has failed for too long, or a file cannot be written.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        check(reader, directory.ledger)
+        claimed, removed = count_claims(reader)
+        progress = Progress(total=claimed + removed)
+        errand = Errand(directory, settings, rate, progress, show, f"bulklink verify {directory.run_id}")
+        odd: dict[int, str] = {}
+        started = time.monotonic()
+
+        async def compare(visit: Visit) -> None:
+            async def look(claimed: list[Claim]) -> None:
+                found, _ = await visit.looker.look(
+                    claimed[0].opportunity_id, [one.contact_id for one in claimed]
+                )
+                for one in claimed:
+                    if not found.is_told:
+                        odd[one.row] = UNREAD
+                    elif (one.contact_id in found.found) != one.there:
+                        odd[one.row] = MISSING if one.there else BACK
+
+            await visit.each(claims(reader), look)
+
+        if progress.total:
+            errand.run(compare)
+        words = list(odd.values())
+        verification = Verification(
+            run_id=directory.run_id,
+            portal=settings.portal or "",
+            verified_at=datetime.now(UTC),
+            seconds=round(time.monotonic() - started, 3),
+            requests=progress.sent,
+            throttled=progress.throttled,
+            claimed=claimed,
+            missing=words.count(MISSING),
+            removed=removed,
+            back=words.count(BACK),
+            unread=words.count(UNREAD),
+        )
+        rows = ((record, odd[record.row]) for record in reader.some_rows(sorted(odd)))
+        columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
+        write_records(
+            directory.path / VERIFY_CSV,
+            columns,
+            ((row, (row.line, row.status, row.http_status, word, row.attempts)) for row, word in rows),
+        )
+    with replaced(directory.path / "verify.json") as file:
+        file.write(verification.to_json())
+    return verification
