@@ -74,11 +74,27 @@ class Methods:
             return replies.not_found(xml=xml)
         if not self._has_whole_contact(route.contact):
             return replies.not_found(xml=xml)
+        write = self._write_at_appserver if self._holdings.product == "appserver" else self._write
+        return write(ask)
+
+    def _write(self, ask: Ask) -> Reply:
+        route = ask.route
         if route.method == "DELETE":
             self._books.unlink(route.opportunity, route.contact)
             return self.linked(ask, 200)
         self._books.link(route.opportunity, route.contact)
         return self.linked(ask, 201)
+
+    def _write_at_appserver(self, ask: Ask) -> Reply:
+        route = ask.route
+        if route.method == "DELETE":
+            for contact in self._books.members(route.opportunity):
+                self._books.unlink(route.opportunity, contact)
+        elif self._books.holds(route.opportunity, route.contact):
+            return replies.error(500, "Duplicate entry for key 'PRIMARY'", replies.OTHER_ERROR, xml=ask.xml)
+        else:
+            self._books.link(route.opportunity, route.contact)
+        return self.linked(ask, 200)
 
     def _member_list(self, ask: Ask) -> Reply:
         route, xml = ask.route, ask.xml
@@ -87,8 +103,9 @@ class Methods:
             return replies.not_found(xml=xml)
         primary = self._holdings.primary.get(route.opportunity)
         held = [one for one in self._books.members(route.opportunity) if self._holdings.has_contact(one)]
-        page = lists.cut_in_memory(lists.choose(held, ask.query, self.bodies.people.listed), ask.query)
-        fields = ask.query.fields
+        query = ask.query if self._holdings.product == "communityserver" else Query("count=0")
+        page = lists.cut_in_memory(lists.choose(held, query, self.bodies.people.listed), query)
+        fields = query.fields
         return _listing(ask, page, [self.bodies.listed(one, one == primary, xml, fields) for one in page.ids])
 
     def _opportunity(self, ask: Ask) -> Reply:

@@ -28,6 +28,9 @@ class Holdings:
         companies_every: each n-th contact is a company; 0 for persons only.
         linked: links that exist at the start.
         primary: opportunity to its primary contact, which the member list shows as not editable.
+        product: whose links these are. AppServer's POST answers 200, and 500 if the link is there already;
+            its DELETE removes all links of the opportunity; its member list knows no filter and no pages
+            (contract 2.9, 4.2, 4.4, 5.5). All else here is CommunityServer's.
     """
 
     opportunities: int = 5000
@@ -38,6 +41,7 @@ class Holdings:
     companies_every: int = 5
     linked: frozenset[tuple[int, int]] = frozenset()
     primary: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    product: Literal["communityserver", "appserver"] = "communityserver"
 
     def has_opportunity(self, opportunity: int) -> bool:
         """Whether the opportunity exists and is visible."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.simulator import Auth, Portal, Scenario
+from worker.simulator import Auth, Holdings, Portal, Scenario
 
 Ask = Callable[..., Awaitable[tuple[str, dict[str, str], bytes]]]
 
@@ -367,3 +367,20 @@ async def test_a_used_up_token_is_refused_over_the_wire(ask: Ask) -> None:
         answers = [await ask(portal, "GET", f"{API}/crm/contact/7") for _ in range(2)]
 
     assert [status for status, _, _ in answers] == ["200 OK", "401 Unauthorized"]
+
+
+async def test_appserver_links_once_lists_everyone_and_unlinks_everyone(ask: Ask) -> None:
+    """What makes an undo by DELETE impossible there (contract 2.9, 4.2, 4.4, 5.5)."""
+    holdings = Holdings(linked=frozenset({(2, 7), (2, 9), (3, 7)}), product="appserver")
+    async with Portal(Scenario(portal=holdings)) as portal:
+        first, _, body = await ask(portal, "POST", f"{API}/crm/opportunity/2/contact/5")
+        again, *_ = await ask(portal, "POST", f"{API}/crm/opportunity/2/contact/5")
+        assert (first, response(body)["id"], again) == ("200 OK", 5, "500 Server error")
+
+        chosen = f"{API}/crm/opportunity/2/contact?filterBy=id&filterValue=5&count=1&fields=id"
+        _, _, body = await ask(portal, "GET", chosen)
+        assert sorted(one["id"] for one in response(body)) == [5, 7, 9]
+        assert len(response(body)[0]) > 1
+
+        status, *_ = await ask(portal, "DELETE", f"{API}/crm/opportunity/2/contact/5")
+        assert (status, portal.books.links()) == ("200 OK", [(3, 7)])
