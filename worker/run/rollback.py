@@ -1,5 +1,6 @@
 """Undo a run: remove the links that it made, and no other."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -78,18 +79,24 @@ def roll_back(
                     if one.state in {Undo.KEPT, Undo.FAILED}:
                         visit.log.warning("link.left", row=one.row, state=one.state, reason=one.reason)
 
-            if not settings.unread:
-                await ledger.keep_unread()
             # Closed before the ledger is: a reader would keep SQLite from folding its side files in.
             with LedgerReader(directory.ledger) as reader:
                 await visit.each(links_made(reader, unread=settings.unread), undo)
 
+    if not settings.unread:
+        asyncio.run(_keep_unread(directory))
     try:
-        errand.run(remove)
+        if total:
+            errand.run(remove)
     except WorkerError:
         _write(directory, settings, progress, time.monotonic() - started)
         raise
     return _write(directory, settings, progress, time.monotonic() - started)
+
+
+async def _keep_unread(directory: RunDirectory) -> None:
+    async with UndoLedger(directory.ledger, create=False) as ledger:
+        await ledger.keep_unread()
 
 
 def _write(directory: RunDirectory, settings: Settings, progress: Progress, seconds: float) -> Rollback:
