@@ -97,6 +97,15 @@ def write_input(path: Path, rows: int, rng: Random) -> Input:
     return Input(path, rows, files, pairs)
 
 
+def write_holdings(source: Input, rng: Random) -> tuple[set[tuple[int, int]], str]:
+    """Links that were made before: a tenth of those asked for, and some of others; and a scenario of them."""
+    wanted = sorted(source.pairs.values())
+    before = set(rng.sample(wanted, len(wanted) // 10))
+    others = {(opportunity, CONTACTS - 1) for opportunity, _ in rng.sample(wanted, len(wanted) // 10)}
+    before |= others - set(wanted)
+    return before, CALM.replace("[portal]", f"[portal]\nlinked = {json.dumps(sorted(map(list, before)))}")
+
+
 def _new_pair(seen: set[tuple[int, int]], rng: Random) -> tuple[int, int]:
     while True:
         pair = rng.randint(1, OPPORTUNITIES), rng.randint(1, CONTACTS)

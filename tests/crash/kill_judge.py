@@ -54,6 +54,7 @@ class Files:
     rows: dict[str, list[tuple[int, str]]]
     links: list[tuple[int, tuple[int, int]]]
     unknown: set[tuple[int, int]]
+    there_before: set[tuple[int, int]]
     contacts: list[tuple[int, tuple[int, int]]]
 
 
@@ -61,20 +62,24 @@ def read_files(run: Path) -> Files:
     """Read what a run left."""
     rows: dict[str, list[tuple[int, str]]] = {}
     pairs: dict[str, list[tuple[int, tuple[int, int]]]] = {"linked": [], "unknown": []}
+    before: set[tuple[int, int]] = set()
     for name in ("linked.csv", "rejected.csv", "retry.csv"):
         with (run / name).open(newline="") as file:
             found = list(csv.DictReader(file))
         rows[name] = [(int(row["_line"]), row["_status"]) for row in found]
         for row in found:
-            if row["_status"] in pairs:
+            status = row["_status"].removeprefix("already_")
+            if status in pairs:
                 pair = int(row["opportunity_id"]), int(row["contact_id"])
-                pairs[row["_status"]].append((int(row["_line"]), pair))
+                pairs[status].append((int(row["_line"]), pair))
+                if status != row["_status"]:
+                    before.add(pair)
     contacts = []
     for text in (run / "contacts.jsonl").read_text().splitlines():
         one = json.loads(text)
         # The id that the portal named, not the one that we asked for.
         contacts.append((one["line"], (one["opportunity_id"], one["contact"]["id"])))
-    return Files(rows, pairs["linked"], {pair for _, pair in pairs["unknown"]}, contacts)
+    return Files(rows, pairs["linked"], {pair for _, pair in pairs["unknown"]}, before, contacts)
 
 
 class Judge:
@@ -84,8 +89,11 @@ class Judge:
         findings: what was wrong so far.
     """
 
-    def __init__(self, command: Command, portal: Portal, source: Input) -> None:
+    def __init__(
+        self, command: Command, portal: Portal, source: Input, before: Collection[tuple[int, int]]
+    ) -> None:
         self.findings = Findings()
+        self._before = set(before)
         self._command = command
         self._portal = portal
         self._source = source
@@ -101,13 +109,14 @@ class Judge:
         when = f"in the report after kill {kills}"
         linked = {pair for _, pair in files.links}
         self.findings.lose(linked - held, f"links claimed and not held {when}")
-        self.findings.lose(held - linked - files.unknown, f"links held and called not attempted {when}")
+        missed = held - linked - files.unknown - self._before
+        self.findings.lose(missed, f"links held and called not attempted {when}")
         self.findings.expect(
             sum(counts.values()) == 2 * counts["rows"] <= 2 * self._source.rows, f"the sum {when}: {counts}"
         )
         listed = {name: len(rows) for name, rows in files.rows.items()}
         told = {
-            "linked.csv": counts["linked"],
+            "linked.csv": counts["linked"] + counts["already_linked"],
             "rejected.csv": counts["invalid"] + counts["rejected"],
             "retry.csv": counts["not_attempted"] + counts["unknown"],
         }
@@ -126,7 +135,13 @@ class Judge:
             self._rows(read_files(self._command.run_folder(run)))
         held, wanted = self._portal.links(), set(self._source.pairs.values())
         self.findings.lose(wanted - held, "links that the portal does not hold")
-        self.findings.double(held - wanted, "links that nobody asked for")
+        self.findings.double(held - wanted - self._before, "links that nobody asked for")
+
+    def undone(self) -> None:
+        """After a rollback the portal must hold what it held before the run."""
+        held = self._portal.links()
+        self.findings.lose(self._before - held, "links of others that a rollback has removed")
+        self.findings.double(held - self._before, "links that a rollback has left")
 
     def _counts(self, counts: dict[str, int]) -> None:
         total, rows = sum(counts.values()) - counts["rows"], self._source.rows
@@ -134,8 +149,9 @@ class Judge:
         self.findings.double(range(rows, total), "rows that are counted twice")
         self.findings.expect(counts["rows"] == rows, f"{counts['rows']} rows read of {rows}")
         wanted = len(self._source.pairs)
-        self.findings.lose(range(counts["linked"], wanted), "rows that the report does not call linked")
-        self.findings.double(range(wanted, counts["linked"]), "rows that the report calls linked")
+        linked = counts["linked"] + counts["already_linked"]
+        self.findings.lose(range(linked, wanted), "rows that the report does not call linked")
+        self.findings.double(range(wanted, linked), "rows that the report calls linked")
 
     def _rows(self, files: Files) -> None:
         """Every row where it belongs, once, in the order of the input."""
@@ -152,6 +168,9 @@ class Judge:
         self.findings.expect(files.contacts == files.links, "contacts.jsonl and linked.csv have other links")
         astray = {line for line, pair in files.links if self._source.pairs.get(line, pair) != pair}
         self.findings.double(astray, "rows linked to something else")
+        ours = {pair for _, pair in files.links} - files.there_before
+        self.findings.double(ours & self._before, "links of others that the run calls its own")
+        self.findings.lose(files.there_before - self._before, "links of the run that it calls others'")
 
 
 def can_resume(run: Path) -> bool:

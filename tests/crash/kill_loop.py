@@ -54,8 +54,15 @@ class KillLoop:
         stillborn: runs killed before their ledger could be gone on with, and begun again under a new name.
     """
 
-    def __init__(self, command: Command, portal: Portal, source: Input, options: argparse.Namespace) -> None:
-        self.judge = Judge(command, portal, source)
+    def __init__(
+        self,
+        command: Command,
+        portal: Portal,
+        source: Input,
+        before: set[tuple[int, int]],
+        options: argparse.Namespace,
+    ) -> None:
+        self.judge = Judge(command, portal, source, before)
         self.kills = self.stillborn = 0
         self._command = command
         self._portal = portal
@@ -97,6 +104,22 @@ class KillLoop:
             process.wait()
         self.judge.finished(self.run)
 
+    def undo(self) -> int:
+        """Roll the run back, and kill that too, until it comes to its end; gives the number of kills."""
+        kills, code = 0, -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            process = self._command.start("rollback", self.run, "--rate", self._options.rate)
+            try:
+                # Ever later, so that it comes to its end at last.
+                code = process.wait(self._rng.uniform(0.0, START_TAKES) + kills / 4)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+                kills += code == -signal.SIGKILL
+        self.judge.findings.expect(code == 0, f"a rollback ended with {code}: {self._command.said()}")
+        self.judge.undone()
+        return kills
+
     def _start(self) -> subprocess.Popen[bytes]:
         if self._begun:
             return self._command.start("resume", self.run)
@@ -104,6 +127,7 @@ class KillLoop:
         return self._command.start(
             *("run", str(self._source.path), "--run-id", self.run, "--portal", self._portal.url),
             *("--rate", self._options.rate, "--concurrency", str(self._options.concurrency)),
+            *("--existing", "check" if self._options.undo else "post"),
         )
 
     def _one_worker(self, before: int) -> int:
@@ -168,6 +192,11 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--report-every", type=int, default=10, help="judge the report after each N-th kill")
     parser.add_argument("--plant", help="a bug of planted.py; then the exit code should be 1")
+    parser.add_argument(
+        "--undo",
+        action="store_true",
+        help="some links are there before; look first, and roll back at the end",
+    )
     parser.add_argument("--folder", type=Path, help="an empty folder to keep all files in")
     return parser.parse_args(words)
 
@@ -176,26 +205,32 @@ def main() -> int:
     """Kill, finish, judge, and say so in one line."""
     options = parse()
     started = time.monotonic()
-    scenario = f"seed = {options.seed}\n{kill_books.CALM}{kill_books.FAULTS if options.faults else ''}"
+    rng = Random(options.seed)  # noqa: S311 - data
     with (
         nullcontext(options.folder)
         if options.folder
-        else tempfile.TemporaryDirectory(prefix="kills-") as name,
-        kill_books.simulator(Path(name), scenario) as portal,
+        else tempfile.TemporaryDirectory(prefix="kills-") as name
     ):
         folder = Path(name).resolve()
-        source = kill_books.write_input(folder / "pairs.csv", options.rows, Random(options.seed))  # noqa: S311 - data
-        loop = KillLoop(Command(folder, options.plant), portal, source, options)
-        loop.kill()
-        loop.finish()
-        repeats = portal.repeats()
+        source = kill_books.write_input(folder / "pairs.csv", options.rows, rng)
+        before: set[tuple[int, int]] = set()
+        holdings = kill_books.CALM
+        if options.undo:
+            before, holdings = kill_books.write_holdings(source, rng)
+        scenario = f"seed = {options.seed}\n{holdings}{kill_books.FAULTS if options.faults else ''}"
+        with kill_books.simulator(folder, scenario) as portal:
+            loop = KillLoop(Command(folder, options.plant), portal, source, before, options)
+            loop.kill()
+            loop.finish()
+            repeats = portal.repeats()
+            undoing = f", rolled back with {loop.undo()} kills" if options.undo else ""
     findings, bound = loop.judge.findings, loop.kills * options.concurrency
     if loop.stillborn:
         tell(f"{loop.stillborn} of the kills came before there was anything to resume")
     sys.stdout.write(
         f"seed {options.seed}: {loop.kills} kills, {options.rows} rows, {findings.lost} lost,"
         f" {findings.doubled} double-counted, {repeats} repeats (bound {bound}),"
-        f" {time.monotonic() - started:.1f} seconds\n"
+        f" {time.monotonic() - started:.1f} seconds{undoing}\n"
     )
     within = options.faults or repeats <= bound
     return 1 if findings.lost or findings.doubled or findings.wrong or not within else 0
