@@ -17,7 +17,7 @@ def command(run: str, **flags: Any) -> int:
     Each is looked for once more before and after it is removed. It may be stopped and done again at any
     time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
     """
-    from worker.cli.finish import hand_over, say  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.finish import hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.report import counted  # noqa: PLC0415 - same
@@ -35,7 +35,7 @@ def command(run: str, **flags: Any) -> int:
             )
             return 0
         done = roll_back(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
-    say(settings, done.summary(str(directory.path)))
+    say(settings, done.summary(shown(directory.path)))
     if settings.as_json:
         hand_over(done.to_json())
     return done.exit_code
