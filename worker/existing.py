@@ -36,7 +36,7 @@ class Scout:
         *,
         take: Callable[[], Awaitable[Pair | None]],
         at_hand: Callable[[int], list[Pair]],
-        note: Callable[[Sequence[Attempt], Sequence[int], int], Awaitable[None]],
+        note: Callable[[Sequence[Attempt], Sequence[int], int, Sequence[int]], Awaitable[None]],
         record: Callable[[Outcome], Awaitable[None]],
     ) -> None:
         self._looker = looker
@@ -65,7 +65,6 @@ class Scout:
                 await self._scout(self._groups.popleft())
                 continue
             if self._exhausted and not self._looking:
-                self._news.set()  # whoever waits for what others find
                 return None
             if not self._exhausted and self._gathering is None:
                 # Not by this lane: it would hold up what others find meanwhile.
@@ -112,10 +111,10 @@ class Scout:
             settled, rest = [], []
             for pair in pairs:
                 member = look.found.get(pair.contact_id)
-                if not look.is_told:
-                    settled.append(self._failed(pair, Status.RETRYABLE, look.attempt))
-                elif member is not None and pair.in_doubt:
+                if pair.in_doubt and (member is not None or not look.is_told):
                     rest.append(pair)  # perhaps we made it: that it is there tells nothing about before
+                elif not look.is_told:
+                    settled.append(self._failed(pair, Status.RETRYABLE, look.attempt))
                 elif member is not None:
                     status = look.attempt.http_status
                     found = Outcome(pair, Status.ALREADY_LINKED, (), http_status=status, found=member.body)
@@ -125,8 +124,10 @@ class Scout:
                 else:
                     rest.append(replace(pair, in_doubt=False, pre=PreState.ABSENT))
             absent = [pair.row for pair in rest if pair.pre is PreState.ABSENT]
-            await self._note(attempts, absent, pairs[0].row)
+            in_doubt = [pair.row for pair in rest if pair.pre is PreState.UNREAD]
+            await self._note(attempts, absent, pairs[0].row, in_doubt)
             self._ready.extend(rest)
+            self._news.set()
             # Together, so that they share a commit.
             await asyncio.gather(*map(self._record, settled))
         finally:

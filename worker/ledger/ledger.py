@@ -88,9 +88,11 @@ class Ledger:
         """The next pairs without an outcome, each noted as about to be sent; given once a session."""
         return await self._do(lambda store: store.claim(limit, look_first=look_first))
 
-    async def looked(self, looks: Sequence[Attempt], absent: Sequence[int], row: int) -> None:
+    async def looked(
+        self, looks: Sequence[Attempt], absent: Sequence[int], row: int, in_doubt: Sequence[int] = ()
+    ) -> None:
         """Note what the members told, and which rows are about to be sent for that."""
-        await self._do(lambda store: store.looked(looks, absent, row))
+        await self._do(lambda store: store.looked(looks, absent, row, in_doubt))
 
     async def take_in(self, deliveries: Sequence[Delivery], *, look_first: bool = False) -> list[Arrival]:
         """Take messages in; those to be sent are noted as about to be."""

@@ -56,6 +56,10 @@ _TAKE_IN = (
     """INSERT INTO looks
         SELECT c.goes, l.session, l.number, l.again, l.result, l.reason, l.http_status, l.seconds
         FROM source.looks l JOIN came c USING (row)""",
+    """INSERT OR IGNORE INTO undone
+        SELECT c.goes, u.begun_at, u.state, u.reason, u.http_status, u.settled_at
+        FROM source.undone u JOIN came c USING (row) JOIN rows r ON r.row = c.goes
+        WHERE r.pre IS NOT 'present'""",
     "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL",
     "DROP TABLE came",
 )

@@ -74,7 +74,14 @@ class Store:
         self._db.executemany(sql, values)
 
     def begin_session(self) -> int:
-        """Count a new stretch of work, by ``run`` or ``resume``."""
+        """Count a new stretch of work, by ``run`` or ``resume``.
+
+        What was undone and has no outcome is sent once more, so its removal is no longer the last word.
+        """
+        self._db.execute(
+            "DELETE FROM undone WHERE row IN"
+            " (SELECT row FROM undone JOIN rows USING (row) WHERE status IS NULL)"
+        )
         cursor = self._db.execute("INSERT INTO sessions (started_at) VALUES (?)", (time.time(),))
         self._session = cursor.lastrowid or 0
         return self._session
@@ -161,13 +168,16 @@ class Store:
             for row, line, key, doubt, pre in found
         ]
 
-    def looked(self, looks: Sequence[Attempt], absent: Sequence[int], row: int) -> None:
-        """Note what the members told: rows whose link is not there, now about to be sent.
+    def looked(
+        self, looks: Sequence[Attempt], absent: Sequence[int], row: int, in_doubt: Sequence[int] = ()
+    ) -> None:
+        """Note what the members told, and the rows that are about to be sent for that.
 
         Args:
             looks: the requests that it took.
-            absent: these rows.
+            absent: rows whose link is not there.
             row: one of those that were sought; the looks are noted with it.
+            in_doubt: rows that may have been sent before, whose link is there or cannot be looked for.
         """
         self._db.executemany(
             "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -176,8 +186,12 @@ class Store:
                 for n, a in enumerate(looks, 1)
             ],
         )
-        self._db.executemany("UPDATE rows SET pre = 'absent' WHERE row = ?", [(one,) for one in absent])
-        self._intend(absent)
+        # Also of a row that an earlier session left in doubt: that it is not there settles the doubt.
+        self._db.executemany(
+            "UPDATE rows SET pre = 'absent', sent_at = ?, session = ? WHERE row = ?",
+            [(time.time(), self._session, one) for one in absent],
+        )
+        self._intend(in_doubt)
 
     def _intend(self, rows: Sequence[int]) -> None:
         now = time.time()

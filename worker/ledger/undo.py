@@ -17,7 +17,11 @@ PRE_STATE_UNREAD = "pre_state_unread"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a run says about a link: that it is there, or that it was removed."""
+    """What a run says about a link: that it is there, or that it was removed.
+
+    Attributes:
+        row: the first that is about it; a queue may name a link again.
+    """
 
     row: int
     opportunity_id: int
@@ -27,23 +31,14 @@ class Claim:
 
 def claims(reader: LedgerReader) -> Iterator[Claim]:
     """All that a run says about the portal, opportunity by opportunity."""
-    found = reader.query(
-        "SELECT r.row, r.key, coalesce(u.state, '') NOT IN ('removed', 'gone')"
-        " FROM rows r LEFT JOIN undone u USING (row)"
-        " WHERE r.status IN ('linked', 'already_linked') OR u.state IN ('removed', 'gone') ORDER BY r.key"
-    )
-    for row, key, there in found:
+    for row, key, there in reader.query("SELECT row, key, there FROM claims ORDER BY key"):
         yield Claim(row, key >> 32, key & _LOW, bool(there))
 
 
 def count_claims(reader: LedgerReader) -> tuple[int, int]:
     """How many links :func:`claims` says are there, and how many were removed."""
     there, removed = next(
-        reader.query(
-            "SELECT coalesce(sum(r.status IN ('linked', 'already_linked')"
-            " AND coalesce(u.state, '') NOT IN ('removed', 'gone')), 0),"
-            " coalesce(sum(u.state IN ('removed', 'gone')), 0) FROM rows r LEFT JOIN undone u USING (row)"
-        )
+        reader.query("SELECT coalesce(sum(there), 0), coalesce(sum(NOT there), 0) FROM claims")
     )
     return there, removed
 

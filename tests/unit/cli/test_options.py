@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from worker.cli.options import INPUT, QUEUE, RUN, options_table, settings_options
+from worker.cli.options import INPUT, QUEUE, RUN, VISIT, options_table, settings_options
 from worker.settings import Settings, load_settings, option_name, options
 
 EVERY = tuple(name for name, option in options().items() if not option.secret)
@@ -73,13 +73,13 @@ def test_a_verb_takes_only_the_options_named() -> None:
 
 @pytest.mark.parametrize("name", [name for name, option in options().items() if option.secret])
 def test_no_verb_takes_a_secret(name: str) -> None:
-    assert name not in {*RUN, *INPUT, *QUEUE}
+    assert name not in {*RUN, *VISIT, *INPUT, *QUEUE}
     with pytest.raises(click.NoSuchOption):
         parsed(f"--{name.replace('_', '-')}", "x")
 
 
 def test_the_verbs_take_every_other_option() -> None:
-    assert {*RUN, *INPUT, *QUEUE, "run_id", "dry_run", "drain"} == set(EVERY)
+    assert {*RUN, *INPUT, *QUEUE, "run_id", "dry_run", "drain", "unread"} == set(EVERY)
 
 
 def test_options_come_in_the_order_named_and_config_first() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.ledger import Ledger
+from worker.ledger import Ledger, LedgerReader
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 from worker.run.feed import Feed
 
@@ -224,3 +224,65 @@ async def test_a_chunk_claimed_for_a_cancelled_taker_comes_back_with_the_next_se
         feed = Feed(ledger, 10)
         feed.complete()
         assert await take_all(feed) == [replace(pair(2), in_doubt=True), pair(3), pair(4)]
+
+
+async def test_what_is_claimed_already_can_be_had_at_once_in_order_and_each_once(ledger: GatedLedger) -> None:
+    await admit(ledger, *range(1, 8))
+    feed = Feed(ledger, 5)
+    feed.complete()
+    assert await feed.take() == pair(1)
+    assert feed.at_hand(2) == pairs(2, 3)
+    assert await feed.take() == pair(4)
+    assert feed.at_hand(9) == [pair(5)]
+    assert feed.at_hand(9) == []
+    assert ledger.claims == 1
+    assert await take_all(feed) == pairs(6, 7)
+
+
+@pytest.mark.parametrize("limit", [0, 9])
+async def test_nothing_is_at_hand_before_the_first_claim(ledger: GatedLedger, limit: int) -> None:
+    await admit(ledger, 1, 2)
+    feed = Feed(ledger, 5)
+    assert feed.at_hand(limit) == []
+    assert ledger.claims == 0
+    assert await feed.take() == pair(1)
+    assert feed.at_hand(limit) == [pair(2)][:limit]
+
+
+async def test_what_is_had_at_once_takes_nothing_from_a_claim_that_is_on_its_way(ledger: GatedLedger) -> None:
+    await admit(ledger, *range(1, 5))
+    feed = Feed(ledger, 2)
+    ledger.gate.clear()
+    taking = [asyncio.create_task(feed.take()) for _ in range(2)]
+    await quiet(ledger)
+    assert feed.at_hand(9) == []
+    ledger.gate.set()
+    assert await asyncio.gather(*taking) == pairs(1, 2)
+    assert await feed.take() == pair(3)
+    assert feed.at_hand(9) == [pair(4)]
+
+
+async def test_takers_who_also_take_what_is_at_hand_get_each_pair_once(ledger: Ledger) -> None:
+    await admit(ledger, *range(1, 41))
+    feed = Feed(ledger, 7)
+    feed.complete()
+    taken: list[Pair] = []
+
+    async def lane(limit: int) -> None:
+        while (one := await feed.take()) is not None:
+            taken.extend([one, *feed.at_hand(limit)])
+
+    await asyncio.gather(*(lane(limit) for limit in range(5)))
+    assert taken == pairs(1, 40)
+
+
+@pytest.mark.parametrize(("look_first", "status"), [(True, Status.NOT_ATTEMPTED), (False, Status.UNKNOWN)])
+async def test_intents_are_noted_at_once_unless_it_is_to_be_looked_first(
+    ledger: GatedLedger, tmp_path: Path, status: Status, *, look_first: bool
+) -> None:
+    await admit(ledger, 1, 2, 3)
+    feed = Feed(ledger, 3, look_first=look_first)
+    feed.complete()
+    assert await take_all(feed) == pairs(1, 3)
+    with LedgerReader(tmp_path / "ledger.db") as reader:
+        assert [row.status for row in reader.rows(list(Status))] == [status] * 3

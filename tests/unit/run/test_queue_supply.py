@@ -1,23 +1,26 @@
 """A queue as supply: nothing is acknowledged before it is durable, nothing is lost, nothing is forgotten."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
 from tests.unit.run.queue_desk import (
+    ENDLESS,
     LATER,
     LINKED,
     NO,
     OK,
     PLAN,
     UNKNOWN,
+    Desk,
     Run,
     Settle,
     desk_of,
@@ -25,9 +28,14 @@ from tests.unit.run.queue_desk import (
     planned,
 )
 from worker.errors import QueueError, QueueUnavailable, WorkerError
+from worker.existing import Scout
 from worker.ledger import Ledger, LedgerReader, audit
-from worker.models import Outcome, Pair, Status
+from worker.limiter import Limiter
+from worker.members import Looker
+from worker.models import Attempt, Look, Member, Outcome, Pair, PreState, Result, Status
+from worker.quantities import Rate
 from worker.queues.memory import MemoryBroker, MemoryQueue
+from worker.retry import RetryPolicy
 from worker.run.queue_supply import FLUSH_SECONDS, QueueSupply
 from worker.run.tally import Tally
 from worker.sources import MESSAGE_COLUMNS
@@ -184,6 +192,9 @@ def test_a_broker_that_fails_in_any_call_loses_and_forgets_nothing(
     virtual_time(story())
 
 
+@example(
+    words=["deaf", "late", "fine", "deaf", "fine", "fine", "fine", "fine", "late", "deaf", "fine"], seed=33
+)
 @given(words=st.lists(st.sampled_from([*WORDS, "fine", "fine"]), max_size=60), seed=st.integers(0, 99))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_befalls_the_broker_each_message_has_one_row_and_one_end(
@@ -416,6 +427,178 @@ def test_close_before_any_reading_disconnects(virtual_time: Run) -> None:
             assert desk.results.closed
             with pytest.raises(QueueUnavailable, match="closed"):
                 await desk.queue.is_drained()
+
+    virtual_time(story())
+
+
+class Members:
+    """What the portal says of its members: those with these contacts are there, others not."""
+
+    def __init__(self, *there: int) -> None:
+        self.there = there
+        self.missing = False
+        self.script: deque[Attempt] = deque()
+        self.sought: list[list[int]] = []
+
+    async def find(self, _: int, contact_ids: Collection[int], number: int) -> Look:
+        self.sought.append(list(contact_ids))
+        await asyncio.sleep(0.01)
+        if self.script:
+            return Look(self.script.popleft())
+        if self.missing:
+            return Look(Attempt(number, Result.PERMANENT, "not_found", 404))
+        found = {one: Member(None, b'{"id":%d}' % one) for one in contact_ids if one in self.there}
+        return Look(Attempt(number, Result.OK, http_status=200), found)
+
+
+async def look_and_work(desk: Desk, members: Members, lanes: int = 4) -> None:
+    """As the desk works, but each lane looks before it sends."""
+
+    async def record(outcome: Outcome) -> None:
+        await desk.ledger.settle(outcome)
+        desk.tally.recorded(outcome)
+        await desk.supply.settled(outcome)
+
+    rng = Random(0)  # noqa: S311 - spreads backoffs
+    limiter = Limiter(Rate(1000, 1.0), lanes, max_pause=300.0, rng=rng)
+    scout = Scout(
+        Looker(members, limiter, RetryPolicy(), observe=limiter.observe, rng=rng),
+        take=desk.supply.take,
+        at_hand=desk.supply.at_hand,
+        note=desk.ledger.looked,
+        record=record,
+    )
+
+    async def lane() -> None:
+        while (pair := await scout.take()) is not None:
+            desk.sent.append(pair)
+            await desk.settle(pair, desk.portal(pair))
+
+    working = [asyncio.create_task(lane()) for _ in range(lanes)]
+    try:
+        async with asyncio.timeout(ENDLESS):
+            await desk.supply.read()
+            await asyncio.gather(*working)
+    finally:
+        for task in working:
+            task.cancel()
+        await scout.close()
+        await desk.supply.close()
+
+
+def test_what_has_come_already_can_be_had_at_once_in_order_and_each_once(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with desk_of(planned(drain=False, prefetch=8)) as desk:
+            assert desk.supply.at_hand(9) == []
+            desk.put_pairs(1, 6)
+            reading = desk.reading()
+            first = await desk.supply.take()
+            assert first is not None
+            had = [[first], *map(desk.supply.at_hand, (2, 0, 9, 9))]
+            assert [[pair.contact_id for pair in some] for some in had] == [[1], [2, 3], [], [4, 5, 6], []]
+            reading.cancel()
+            await asyncio.wait({reading})
+            await desk.supply.close()
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize(("look_first", "status"), [(True, Status.NOT_ATTEMPTED), (False, Status.UNKNOWN)])
+def test_messages_are_noted_as_about_to_be_sent_at_once_unless_it_is_to_be_looked_first(
+    virtual_time: Run, status: Status, *, look_first: bool
+) -> None:
+    async def story() -> None:
+        async with desk_of(planned(drain=False, look_first=look_first)) as desk:
+            desk.put_pairs(1, 3)
+            reading = desk.reading()
+            assert await desk.supply.take() is not None
+            assert [row.status for row in desk.rows()] == [status] * 3
+            reading.cancel()
+            await asyncio.wait({reading})
+            await desk.supply.close()
+
+    virtual_time(story())
+
+
+def test_messages_whose_links_are_there_are_acknowledged_with_their_contacts_and_never_sent(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        async with desk_of(planned(look_first=True), results=True) as desk:
+            desk.put_pairs(1, 10)
+            members = Members(2, 5, 7)
+            await look_and_work(desk, members)
+            assert desk.states() == {Status.LINKED: 7, Status.ALREADY_LINKED: 3}
+            assert {pair.contact_id for pair in desk.sent} == {1, 3, 4, 6, 8, 9, 10}
+            assert {pair.pre for pair in desk.sent} == {PreState.ABSENT}
+            assert members.sought == [list(range(1, 11))]
+            assert desk.results is not None
+            told = {name: result for name, result in desk.results.kept if name in {"m2", "m5", "m7"}}
+            assert {name: (result["status"], result["contact"]) for name, result in told.items()} == {
+                f"m{one}": ("already_linked", {"id": one}) for one in (2, 5, 7)
+            }
+            assert Counter(verb for verb, _ in desk.queue.said) == {"publish": 10, "ack": 10}
+            assert desk.broker.is_drained
+
+    virtual_time(story())
+
+
+def test_messages_of_an_opportunity_that_is_not_there_are_dead_and_never_sent(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with desk_of(planned(look_first=True)) as desk:
+            desk.put_pairs(1, 3)
+            members = Members()
+            members.missing = True
+            await look_and_work(desk, members)
+            assert desk.states() == {Status.REJECTED: 3}
+            assert desk.sent == []
+            assert sorted(letter.identity for letter in desk.dead()) == ["m1", "m2", "m3"]
+
+    virtual_time(story())
+
+
+def test_a_message_whose_look_cannot_be_read_comes_again_and_is_looked_for_again(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with desk_of(planned(look_first=True)) as desk:
+            desk.put_pairs(1, 1)
+            members = Members()
+            members.script.extend([Attempt(1, Result.AMBIGUOUS, "unavailable", 503)] * 3)
+            await look_and_work(desk, members)
+            assert len(members.sought) == 4
+            assert desk.queue.said == [("release", "m1"), ("ack", "m1")]
+            assert desk.states() == {Status.LINKED: 1}
+            assert [pair.pre for pair in desk.sent] == [PreState.ABSENT]
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize("earlier", ["someone else had it", "its look could not be read"])
+def test_a_message_in_doubt_whose_link_is_there_has_its_intent_on_disk_before_a_lane_gets_it(
+    virtual_time: Run, earlier: str
+) -> None:
+    async def story() -> None:
+        async with desk_of(planned(look_first=True)) as desk:
+            desk.put_pairs(1, 1)
+            members = Members(1)
+            if earlier == "someone else had it":
+                other = MemoryQueue(desk.broker)
+                await other.open()
+                (message,) = await other.receive(1, 1.0)
+                await other.release(message.handle, 0.0)
+            else:
+                members.script.extend([Attempt(1, Result.AMBIGUOUS, "unavailable", 503)] * 3)
+            intents: list[bool] = []
+
+            def portal(pair: Pair) -> Settle:
+                with LedgerReader(desk.ledger.path) as reader:
+                    sent = reader.query("SELECT sent_at IS NOT NULL FROM rows WHERE row = ?", (pair.row,))
+                    intents.append(next(sent) == (1,))
+                return OK
+
+            desk.portal = portal
+            await look_and_work(desk, members)
+            assert intents == [True] * len(desk.sent)
+            assert desk.states().total() == 1  # and the ledger agrees with itself
 
     virtual_time(story())
 
