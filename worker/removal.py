@@ -83,8 +83,9 @@ class Remover:
         judged = {link: _judge(link, before) for link in links}
         settled = [verdict for verdict in judged.values() if verdict is not None]
         to_remove = [link for link, verdict in judged.items() if verdict is None]
-        if to_remove:
-            await self._make_sure(links[0].opportunity_id, before)
+        if to_remove and not await self._make_sure(links[0].opportunity_id, before):
+            settled += [Undoing(link.row, Undo.KEPT, NO_OPPORTUNITY) for link in to_remove]
+            to_remove = []
         asked: dict[Made, Attempt] = {}
         for link in to_remove:
             await self._begin(link.row)
@@ -99,10 +100,13 @@ class Remover:
         look, _ = await self._looker.look(links[0].opportunity_id, contacts)
         return look
 
-    async def _make_sure(self, opportunity_id: int, look: Look) -> None:
+    async def _make_sure(self, opportunity_id: int, look: Look) -> bool:
         """Make sure that this is CommunityServer: at AppServer one DELETE removes all (contract 4.4).
 
         They are told apart by the filter of the member list, which AppServer ignores (contract 5.5).
+
+        Returns:
+            Whether it is; False if the opportunity is gone since, which tells nothing.
         """
         strangers = look.strangers
         async with self._one_at_a_time:
@@ -110,6 +114,8 @@ class Remover:
                 nobody, _ = await self._looker.look(opportunity_id, [NOBODY])
                 if not nobody.is_told:
                     raise CannotUndo("it cannot be told whether this portal removes single links only")
+                if nobody.attempt.result is Result.PERMANENT:
+                    return False
                 strangers = nobody.strangers
                 self._filters = not strangers
         if strangers:
@@ -117,6 +123,7 @@ class Remover:
                 "this portal does not filter members, so it may be AppServer, where to remove one link"
                 " removes all of its opportunity; nothing more was removed"
             )
+        return True
 
     async def _ask(self, link: Made) -> Attempt:
         pair = Pair(link.row, 0, link.opportunity_id, link.contact_id)
