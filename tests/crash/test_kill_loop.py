@@ -43,6 +43,16 @@ def test_twelve_kills_lose_nothing_and_repeat_no_more_than_was_in_flight() -> No
     assert int(found[1]) >= 8
 
 
+def test_a_run_and_its_rollback_that_are_killed_leave_the_portal_as_it_was() -> None:
+    """What was there before is told from what the run made, whenever it was killed."""
+    done = kill_loop("--kills", "5", "--rows", "800", "--seed", "2", "--report-every", "2", "--undo")
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = re.search(r" 0 lost, 0 double-counted, .* rolled back with (\d+) kills\n", done.stdout)
+    assert found, done.stdout
+    assert int(found[1]) >= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "sign"),
