@@ -45,10 +45,15 @@ def check(input_path: str, settings: Settings) -> int:
         if result.invalid > len(result.faults):
             click.echo(f"  and {result.invalid - len(result.faults):,} more", err=True)
         if settings.portal and settings.dry_run:
-            seconds = result.pairs / settings.rate.per_second
-            click.echo(
-                f"  would send {result.pairs:,} requests to {settings.portal} at {settings.rate},"
-                f" in {seconds:,.0f} s or more",
-                err=True,
-            )
+            click.echo(f"  {_plan(result.pairs, settings)}", err=True)
     return Exit.REJECTED if result.invalid else Exit.OK
+
+
+def _plan(pairs: int, settings: Settings) -> str:
+    seconds = pairs / settings.rate.per_second
+    if settings.existing == "post":
+        return f"would send {pairs:,} requests to {settings.portal} at {settings.rate}, in {seconds:,.0f} s or more"
+    return (
+        f"would look for {pairs:,} pairs at {settings.portal} and send those that are not there:"
+        f" at most {2 * pairs:,} requests at {settings.rate}, in {2 * seconds:,.0f} s"
+    )
