@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -88,6 +89,10 @@ def test_a_run_that_looks_first_sends_only_what_is_not_there(
 ) -> None:
     portal = simulate(HOLDINGS)
     missing = write_pairs(bulklink)
+    planned = bulklink("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--dry-run").stderr
+    assert re.search(
+        r"would look for \d+ pairs at http.* send what is not there: at most \d+ requests", planned
+    )
     report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *FAST, "--existing", "check")
     counts, books = report["counts"], portal.books()
     assert report["exit_code"] == 3

@@ -51,9 +51,8 @@ def check(input_path: str, settings: Settings) -> int:
 
 def _plan(pairs: int, settings: Settings) -> str:
     seconds = pairs / settings.rate.per_second
+    portal, rate = settings.portal, settings.rate
     if settings.existing == "post":
-        return f"would send {pairs:,} requests to {settings.portal} at {settings.rate}, in {seconds:,.0f} s or more"
-    return (
-        f"would look for {pairs:,} pairs at {settings.portal} and send those that are not there:"
-        f" at most {2 * pairs:,} requests at {settings.rate}, in {2 * seconds:,.0f} s"
-    )
+        return f"would send {pairs:,} requests to {portal} at {rate}, in {seconds:,.0f} s or more"
+    what = f"would look for {counted(pairs, 'pair')} at {portal} and send what is not there"
+    return f"{what}: at most {2 * pairs:,} requests at {rate}, in {2 * seconds:,.0f} s or more"
