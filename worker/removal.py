@@ -24,6 +24,11 @@ NO_OPPORTUNITY = "no_opportunity"
 NOBODY = 0
 """An id that no contact has."""
 
+_REMOVES_ALL = (
+    "this portal does not filter members, so it may be AppServer, where to remove one link removes all of its"
+    " opportunity; nothing more was removed"
+)
+
 
 class Unlinker(Protocol):
     """What a removal needs of a portal. Expected failures are values; a PortalError ends the work."""
@@ -108,22 +113,19 @@ class Remover:
         Returns:
             Whether it is; False if the opportunity is gone since, which tells nothing.
         """
-        strangers = look.strangers
+        if look.strangers:
+            raise CannotUndo(_REMOVES_ALL)
         async with self._one_at_a_time:
-            if not self._filters and not strangers:
-                nobody, _ = await self._looker.look(opportunity_id, [NOBODY])
-                if not nobody.is_told:
-                    raise CannotUndo("it cannot be told whether this portal removes single links only")
-                if nobody.attempt.result is Result.PERMANENT:
-                    return False
-                strangers = nobody.strangers
-                self._filters = not strangers
-        if strangers:
-            raise CannotUndo(
-                "this portal does not filter members, so it may be AppServer, where to remove one link"
-                " removes all of its opportunity; nothing more was removed"
-            )
-        return True
+            return self._filters or await self._probe(opportunity_id)
+
+    async def _probe(self, opportunity_id: int) -> bool:
+        nobody, _ = await self._looker.look(opportunity_id, [NOBODY])
+        if not nobody.is_told:
+            raise CannotUndo("it cannot be told whether this portal removes single links only")
+        if nobody.strangers:
+            raise CannotUndo(_REMOVES_ALL)
+        self._filters = nobody.attempt.result is Result.OK
+        return self._filters
 
     async def _ask(self, link: Made) -> Attempt:
         pair = Pair(link.row, 0, link.opportunity_id, link.contact_id)

@@ -19,6 +19,7 @@ from worker.contact import (
     InfoType,
     Person,
     ShareType,
+    created_at,
     parse_contact,
 )
 from worker.portal.wire import read_envelope
@@ -263,6 +264,27 @@ def test_an_error_holds_nothing_of_the_contact() -> None:
     with pytest.raises(ValueError, match="taskCount") as caught:
         parse_contact({"id": 7, "taskCount": "zoe@northwind.example"})
     assert "zoe" not in str(caught.value)
+
+
+def test_a_body_tells_when_its_contact_was_created() -> None:
+    body = orjson.dumps(response("person.json"))
+    assert created_at(body) == datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"?",
+        b'{"id":7}',
+        b'{"id":7,"created":null}',
+        b'{"id":7,"created":"2023-01-09T09:00:00"}',
+        b'{"created":"2023-01-09T09:00:00Z"}',
+        b'{"id":7,"created":"2023-01-09T09:00:00Z"',
+    ],
+)
+def test_a_body_that_does_not_tell_when_its_contact_was_created_is_no_error(body: bytes) -> None:
+    assert created_at(body) is None
 
 
 def test_a_contact_cannot_be_changed() -> None:

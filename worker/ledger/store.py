@@ -76,8 +76,13 @@ class Store:
     def begin_session(self) -> int:
         """Count a new stretch of work, by ``run`` or ``resume``.
 
-        What was undone and has no outcome is sent once more, so its removal is no longer the last word.
+        What was undone and has no outcome is sent once more, like a row that never was: of one that is gone
+        nothing is in doubt, and what was there before it may have changed.
         """
+        self._db.execute(
+            "UPDATE rows SET sent_at = NULL, session = NULL, pre = NULL WHERE status IS NULL"
+            " AND row IN (SELECT row FROM undone WHERE state IN ('removed', 'gone'))"
+        )
         self._db.execute(
             "DELETE FROM undone WHERE row IN"
             " (SELECT row FROM undone JOIN rows USING (row) WHERE status IS NULL)"

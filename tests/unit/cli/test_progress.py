@@ -11,7 +11,7 @@ import pytest
 from worker.cli import progress as module
 from worker.cli.progress import PLAIN_EVERY, progress
 from worker.models import Status
-from worker.run import Tally
+from worker.run import Progress, Tally
 
 
 class Terminal(io.StringIO):
@@ -152,9 +152,10 @@ def test_a_line_tells_what_failed_and_was_throttled(terminal: Terminal) -> None:
         Tally(rows=9000, complete=True, settled=counts, settled_here=500, throttled=1234, seconds=2.0)
     )
 
-    assert "8,000/9,000 rows, 1,000 linked, 4,000 failed, 250/s, 1,234 throttled, about 0:04 left" in (
-        terminal.getvalue()
-    )
+    assert (
+        "8,000/9,000 rows, 1,000 linked, 1,000 linked before, 4,000 failed, 250/s, 1,234 throttled,"
+        " about 0:04 left"
+    ) in terminal.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -178,3 +179,25 @@ def test_no_time_is_told_where_none_is_known(terminal: Terminal, make: Callable[
     progress("bar", quiet=False)(make())
 
     assert "left" not in terminal.getvalue()
+
+
+def test_a_line_about_a_visit_tells_links_and_their_pace(stream: io.StringIO, clock: Clock) -> None:
+    show = progress("plain", quiet=False)
+    for done, seconds in ((0, 0.0), (4_500, 9.0)):
+        clock.now += PLAIN_EVERY
+        show(Progress(total=10_000, done=done, seconds=seconds))
+
+    assert stream.getvalue() == "bulklink: 0/10,000 links, 0/s\nbulklink: 4,500/10,000 links, 500/s\n"
+
+
+def test_the_bar_of_a_visit_grows_with_the_share_of_links_and_ends_with_the_line(terminal: Terminal) -> None:
+    show = progress("bar", quiet=False)
+    show(Progress(total=0))
+    show(Progress(total=4, done=2, seconds=1.0, note="the portal fails"))
+    show(Progress(total=4, done=4, seconds=1.0, ended=True))
+
+    assert terminal.getvalue() == (
+        "\r[                    ] 0/0 links, 0/s\x1b[K"
+        "\r[##########          ] 2/4 links, 2/s  the portal fails\x1b[K"
+        "\r[####################] 4/4 links, 4/s\x1b[K\n"
+    )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.errors import LedgerError
-from worker.ledger import Cause, Ledger, LedgerReader
+from worker.ledger import Cause, Ledger, LedgerReader, RowRecord
 from worker.ledger.reader import Traffic
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
@@ -84,6 +84,21 @@ def test_bodies_come_only_when_asked_for(path: Path, store: Store) -> None:
     with LedgerReader(path) as reader:
         assert [r.body for r in reader.rows(list(Status), bodies=True)] == ['{"id":1}', ""]
         assert [r.body for r in reader.rows(list(Status))] == ["", ""]
+
+
+def test_some_rows_are_those_asked_for_in_input_order_and_as_they_are(path: Path, store: Store) -> None:
+    admit(store, *(pair(row) for row in range(1, 6)), Reject(6, 7, "odd"))
+    fail(store, 4, "not_found", 404)
+    done = Attempt(1, Result.OK, http_status=201, body=b'{"id":2}')
+    store.settle(Outcome(pair(2), Status.LINKED, (done,), http_status=201))
+
+    with LedgerReader(path) as reader:
+        assert list(reader.some_rows([6, 4, 99, 2, 4])) == [
+            RowRecord(2, 3, ("2",), 1, 2, Status.LINKED, "", 201, 1),
+            RowRecord(4, 5, ("4",), 1, 4, Status.REJECTED, "not_found", 404, 1),
+            RowRecord(6, 7, ("6",), None, None, Status.INVALID, "odd", None, 0),
+        ]
+        assert list(reader.some_rows([])) == []
 
 
 def test_a_reader_sees_one_moment(path: Path, store: Store) -> None:

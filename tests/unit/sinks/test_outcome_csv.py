@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.ledger import LedgerReader
+from worker.errors import LedgerError
+from worker.ledger import LedgerReader, RowRecord
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
-from worker.sinks import FILES, write_outcomes
+from worker.sinks import FILES, write_outcomes, write_records
 from worker.sinks.outcome_csv import ADDED, _defused
 
 COLUMNS = ("opportunity_id", "contact_id", "note")
@@ -132,6 +133,37 @@ def test_rows_read_before_a_column_showed_up_are_padded(tmp_path: Path, store: S
         b"1,1,,2,not_attempted,,run_ended,0",
         b"1,2,x,3,not_attempted,,run_ended,0",
     ]
+
+
+def test_rows_can_be_written_with_words_of_ones_own_about_them(tmp_path: Path, store: Store) -> None:
+    for row in (1, 2, 3):
+        admit(store, pair(row), "1", f"={row}")
+    with LedgerReader(tmp_path / "ledger.db") as reader:
+        rows = reader.some_rows([3, 1])
+        write_records(
+            tmp_path / "odd.csv", COLUMNS, ((row, (row.line, "kept", None, "why", 2)) for row in rows)
+        )
+
+    assert (tmp_path / "odd.csv").read_text() == (
+        "opportunity_id,contact_id,note,_line,_status,_http_status,_reason,_attempts\n"
+        "1,'=1,,2,kept,,why,2\n"
+        "1,'=3,,4,kept,,why,2\n"
+    )
+
+
+def test_a_file_that_fails_to_be_written_leaves_the_one_before(tmp_path: Path, store: Store) -> None:
+    admit(store, pair(1), "1", "1")
+
+    def rows() -> Iterator[tuple[RowRecord, tuple[object, ...]]]:
+        with LedgerReader(tmp_path / "ledger.db") as reader:
+            yield from ((row, (1,)) for row in reader.some_rows([1]))
+        raise LedgerError("ledger.db: damaged")
+
+    (tmp_path / "odd.csv").write_text("as it was")
+    with pytest.raises(LedgerError):
+        write_records(tmp_path / "odd.csv", COLUMNS, rows())
+
+    assert (tmp_path / "odd.csv").read_text() == "as it was"
 
 
 def test_bytes_that_are_no_utf_8_come_back_as_they_were(tmp_path: Path, store: Store) -> None:

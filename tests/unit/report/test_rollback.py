@@ -1,0 +1,119 @@
+"""rollback.json and the words about it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from worker.errors import Exit
+from worker.models import Undo
+from worker.report import Rollback
+
+
+def rollback(
+    counts: dict[Undo, int] | None = None, reasons: dict[str, int] | None = None, **changes: Any
+) -> Rollback:
+    values: dict[str, Any] = {
+        "run_id": "monday",
+        "portal": "https://portal.example",
+        "rolled_back_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "seconds": 1234.56,
+        "requests": 40_000,
+        "throttled": 3,
+        "counts": {str(state): (counts or {}).get(state, 0) for state in Undo},
+        "left": 0,
+        "reasons": reasons or {},
+    }
+    return Rollback.model_validate({**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ((), Exit.OK),
+        ((Undo.REMOVED, Undo.GONE), Exit.OK),
+        ((Undo.KEPT,), Exit.DIFFERENCES),
+        ((Undo.REMOVED, Undo.GONE, Undo.KEPT), Exit.DIFFERENCES),
+        ((Undo.FAILED,), Exit.RETRYABLE),
+        ((Undo.KEPT, Undo.FAILED), Exit.RETRYABLE),
+        (tuple(Undo), Exit.RETRYABLE),
+    ],
+)
+def test_what_is_worth_another_try_counts_for_more_than_what_is_kept(
+    states: tuple[Undo, ...], code: Exit
+) -> None:
+    assert rollback(dict.fromkeys(states, 1)).exit_code is code
+
+
+def test_a_rollback_that_removed_all() -> None:
+    assert rollback({Undo.REMOVED: 2_000_000}).summary("runs/monday") == (
+        "run monday: rolled back, exit code 0; 40,000 requests in 1,234.6 s\n"
+        "  2,000,000 removed  made by this run, and removed\n"
+        "  the rows: runs/monday/rollback.csv"
+    )
+
+
+def test_a_rollback_of_nothing() -> None:
+    assert rollback(requests=1, seconds=0.04).summary("runs/monday").splitlines() == [
+        "run monday: rolled back, exit code 0; 1 request in 0.0 s",
+        "  the rows: runs/monday/rollback.csv",
+    ]
+
+
+def test_every_state_and_reason_is_told_and_what_they_mean() -> None:
+    counts = {Undo.REMOVED: 12_345, Undo.GONE: 2, Undo.KEPT: 1_007, Undo.FAILED: 1}
+    reasons = {
+        "another_contact": 1,
+        "no_opportunity": 2,
+        "not_found": 3,
+        "pre_state_unread": 1_001,
+        "still_there": 1,
+    }
+    assert rollback(counts, reasons).summary("runs/monday").splitlines() == [
+        "run monday: rolled back, exit code 5; 40,000 requests in 1,234.6 s",
+        "  12,345 removed  made by this run, and removed",
+        "       2 gone     not there any more",
+        "   1,007 kept     left as they are",
+        "       1 failed   could not be removed; roll back again",
+        "  1 x another_contact: the contact was deleted, and another one has got its id",
+        "  2 x no_opportunity: the opportunity is deleted, or hidden from this user",
+        "  3 x not_found: the portal does not find the contact, or this user may not see it",
+        (
+            "  1,001 x pre_state_unread: nobody looked whether they were there before;"
+            " --unread removes them, too"
+        ),
+        "  1 x still_there",
+        "  the rows: runs/monday/rollback.csv",
+    ]
+
+
+@pytest.mark.parametrize("state", Undo)
+def test_a_state_is_told_if_it_has_links(state: Undo) -> None:
+    (line,) = rollback({state: 7}).summary("runs/monday").splitlines()[1:-1]
+    assert line.startswith(f"  7 {state} ")
+
+
+def test_the_json_has_stable_keys_and_reads_back() -> None:
+    made = rollback({Undo.REMOVED: 4, Undo.KEPT: 1}, {"pre_state_unread": 1}, left=1)
+    text = made.to_json()
+    assert text.endswith("}\n")
+    assert json.loads(text) == {
+        "schema_version": 1,
+        "run_id": "monday",
+        "portal": "https://portal.example",
+        "rolled_back_at": "2026-01-02T03:04:05Z",
+        "seconds": 1234.56,
+        "requests": 40_000,
+        "throttled": 3,
+        "counts": {"removed": 4, "gone": 0, "kept": 1, "failed": 0},
+        "left": 1,
+        "reasons": {"pre_state_unread": 1},
+    }
+    assert Rollback.model_validate_json(text) == made
+
+
+def test_a_key_that_there_is_none_of_is_refused() -> None:
+    with pytest.raises(ValidationError, match="lost"):
+        rollback(lost=1)
