@@ -5,11 +5,12 @@ each step is durable before the next begins. All files of a run directory can be
 """
 
 from worker.ledger.audit import audit, check
+from worker.ledger.intake import WORN_OUT, Arrival, Delivery
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import run_lock
 from worker.ledger.merge import merge_ledgers
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
-from worker.ledger.store import WORN_OUT, Admitted, Arrival, Delivery
+from worker.ledger.store import Admitted
 from worker.ledger.undo import (
     Claim,
     UndoLedger,

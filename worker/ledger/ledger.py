@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from worker.errors import LedgerError
+from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect, plain
-from worker.ledger.store import Admitted, Arrival, Delivery, Store
+from worker.ledger.store import Admitted, Store
 from worker.models import Attempt, Outcome, Pair, Reject, Row
 
 _T = TypeVar("_T")

@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.ledger import Ledger, LedgerReader, RowRecord, audit
-from worker.ledger.store import Arrival, Delivery, Store
+from worker.ledger.intake import Arrival, Delivery
+from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Status
 from worker.queues import DeadLetter, Message, Why
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
