@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     Simulate = Callable[[str], SimulatedPortal]
 
-# Every character that some encoding changes; a token must be printable ASCII, a password need not.
 # Many processes run side by side within one test, which takes long on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
+# Every character that some encoding changes; a token must be printable ASCII, a password need not.
 TOKEN = 'Tok+n/Ab"3\\z%7&<Qx>=J'
 PASSWORD = "s3cr+t/\"ü\\p&ss%<w0rd>'"
 ISSUED = [base64.b64encode(hashlib.sha256(f"{TOKEN}:{n}".encode()).digest()).decode() for n in (1, 2)]
@@ -504,6 +504,22 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_secret(witness: Witness, simu
     assert codes == {name: code for name, (_, code, _) in STOPS.items()}
     assert witness.leaks() == []
     look_at(witness, {name: who for name, (_, _, who) in STOPS.items()})
+    assert witness.leaks() == []
+
+
+def test_neither_verify_nor_rollback_shows_a_secret(witness: Witness, simulate: "Simulate") -> None:
+    faults = (
+        '[[faults]]\nkind = "status"\nstatus = 500\nshare = 0.2\nper_pair = 1\non = "delete"\n'
+        '[[faults]]\nkind = "reset"\nshare = 0.2\nper_pair = 1\non = "get"\n'
+    )
+    portal = simulate(AUTH + faults)
+    words = ("--portal", portal.url, "--rate", "1000/s", "-v")
+    code, said = witness.run("run", "pairs.csv", *words, "--existing", "check", "--run-id", "one", **BY_LOGIN)
+    assert code == 0, said
+    assert witness.run("verify", "one", "-v", **BY_TOKEN)[0] == 0
+    assert witness.run("rollback", "one", "-v", **BY_LOGIN)[0] == 0
+    assert witness.run("verify", "one", "-v", BULKLINK_TOKEN=TOKEN[::-1])[0] == 6
+    assert portal.links() == set()
     assert witness.leaks() == []
 
 
