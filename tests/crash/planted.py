@@ -7,7 +7,7 @@ The worker's files stay as they are: classes are patched in this process only.
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -20,10 +20,12 @@ from worker.ledger import Admitted, Arrival, Delivery, Ledger
 from worker.ledger.ledger import _resolve
 from worker.ledger.store import Store
 from worker.limiter import Limiter
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Look, Made, Outcome, Pair, Reject, Result, Row, Status, Undo, Undoing
 from worker.portal import client
+from worker.portal.client import PortalClient
 from worker.portal.http import Http, Reply
 from worker.queues import Message
+from worker.removal import Remover
 from worker.retry import Settle
 from worker.run import finish
 from worker.run.queue_supply import QueueSupply
@@ -60,8 +62,8 @@ def no_intent() -> None:
     """Pairs are handed out without a note that they are about to be sent."""
     original = Store.claim
 
-    def claim(self: Store, limit: int) -> list[Pair]:
-        pairs = original(self, limit)
+    def claim(self: Store, limit: int, *, look_first: bool = False) -> list[Pair]:
+        pairs = original(self, limit, look_first=look_first)
         self._db.executemany(
             "UPDATE rows SET sent_at = NULL, session = NULL WHERE row = ?", [(pair.row,) for pair in pairs]
         )
@@ -160,6 +162,29 @@ def drop_dead() -> None:
     patch.object(Settling, "add", add).start()
 
 
+def late_look() -> None:
+    """That a link was not there before is noted without asking."""
+    original = PortalClient.find
+
+    async def find(
+        self: PortalClient, opportunity_id: int, contact_ids: Collection[int], number: int
+    ) -> Look:
+        return replace(await original(self, opportunity_id, contact_ids, number), found={})
+
+    patch.object(PortalClient, "find", find).start()
+
+
+def trust_delete() -> None:
+    """A link is called removed when that was begun."""
+
+    async def remove(self: Remover, links: Sequence[Made]) -> list[Undoing]:
+        for link in links:
+            await self._begin(link.row)
+        return [Undoing(link.row, Undo.REMOVED) for link in links]
+
+    patch.object(Remover, "remove", remove).start()
+
+
 def save_secrets() -> None:
     """What a resumed run goes on with has the credentials, too, and so has the log."""
     original = Settings.to_save
@@ -187,6 +212,8 @@ PLANTS = {
     "no-dedupe": no_dedupe,
     "ack-early": ack_early,
     "drop-dead": drop_dead,
+    "late-look": late_look,
+    "trust-delete": trust_delete,
     "die-before-facts": _die_before("portal"),
     "die-before-columns": _die_before("columns"),
     "crash-in-observe": _crash_in(Limiter, "observe"),

@@ -20,7 +20,7 @@ from tests.crash.torn_sample import SetOfLinks
 from worker import cli
 from worker.ledger import LedgerReader
 from worker.models import Attempt, Pair, Status
-from worker.run import job
+from worker.run import access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,7 +262,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Callable[
     def run(*words: str) -> int:
         return cli._main([*words, "--quiet", "--portal", "http://127.0.0.1:1", "--rate", "20000/s"])
 
-    with patch.object(job, "PortalClient", Watching):
+    with patch.object(access, "PortalClient", Watching):
         yield run
     signal.signal(signal.SIGHUP, hangup)
 

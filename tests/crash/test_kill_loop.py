@@ -58,7 +58,7 @@ def test_a_run_and_its_rollback_that_are_killed_leave_the_portal_as_it_was() -> 
     ("plant", "sign"),
     [
         ("ack-before-outcome", "lost: links that the portal does not hold"),
-        ("no-intent", "lost: links held and called not attempted"),
+        ("no-intent", "damaged: outcomes without an intent"),
         ("no-commit", "lost: links held and called not attempted"),
         ("no-dedupe", "double-counted: rows that should not be in linked.csv"),
     ],
@@ -69,6 +69,22 @@ def test_a_planted_bug_turns_it_red(plant: str, sign: str) -> None:
     done = kill_loop(
         "--kills", kills, "--rows", "800", "--seed", "3", "--report-every", "1", "--plant", plant
     )
+
+    assert done.returncode == 1, done.stderr + done.stdout
+    assert sign in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plant", "sign"),
+    [
+        ("late-look", "double-counted: links of others that the run calls its own"),
+        ("trust-delete", "double-counted: links that a rollback has left"),
+    ],
+)
+def test_a_planted_bug_in_looking_or_undoing_turns_it_red(plant: str, sign: str) -> None:
+    done = kill_loop("--kills", "2", "--rows", "600", "--seed", "4", "--undo", "--plant", plant)
 
     assert done.returncode == 1, done.stderr + done.stdout
     assert sign in done.stderr

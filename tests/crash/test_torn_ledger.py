@@ -28,7 +28,7 @@ from tests.crash.torn_damage import (
 )
 from tests.crash.torn_judge import Said, command
 from tests.crash.torn_sample import SetOfLinks, end_when, write_input
-from worker.run import job
+from worker.run import access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +186,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stopped
     monkeypatch.setenv("BULKLINK_TOKEN", "demo-token")
     hangup = signal.getsignal(signal.SIGHUP)
     SetOfLinks.held = set()
-    with patch.object(job, "PortalClient", SetOfLinks):
+    with patch.object(access, "PortalClient", SetOfLinks):
         yield Stopped(tmp_path)
     signal.signal(signal.SIGHUP, hangup)
 

@@ -32,7 +32,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tests.crash.torn_damage import DB, WAL, drawn_damage, named_damages  # noqa: E402 - after the path
 from tests.crash.torn_judge import Judge, try_case  # noqa: E402 - same
 from tests.crash.torn_sample import KINDS, SetOfLinks, make_sample  # noqa: E402 - same
-from worker.run import job  # noqa: E402 - same
+from worker.run import access  # noqa: E402 - same
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of ours within
 """Where runs are copied to: a disk that syncs would only be slower."""
@@ -50,7 +50,7 @@ def main() -> int:
     os.environ["BULKLINK_TOKEN"] = "demo-token"
     with (
         tempfile.TemporaryDirectory(prefix="torn-", dir=MEMORY) as name,
-        patch.object(job, "PortalClient", SetOfLinks),
+        patch.object(access, "PortalClient", SetOfLinks),
     ):
         for kind in KINDS:
             folder = Path(name).resolve()
