@@ -1,5 +1,6 @@
 """``bulklink rollback RUN``: remove the links that a run made."""
 
+import json
 from typing import Any
 
 import click
@@ -29,10 +30,13 @@ def command(run: str, **flags: Any) -> int:
     with run_lock(directory.path):
         if settings.dry_run:
             remove, keep = count_links(directory, unread=settings.unread)
-            click.echo(
-                f"run {directory.run_id}: {counted(remove, 'link')} to remove, {keep:,} to keep"
-                " because nobody looked whether they were there before"
+            what = f"{counted(remove, 'link')} to remove, {keep:,} to keep"
+            say(
+                settings,
+                f"run {directory.run_id}: {what} because nobody looked whether they were there before",
             )
+            if settings.as_json:
+                hand_over(json.dumps({"run_id": directory.run_id, "remove": remove, "keep": keep}) + "\n")
             return 0
         done = roll_back(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
     say(settings, done.summary(shown(directory.path)))

@@ -63,6 +63,10 @@ class Progress:
     note: str = ""
     ended: bool = False
 
+    def tell(self, note: str) -> None:
+        """Note something for the user; nothing if it is over."""
+        self.note = note
+
     def observe(self, attempt: Attempt) -> None:
         """Count a request."""
         self.sent += 1
@@ -91,7 +95,7 @@ class Visit:
         self._lanes = settings.concurrency
         self._progress = progress
         self._show = show
-        self._outage = Outage(limiter, portal.look, settings.give_up_after, self._tell)
+        self._outage = Outage(limiter, portal.look, settings.give_up_after, progress.tell)
 
     def observe(self, attempt: Attempt) -> None:
         """Learn from a request."""
@@ -138,9 +142,6 @@ class Visit:
             self._progress.seconds = time.monotonic() - started
             with suppress(OSError):
                 self._show(self._progress)
-
-    def _tell(self, note: str) -> None:
-        self._progress.note = note
 
 
 async def _end_of(lanes: list["asyncio.Task[None]"]) -> None:
@@ -217,9 +218,6 @@ class Errand:
             log = stack.enter_context(open_log(path, verbose=settings.verbose, run_id=self.directory.run_id))
             asyncio.get_running_loop().set_exception_handler(partial(complain, log))
             portal = await open_portal(stack, settings)
-            limiter = await open_limiter(stack, settings, self.rate, self._tell)
+            limiter = await open_limiter(stack, settings, self.rate, self.progress.tell)
             await portal.probe()
             await work(Visit(settings, portal, limiter, log=log, progress=self.progress, show=self.show))
-
-    def _tell(self, note: str) -> None:
-        self.progress.note = note
