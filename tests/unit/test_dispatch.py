@@ -6,11 +6,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import cycle, pairwise
-from random import Random
 from typing import Any, Literal
 
 import pytest
 
+from tests.unit.dealt import Highest, now
 from worker.dispatch import LANES_PER_PERMIT, Dispatcher
 from worker.errors import LedgerError, PortalClosed, PortalRefused
 from worker.limiter import Limiter
@@ -36,19 +36,8 @@ def throttled(retry_after: float | None = None) -> Attempt:
     return Attempt(0, Result.THROTTLED, "throttled", 429, retry_after)
 
 
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 def pairs(count: int) -> list[Pair]:
     return [Pair(row, row + 1, row, 7) for row in range(1, count + 1)]
-
-
-class Highest(Random):
-    """Deals the upper end of a backoff, and none of the limiter's jitter."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return a if b == 0.1 else b
 
 
 @dataclass

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
+from tests.unit.dealt import Highest, now
 from tests.unit.run.queue_desk import HereLedger
 from worker.dispatch import Dispatcher
 from worker.errors import LedgerError, PortalRefused, WorkerError
@@ -41,10 +42,6 @@ REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 BROKEN = LedgerError("ledger.db: disk full")
 
 
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 def body(contact_id: int) -> bytes:
     return b'{"id":%d}' % contact_id
 
@@ -64,13 +61,6 @@ def of_many(count: int) -> list[Pair]:
 
 def absent(pair: Pair) -> Pair:
     return replace(pair, pre=PreState.ABSENT, in_doubt=False)
-
-
-class Dealt(Random):
-    """Deals the upper end of a backoff, and none of the limiter's jitter."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return a if b == 0.1 else b
 
 
 @dataclass
@@ -198,7 +188,7 @@ class World:
         concurrency: int = 8,
         policy: RetryPolicy | None = None,
     ) -> None:
-        rng = Dealt(0)
+        rng = Highest(0)
         self.portal = portal
         self.supply = supply if isinstance(supply, Supply) else Supply(supply)
         self.unread = {pair.row for pair in self.supply.todo if pair.pre is PreState.UNREAD}
@@ -320,7 +310,7 @@ def test_looks_and_links_together_keep_to_the_rate_and_the_permits(virtual_time:
         take=world.scout.take,
         record=world.record,
         observe=world.limiter.observe,
-        rng=Dealt(0),
+        rng=Highest(0),
     )
     virtual_time(dispatcher.run(4, 25.0))
     times = [asked.time for asked in portal.books]
@@ -664,7 +654,7 @@ def test_over_a_real_ledger_the_accounts_are_in_order_and_say_what_was_there_bef
             feed.complete()
             world = World(portal, [])
             scout = Scout(
-                Looker(portal, world.limiter, world.policy, observe=world.limiter.observe, rng=Dealt(0)),
+                Looker(portal, world.limiter, world.policy, observe=world.limiter.observe, rng=Highest(0)),
                 take=feed.take,
                 at_hand=feed.at_hand,
                 note=ledger.looked,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.dealt import now
 from worker.limiter import Limiter, PacedThrottler, RetryBudget
 from worker.models import Attempt, Result
 from worker.quantities import Rate
@@ -26,10 +27,6 @@ def paced(turn: int) -> float:
 
 def throttled(retry_after: float | None = None) -> Attempt:
     return Attempt(1, Result.THROTTLED, "throttled", 429, retry_after)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def most_in_any_window(times: list[float], period: float) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.dealt import now
 from worker.errors import QueueError
 from worker.limiter import Limiter, SharedThrottler
 from worker.models import Attempt, Result
@@ -17,10 +18,6 @@ from worker.quantities import Rate
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 RATES = [Rate(1, 1.0), Rate(50, 1.0), Rate(500, 10.0), Rate(1500, 60.0), Rate(7, 0.1)]
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def most_in_any_window(times: list[float], period: float) -> int:

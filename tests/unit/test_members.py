@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import cycle, pairwise
-from random import Random
 from typing import Any
 
 import pytest
 
+from tests.unit.dealt import Highest, now
 from worker.errors import PortalRefused
 from worker.limiter import RETRY_RESERVE, Limiter
 from worker.members import Looker
@@ -28,17 +28,6 @@ REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 
 def throttled(retry_after: float | None = 0.0) -> Look:
     return Look(Attempt(0, Result.THROTTLED, "throttled", 429, retry_after))
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-class Highest(Random):
-    """Deals the upper end of a backoff, and none of the limiter's jitter."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return a if b == 0.1 else b
 
 
 @dataclass

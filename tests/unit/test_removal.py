@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import cycle, pairwise
-from random import Random
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
+from tests.unit.dealt import Highest, now
 from worker.contact import Contact
 from worker.errors import CannotUndo, LedgerError, PortalRefused
 from worker.limiter import Limiter
@@ -44,17 +44,6 @@ BROKEN = LedgerError("ledger.db: disk full")
 
 def throttled(retry_after: float | None = 0.0) -> Attempt:
     return Attempt(0, Result.THROTTLED, "throttled", 429, retry_after)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-class Highest(Random):
-    """Deals the upper end of a backoff, and none of the limiter's jitter."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return a if b == 0.1 else b
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,6 @@ def pair(row: int) -> Pair:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 def db(path: Path) -> Iterator[sqlite3.Connection]:
     """Rows 1 to 6: linked, rejected, invalid, duplicate, in doubt, not attempted."""
     connection = connect(path, mode="rwc")

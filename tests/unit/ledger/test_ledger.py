@@ -46,11 +46,6 @@ def commits_of(ledger: Ledger) -> list[str]:
     return seen
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
 async def test_each_step_is_durable_before_it_returns(path: Path) -> None:
     async with Ledger(path, create=True) as ledger:
         assert await ledger.begin_session() == 1

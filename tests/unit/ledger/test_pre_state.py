@@ -1,7 +1,7 @@
 """What was there before a pair was first sent, and the looks that told: noted, kept, merged, audited."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -57,28 +57,6 @@ def pre_states(path: Path) -> list[Pre]:
 def looks(path: Path) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as db:
         return db.execute("SELECT * FROM looks ORDER BY row, number").fetchall()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(connect(path, mode="rwc")) as connection:
-        store = Store(connection)
-        store.begin_session()
-        yield store
-
-
-@pytest.fixture
-def reopened(path: Path, store: Store) -> Iterator[Store]:  # noqa: ARG001 - comes after the first session
-    """A later session on the same ledger."""
-    with closing(connect(path, mode="rw")) as connection:
-        later = Store(connection)
-        later.begin_session()
-        yield later
 
 
 def test_a_claim_that_is_to_look_first_gives_each_pair_once_in_order_and_notes_nothing(

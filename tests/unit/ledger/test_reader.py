@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -34,19 +33,6 @@ def fail(
 ) -> None:
     attempt = Attempt(1, Result.PERMANENT, reason, http_status)
     store.settle(Outcome(pair(row), status, (attempt,), reason, http_status))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(connect(path, mode="rwc")) as connection:
-        store = Store(connection)
-        store.begin_session()
-        yield store
 
 
 def test_a_missing_ledger_is_refused_by_its_path(path: Path) -> None:

@@ -2,13 +2,11 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -41,28 +39,6 @@ def records(path: Path) -> list[RowRecord]:
 
 def states(path: Path) -> list[tuple[int, Status, str]]:
     return [(record.row, record.status, record.reason) for record in records(path)]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with closing(connect(path, mode="rwc")) as connection:
-        store = Store(connection)
-        store.begin_session()
-        yield store
-
-
-@pytest.fixture
-def reopened(path: Path, store: Store) -> Iterator[Store]:  # noqa: ARG001 - comes after the first session
-    """A later session on the same ledger."""
-    with closing(connect(path, mode="rw")) as connection:
-        later = Store(connection)
-        later.begin_session()
-        yield later
 
 
 def test_admit_counts_how_a_chunk_was_judged(store: Store) -> None:

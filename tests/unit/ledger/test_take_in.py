@@ -59,11 +59,6 @@ def records(path: Path) -> list[RowRecord]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 def store(path: Path) -> Iterator[Store]:
     """A ledger that is audited when the test is over."""
     with closing(connect(path, mode="rwc")) as connection:

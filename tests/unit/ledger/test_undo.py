@@ -90,11 +90,6 @@ def pair(row: int, opportunity: int = 1) -> Pair:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 def db(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(connect(path, mode="rwc")) as connection:
         yield connection

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
+from tests.unit.dealt import now
 from worker.breaker import WINDOW
 from worker.errors import LedgerError, OutageError, PortalRefused, PortalUnreachable, WorkerError
 from worker.limiter import Limiter
@@ -33,10 +34,6 @@ DONE = Attempt(1, Result.OK, http_status=200)
 BUSY = Attempt(1, Result.THROTTLED, "throttled", 429, retry_after=7.0)
 REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 BROKEN = LedgerError("ledger.db: damaged")
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True)
