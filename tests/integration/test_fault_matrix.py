@@ -28,7 +28,7 @@ import pytest
 from worker.errors import PortalError, PortalUnreachable
 from worker.report import Report
 from worker.retry import RetryPolicy
-from worker.run import RunDirectory, audit_run, start_job, write_files
+from worker.run import RunDirectory, audit_run, roll_back, start_job, verify, write_files
 from worker.settings import load_settings
 from worker.simulator import Portal, Scenario
 
@@ -683,6 +683,32 @@ def _assert_truth(folder: Path, report: Report, portal: Portal) -> None:
     for path in folder.iterdir():
         content = path.read_bytes()
         assert not [secret for secret in secrets if secret.encode() in content], path.name
+
+
+# -- What is reported is what arrived -----------------------------------------------------------------------
+
+
+def test_every_request_of_a_verify_and_a_rollback_is_counted_also_over_connections_that_break(
+    aside: Aside[Any], pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.run.visit.RetryPolicy", partial(RetryPolicy, base=0.02, cap=0.1))
+    portal = Portal(Scenario())
+    aside(portal.__aenter__())
+    try:
+        options = {"existing": "check", "run_id": "one", "concurrency": 2}
+        folder, _ = _run(tmp_path, portal.url, pairs, options)
+        portal.scenario = Scenario.from_toml(
+            fault("reset", **READS, share=0.2) + fault("reset", on="delete", share=0.2)
+        )
+        settings = load_settings({"portal": portal.url, "token": "demo-token", "rate": "2000/s", **options})
+        for visit in (verify, roll_back):
+            before = portal.books.requests
+            done = visit(RunDirectory(folder), settings, None, lambda _progress: None)
+            # One more: the question at the start, whether the portal is there.
+            assert portal.books.requests - before == done.requests + 1
+            assert done.requests > PAIRS
+    finally:
+        aside(portal.__aexit__(None, None, None))
 
 
 # -- Portals that are not reached at all --------------------------------------------------------------------

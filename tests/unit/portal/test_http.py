@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from worker.portal import http as http_module
@@ -77,7 +78,8 @@ async def test_a_post_without_a_body_says_so_and_names_no_type_of_it() -> None:
 async def test_no_cookie_comes_back_to_the_portal_that_set_it() -> None:
     """A stale cookie may outlive a token (contract 6.6)."""
     seen: list[bytes] = []
-    answer = b"HTTP/1.1 201 Created\r\nSet-Cookie: asc_auth_key=old; path=/\r\nContent-Length: 0\r\n\r\n"
+    cookie = b"Set-Cookie: asc_auth_key=old; path=/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    answer = b"HTTP/1.1 201 Created\r\n" + cookie
     async with raw_server(answering(answer, seen)) as url, Http(url, timeout=5.0) as http:
         for _ in range(2):
             await http.call("GET", LINK, headers=TOKEN)
@@ -111,6 +113,31 @@ async def test_half_an_answer_is_told_by_how_far_it_got(answer: bytes, kind: str
 
     assert isinstance(failure, Failure)
     assert failure.kind == kind
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+async def test_a_kept_connection_that_is_lost_is_told_and_the_request_is_not_sent_again(method: str) -> None:
+    """aiohttp would send a GET or a DELETE again by itself: outside the rate, and uncounted."""
+    seen: list[bytes] = []
+
+    async def once_per_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with raw_server(once_per_connection) as url, Http(url, timeout=5.0) as http:
+        first = await http.call(method, LINK, headers=TOKEN)
+        second = await http.call(method, LINK, headers=TOKEN)
+
+    assert isinstance(first, Reply)
+    assert isinstance(second, Failure)
+    assert second.kind == "disconnected"
+    assert len(seen) == 2
+
+
+def test_aiohttp_still_has_the_switch_for_sending_again() -> None:
+    """It is a private name: if it goes, what replaces it has to be set instead."""
+    assert "_retry_connection" in aiohttp.ClientSession.ATTRS
 
 
 async def test_no_answer_is_waited_for_as_long_as_said_and_no_longer() -> None:
