@@ -4,6 +4,8 @@ Flags, ``BULKLINK_*`` variables, keys of the TOML file, ``--help`` and the table
 the fields below.
 """
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +36,13 @@ class Option:
     saved: bool = False
 
 
+_OF_AN_ADDRESS = frozenset("0123456789-._~:/[]!$&'()*+,;=%")
+"""What an address can have in it besides letters."""
+
+_LONGEST_HOST = 254
+"""Characters that the name service takes, a final dot included."""
+
+
 def _columns(value: object) -> object:
     columns: object = value
     if isinstance(value, str):
@@ -52,15 +61,35 @@ def _portal(value: str) -> str:
         raise ValueError("credentials do not belong in the address; see BULKLINK_TOKEN")
     if "?" in value or "#" in value:
         raise ValueError("an address has no '?' or '#' part")
+    value = value.strip()  # a file of variables may have Windows line ends
+    strange = next((c for c in value if c not in _OF_AN_ADDRESS and not c.isalpha()), None)
+    if strange is not None:
+        raise ValueError(f"{value!r}: an address has no {strange!r} in it")
     try:
         url = urlsplit(value)
-        named = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        named = url.scheme in {"http", "https"} and _is_host(url.hostname or "") and url.port != 0
     except ValueError:  # a port that is no number, half an IPv6 address
         named = False
     if not named:
         raise ValueError(f"{value!r} is not an address like https://portal.example.com")
+    if not url.path.isascii():
+        raise ValueError(f"{value!r}: write the part after the host as a browser copies it, with % signs")
     path = url.path.rstrip("/").removesuffix("/api/2.0")
     return f"{url.scheme}://{url.netloc}{path}"
+
+
+def _is_host(name: str) -> bool:
+    """Whether a resolver would take the name: no label is empty, or longer than 63 bytes as it is sent."""
+    if ":" in name:
+        return True  # urlsplit has looked at what stands in brackets
+    try:
+        sent = name.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return (
+        len(sent) <= _LONGEST_HOST
+        and re.fullmatch(r"[a-z0-9_.-]*[a-z0-9_-]\.?", sent, re.IGNORECASE) is not None
+    )
 
 
 def _rate(value: object) -> Rate:
@@ -68,8 +97,25 @@ def _rate(value: object) -> Rate:
 
 
 def _run_id(value: str) -> str:
-    if not value or value.startswith(".") or not all(c.isalnum() or c in "-_." for c in value):
-        raise ValueError(f"{value!r} is no run id: letters, digits, '-', '_' and '.' only")
+    if not value or value[0] in "-." or not all(c.isalnum() or c in "-_." for c in value):
+        # One that begins with a hyphen could not be named to any verb: it would be taken for an option.
+        raise ValueError(
+            f"{value!r} is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"
+        )
+    return value
+
+
+def _path(value: Path) -> Path:
+    if "\0" in str(value):
+        raise ValueError(f"{str(value)!r} is no path")
+    return value
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return parse_duration(str(value))  # which refuses it, in its own words
     return value
 
 
@@ -81,10 +127,12 @@ _Rate = Annotated[
 ]
 _Seconds = Annotated[
     float,
-    BeforeValidator(lambda v: parse_duration(v) if isinstance(v, str) else v),
+    BeforeValidator(_seconds),
     PlainSerializer(format_duration),
 ]
 
+
+_Path = Annotated[Path, AfterValidator(_path)]
 
 _ErrorLimit = Annotated[
     ErrorLimit | None,
@@ -113,7 +161,7 @@ class Settings(BaseSettings):
     token: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="API token of the portal."
     )
-    token_file: Annotated[Path | None, Option(secret=True)] = Field(
+    token_file: Annotated[_Path | None, Option(secret=True)] = Field(
         default=None, description="File that holds the token; read again when the portal no longer takes it."
     )
     username: Annotated[str | None, Option(secret=True)] = Field(
@@ -122,7 +170,7 @@ class Settings(BaseSettings):
     password: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="Password of that user."
     )
-    password_file: Annotated[Path | None, Option(secret=True)] = Field(
+    password_file: Annotated[_Path | None, Option(secret=True)] = Field(
         default=None, description="File that holds the password."
     )
     rate: Annotated[_Rate, Option("N/TIME", saved=True)] = Field(
@@ -203,7 +251,7 @@ class Settings(BaseSettings):
     wait_for_broker: Annotated[_Seconds, Option("TIME")] = Field(
         default=0.0, ge=0, description="How long to wait at the start for a broker that is not up yet."
     )
-    runs_dir: Annotated[Path, Option("DIR")] = Field(
+    runs_dir: Annotated[_Path, Option("DIR")] = Field(
         default=Path("runs"), description="Folder that holds a folder for each run."
     )
     run_id: Annotated[str | None, Option("ID"), AfterValidator(lambda v: v and _run_id(v))] = Field(
@@ -222,7 +270,7 @@ class Settings(BaseSettings):
     progress: Annotated[Literal["auto", "bar", "plain", "none"], Option("auto|bar|plain|none")] = Field(
         default="auto", description="How to show progress; auto is a bar on a terminal and lines elsewhere."
     )
-    log_file: Annotated[Path | None, Option("FILE")] = Field(
+    log_file: Annotated[_Path | None, Option("FILE")] = Field(
         default=None, description="Where the log goes instead of run.log in the run directory."
     )
     quiet: Annotated[bool, Option(short="-q")] = Field(

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from worker.errors import UsageError
-from worker.settings.fields import PREFIX, Settings, option_name
+from worker.settings.fields import PREFIX, Settings, option_name, options
+from worker.settings.wording import refusal
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -58,12 +59,15 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        message = str(first["msg"]).removeprefix("Value error, ")
+        origin, value = _origin(name, given, file, config, saved)
         if first["type"] == "extra_forbidden":
             message = "no such option" + _suggest(name, _names())
+        else:
+            field = next(one for one in Settings.model_fields if option_name(one) == name)
+            message = refusal(Settings.model_fields[field], options()[field], first, value)
         # Not from the error: it quotes what was given, and with -v that would be printed.
-        raise UsageError(f"{_origin(name, given, file, config)}: {message}") from None
-    _refuse_plain_http(settings, _origin("portal", given, file, config))
+        raise UsageError(f"{origin}: {message}") from None
+    _refuse_plain_http(settings, _origin("portal", given, file, config, saved)[0])
     return settings
 
 
@@ -76,13 +80,20 @@ def _suggest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _origin(name: str, flags: Mapping[str, Any], file: Mapping[str, Any], config: str | None) -> str:
+def _origin(
+    name: str,
+    flags: Mapping[str, Any],
+    file: Mapping[str, Any],
+    config: str | None,
+    saved: Mapping[str, Any] | None,
+) -> tuple[str, object]:
+    """Where an option was set, and to what."""
     if name in flags:
-        return f"--{name.replace('_', '-')}"
+        return f"--{name.replace('_', '-')}", flags[name]
     variable = PREFIX + name.upper()
     if os.environ.get(variable):
-        return variable
-    return f"{config}: {name}" if name in file else name
+        return variable, os.environ[variable]
+    return (f"{config}: {name}", file[name]) if name in file else (name, (saved or {}).get(name))
 
 
 def _refuse_unknown_variables() -> None:

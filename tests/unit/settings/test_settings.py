@@ -163,22 +163,30 @@ def test_a_misspelt_variable_is_refused_by_name_with_a_suggestion(monkeypatch: p
         ("rate", "fast", "'fast' is not a rate like 50/s, 500/10s or 1500/min"),
         ("rate", "0/s", "'0/s' is not a rate like 50/s, 500/10s or 1500/min"),
         ("timeout", "soon", "'soon' is not a duration like 30s, 5m or 2h"),
-        ("timeout", "0", "Input should be greater than 0"),
-        ("timeout", "2h", "Input should be less than or equal to 3600"),
-        ("concurrency", "0", "Input should be greater than or equal to 1"),
-        ("concurrency", "257", "Input should be less than or equal to 256"),
-        ("max_attempts", "0", "Input should be greater than or equal to 1"),
-        ("max_attempts", "101", "Input should be less than or equal to 100"),
-        ("grace", "2h", "Input should be less than or equal to 3600"),
-        ("limit", "0", "Input should be greater than or equal to 1"),
-        ("limit", "ten", "Input should be a valid integer, unable to parse string as an integer"),
-        ("wire", "yaml", "Input should be 'json' or 'xml'"),
-        ("progress", "loud", "Input should be 'auto', 'bar', 'plain' or 'none'"),
+        ("timeout", "0", "'0' is not a time above 0s and up to 1h"),
+        ("timeout", "2h", "'2h' is not a time above 0s and up to 1h"),
+        ("concurrency", "0", "'0' is not a number from 1 to 256"),
+        ("concurrency", "eight", "'eight' is not a number from 1 to 256"),
+        ("concurrency", "3.5", "'3.5' is not a number from 1 to 256"),
+        ("concurrency", "257", "'257' is not a number from 1 to 256"),
+        ("max_attempts", "0", "'0' is not a number from 1 to 100"),
+        ("max_attempts", "101", "'101' is not a number from 1 to 100"),
+        ("grace", "2h", "'2h' is not a time from 0s to 1h"),
+        ("max_duration", "0", "'0' is not a time above 0s"),
+        ("lease", "0", "'0' is not a time from 1s to 1d"),
+        ("wait_for_broker", "-1s", "'-1s' is not a duration like 30s, 5m or 2h"),
+        ("max_errors", "many", "'many' is not a number like 100 or a share like 5%"),
+        ("allow_http", "maybe", "'maybe' is neither true nor false"),
+        ("limit", "0", "'0' is not a number from 1 on"),
+        ("limit", "ten", "'ten' is not a number from 1 on"),
+        ("wire", "yaml", "'yaml' is not json or xml"),
+        ("progress", "loud", "'loud' is not auto, bar, plain or none"),
         ("columns", "a,b", "'a,b' is not like opportunity=NAME,contact=NAME"),
         ("columns", "contact=a,contact=b", "'contact=a,contact=b' is not like opportunity=NAME,contact=NAME"),
         ("columns", "opportunity=a,b", "'opportunity=a,b' is not like opportunity=NAME,contact=NAME"),
-        ("run_id", "a/b", "'a/b' is no run id: letters, digits, '-', '_' and '.' only"),
-        ("run_id", "..", "'..' is no run id: letters, digits, '-', '_' and '.' only"),
+        ("run_id", "a/b", "'a/b' is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"),
+        ("run_id", "..", "'..' is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"),
+        ("run_id", "-x", "'-x' is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"),
         ("portal", "portal.example", "'portal.example' is not an address like https://portal.example.com"),
         ("portal", "ftp://portal", "'ftp://portal' is not an address like https://portal.example.com"),
         ("portal", "https://", "'https://' is not an address like https://portal.example.com"),
@@ -201,6 +209,42 @@ def test_a_wrong_value_is_refused_by_where_it_was_set(
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "https://portal..example.com",
+        "https://.example.com",
+        "https://.",
+        f"https://{'a' * 70}.example",
+        f"https://{'ab.' * 90}example",
+        "https://portal.example:99999",
+        "https://[::1",
+    ],
+)
+def test_a_host_that_no_resolver_would_take_is_no_address(address: str) -> None:
+    why = f"{address!r} is not an address like https://portal.example.com"
+    assert refused({"portal": address}) == f"--portal: {why}"
+
+
+@pytest.mark.parametrize(
+    ("address", "strange"),
+    [
+        ("https://portal.example/my office", " "),
+        ("https://por tal.example", " "),
+        ("https://por\ttal.example", "\t"),
+        ("https://portal.example/\x1b[2J", "\x1b"),
+        ("https://portal.example\\office", "\\"),
+    ],
+)
+def test_what_cannot_be_in_an_address_is_named(address: str, strange: str) -> None:
+    """urlsplit would drop some of them, and another host than the one typed would get the token."""
+    assert refused({"portal": address}) == f"--portal: {address!r}: an address has no {strange!r} in it"
+
+
+def test_a_path_is_to_be_given_as_it_is_sent() -> None:
+    assert "with % signs" in refused({"portal": "https://portal.example/büro"})
+
+
+@pytest.mark.parametrize(
     ("given_as", "taken_as"),
     [
         ("https://portal.example", "https://portal.example"),
@@ -211,6 +255,10 @@ def test_a_wrong_value_is_refused_by_where_it_was_set(
         ("http://localhost:8080", "http://localhost:8080"),
         ("http://127.0.0.1", "http://127.0.0.1"),
         ("http://[::1]:80", "http://[::1]:80"),
+        (" https://portal.example\r\n", "https://portal.example"),
+        ("https://portal.example./", "https://portal.example."),
+        ("https://büro.example", "https://büro.example"),
+        ("https://portal.example/b%C3%BCro", "https://portal.example/b%C3%BCro"),
     ],
 )
 def test_an_address_is_taken_without_the_path_of_the_api(given_as: str, taken_as: str) -> None:
@@ -363,6 +411,37 @@ def test_columns_that_are_no_ids_are_refused() -> None:
 )
 def test_a_table_in_the_file_is_checked_like_a_text(toml: Callable[[str], str], line: str) -> None:
     refused({"config": toml(line)})
+
+
+@pytest.mark.parametrize("name", [option_name(name) for name in Settings.model_fields])
+@pytest.mark.parametrize("value", ["[1]", "{x = 1}", "nan", "-1", "3.5", "'\\u0000'", "2026-01-01", "'?'"])
+def test_no_words_of_a_library_reach_a_user(toml: Callable[[str], str], name: str, value: str) -> None:
+    """Whatever stands in the file, the line about it is ours."""
+    said = f"{name}: "
+    try:
+        load_settings({"config": toml(f"{name} = {value}")})
+    except UsageError as error:
+        said = str(error)
+    assert f"{name}: " in said
+    assert not re.search(r"[Ii]nput|valid|<class|pydantic|expected", said)
+
+
+@pytest.mark.parametrize(("value", "said"), [("true", "True"), ("inf", "inf"), ("nan", "nan")])
+def test_what_is_no_time_is_refused_whatever_its_type(
+    toml: Callable[[str], str], value: str, said: str
+) -> None:
+    config = toml(f"give_up_after = {value}")
+
+    assert refused({"config": config}) == (
+        f"{config}: give_up_after: {said!r} is not a duration like 30s, 5m or 2h"
+    )
+
+
+def test_a_number_where_a_text_belongs_is_told_to_be_quoted(toml: Callable[[str], str]) -> None:
+    config = toml("portal = 5")
+    assert refused({"config": config}) == f"{config}: portal: 5 is not a text in quotes"
+    config = toml("token = 5")
+    assert refused({"config": config}) == f"{config}: token: the value is not a text in quotes"
 
 
 def test_a_bare_number_as_rate_is_refused_in_the_words_of_a_rate(toml: Callable[[str], str]) -> None:
