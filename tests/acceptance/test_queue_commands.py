@@ -49,11 +49,11 @@ def write_pairs(folder: Path, count: int) -> str:
     return "pairs.csv"
 
 
-def put_raw(queue: str, *bodies: bytes) -> None:
+def put_raw(queue: str, *bodies: bytes, named: str = "raw-{}") -> None:
     """Put messages on a queue that no publisher of ours would make."""
     with Redis.from_url(queue.partition("?")[0]) as client:
         for number, body in enumerate(bodies, 1):
-            client.xadd(name_of(queue), {"id": f"raw-{number}", "body": body})
+            client.xadd(name_of(queue), {"id": named.format(number), "body": body})
 
 
 def bodies_on(queue: str) -> list[Any]:
@@ -140,6 +140,17 @@ def test_a_dirty_file_goes_over_the_queue_to_the_portal_and_what_failed_can_be_t
     assert (second["exit_code"], second["counts"]["rows"], second["counts"]["linked"]) == (0, 1, 1)
     assert grown.links() == {(1, 1_000_000)}
     assert letters(bulklink, queue) == {}
+
+
+def test_the_same_id_on_different_pairs_loses_no_pair(
+    bulklink: "CommandLine", simulate: "Simulate", queue: str
+) -> None:
+    portal = simulate("calm")
+    put_raw(queue, *(b'{"opportunity_id":7,"contact_id":%d}' % n for n in (1, 2, 3, 2)), named="order-7")
+    report = bulklink.report("work", queue, "--portal", portal.url, "--drain", "--run-id", "one")
+    assert (report["exit_code"], report["counts"]["rows"], report["counts"]["linked"]) == (0, 3, 3)
+    assert portal.links() == {(7, 1), (7, 2), (7, 3)}
+    assert bodies_on(queue) == []
 
 
 def test_an_empty_queue_is_drained_at_once(bulklink: "CommandLine", simulate: "Simulate", queue: str) -> None:

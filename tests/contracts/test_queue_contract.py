@@ -75,6 +75,20 @@ async def test_a_second_batch_comes_after_the_first(lab: Lab) -> None:
     assert [message.identity for message in messages] == ["1", "2", "3"]
 
 
+async def test_messages_that_share_an_identity_are_all_handed_out_and_rest_apart(lab: Lab) -> None:
+    """Publishers name messages as they like: three contacts of order-7 are three messages."""
+    bodies = [b'{"opportunity_id":7,"contact_id":%d}' % contact for contact in (1, 2, 3)]
+    await publish(lab, *(("order-7", body) for body in bodies))
+    queue, letters = await lab.queue(), await lab.dead_letters()
+    messages = await take(queue, 3)
+    assert [(message.identity, message.body) for message in messages] == [("order-7", b) for b in bodies]
+    for message in messages:
+        await queue.dead(message.handle, WHY)
+    assert [letter.body for letter in await letters.letters(10)] == bodies
+    assert await letters.requeue(10) == 3
+    assert sorted(message.body for message in await take(queue, 3)) == bodies
+
+
 @pytest.mark.parametrize(
     "body",
     [bytes(range(256)), b"", b"\xff\x00" * 500_000, b"\r\n$5\r\n", "\u00fc\u20ac\U0001f600".encode()],

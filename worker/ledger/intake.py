@@ -1,5 +1,10 @@
-"""Messages of a queue on their way into the ledger: each is one row, however often it comes."""
+"""Messages of a queue on their way into the ledger: each is one row, however often it comes.
 
+What makes a message is its identity and its pair together: publishers name messages, and some give the same
+name to many.
+"""
+
+import hashlib
 import json
 import sqlite3
 import time
@@ -10,6 +15,7 @@ from worker.ledger.schema import seal
 from worker.models import Pair, PreState, Reject, Row, Status
 
 _LOW = 0xFFFFFFFF
+_DIGEST_BYTES = 7  # SQLite keeps integers of eight, with a sign
 _Intent = tuple[float | None, int | None]  # when, and in which session
 
 WORN_OUT = "too_many_deliveries"
@@ -31,6 +37,14 @@ class Delivery:
     verdict: Pair | Reject
     again: bool = False
     worn_out: bool = False
+
+    @property
+    def content(self) -> int:
+        """What it is about: the key of its pair; of what is no pair, a number below 0 for its cells."""
+        if isinstance(self.verdict, Pair):
+            return self.verdict.key
+        digest = hashlib.blake2b(json.dumps(self.row.cells).encode(), digest_size=_DIGEST_BYTES).digest()
+        return -1 - int.from_bytes(digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +76,10 @@ class Intake:
     def take_in(self, deliveries: Sequence[Delivery], session: int, *, look_first: bool) -> list[Arrival]:
         """Take messages in, each of them once, and note those to be sent as about to be.
 
-        A message that comes again is the row that it was; if its last word was that another try is worth
-        it, it gets that try. A pair that waits for its outcome in another row makes a duplicate; one that
-        is settled does not, for the link may have been removed since, and is asked for again.
+        A message that comes again is the row that it was: the same identity with the same pair. If its last
+        word was that another try is worth it, it gets that try. A pair that waits for its outcome in another
+        row makes a duplicate; one that is settled does not, for the link may have been removed since, and is
+        asked for again.
 
         Args:
             deliveries: the messages.
@@ -78,7 +93,8 @@ class Intake:
         if self._last is None:
             (self._last,) = self._db.execute("SELECT coalesce(max(row), 0) FROM rows").fetchone()
         fresh = self._db.execute(
-            "INSERT OR IGNORE INTO messages VALUES (?, ?)", (delivery.identity, self._last + 1)
+            "INSERT OR IGNORE INTO messages VALUES (?, ?, ?)",
+            (delivery.identity, delivery.content, self._last + 1),
         )
         if fresh.rowcount:
             self._last += 1
@@ -124,8 +140,9 @@ class Intake:
 
     def _meet_again(self, delivery: Delivery, intent: _Intent) -> Arrival:
         row, status, reason, key, pre = self._db.execute(
-            "SELECT row, status, reason, key, pre FROM messages JOIN rows USING (row) WHERE identity = ?",
-            (delivery.identity,),
+            "SELECT row, status, reason, key, pre FROM messages JOIN rows USING (row)"
+            " WHERE identity = ? AND content = ?",
+            (delivery.identity, delivery.content),
         ).fetchone()
         if status not in {Status.RETRYABLE, Status.UNKNOWN} or delivery.worn_out:
             return Arrival(row, status and Status(status), reason, None, fresh=False)

@@ -22,14 +22,16 @@ _BEST_FIRST = (
 )
 
 _TAKE_IN = (
-    "CREATE TEMP TABLE came (row INTEGER PRIMARY KEY, identity TEXT NOT NULL, goes INTEGER)",
+    """CREATE TEMP TABLE came
+        (row INTEGER PRIMARY KEY, identity TEXT NOT NULL, content INTEGER NOT NULL, goes INTEGER)""",
     # A row of a file has no identity but its place: it is in one run only.
-    """INSERT INTO came SELECT r.row, coalesce(m.identity, :run || ':' || r.row), NULL
+    """INSERT INTO came SELECT r.row, coalesce(m.identity, :run || ':' || r.row), coalesce(m.content, 0), NULL
         FROM source.rows r LEFT JOIN source.messages m USING (row)""",
     """INSERT INTO messages
-        SELECT identity, (SELECT count(*) FROM messages) + row_number() OVER (ORDER BY row) FROM came
-        WHERE identity NOT IN (SELECT identity FROM messages)""",
-    "UPDATE came SET goes = (SELECT m.row FROM messages m WHERE m.identity = came.identity)",
+        SELECT identity, content, (SELECT count(*) FROM messages) + row_number() OVER (ORDER BY row) FROM came
+        WHERE (identity, content) NOT IN (SELECT identity, content FROM messages)""",
+    """UPDATE came SET goes = (SELECT m.row FROM messages m
+        WHERE m.identity = came.identity AND m.content = came.content)""",
     """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key,
             seal(iif(:queue, c.goes, r.line) || ' ' || coalesce(r.key, 'None') || r.cells), r.status,
             r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds, r.pre

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.errors import LedgerError, NeverBegan
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -34,7 +34,12 @@ CREATE TABLE rows (
     pre TEXT  -- what the portal held before it was first sent: absent, present, or not looked for
 );
 CREATE TABLE pairs (key INTEGER PRIMARY KEY, row INTEGER NOT NULL);
-CREATE TABLE messages (identity TEXT PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;  -- of a queue only
+CREATE TABLE messages (  -- of a queue only
+    identity TEXT NOT NULL,
+    content INTEGER NOT NULL,  -- the key of the pair; below 0 for what is none
+    row INTEGER NOT NULL,
+    PRIMARY KEY (identity, content)
+) WITHOUT ROWID;
 CREATE TABLE contacts (row INTEGER PRIMARY KEY, body TEXT NOT NULL, seal INTEGER NOT NULL);
 CREATE TABLE failures (
     row INTEGER NOT NULL,

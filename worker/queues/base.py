@@ -12,8 +12,9 @@ class Message:
 
     Attributes:
         handle: names this delivery to the queue that gave it.
-        identity: the same for each delivery of one message, to whichever worker; two messages never share
-            one. What its publisher named it, else what the broker calls it.
+        identity: the same for each delivery of one message, to whichever worker: what its publisher named
+            it, else what the broker calls it. Messages with different bodies may share one, for publishers
+            name them as they like.
         body: as it was published.
         deliveries: how often it was handed out, this time included.
     """
@@ -110,7 +111,10 @@ class Publisher(Protocol):
         """Connect, and make the queue if there is none."""
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Add (identity, body) messages, in order; returns when the broker has confirmed every one."""
+        """Add (identity, body) messages, in order; returns when the broker has confirmed every one.
+
+        Another body under the same identity is another message.
+        """
 
     async def close(self) -> None:
         """Disconnect. Never raises, may be called twice."""

@@ -1,5 +1,6 @@
 """How messages and dead letters are written for NATS: a body, and the rest in headers as plain ASCII."""
 
+import hashlib
 import re
 import string
 import time
@@ -37,10 +38,13 @@ def unquoted(value: str) -> str:
     return unquote(value, errors="backslashreplace")
 
 
-def message_headers(identity: str) -> dict[str, str]:
-    """Headers of a message that is published for the first time."""
+def message_headers(identity: str, body: bytes) -> dict[str, str]:
+    """Headers of a message that is published for the first time.
+
+    Another body under the same identity is another message, so the id that the server goes by names both.
+    """
     value = quoted(identity)
-    return {NATS_ID: value} if value == identity else {NATS_ID: value, _ID: value}
+    return {NATS_ID: f"{value}.{hashlib.blake2b(body, digest_size=8).hexdigest()}", _ID: value}
 
 
 def requeued_headers(identity: str, nats_id: str) -> dict[str, str]:

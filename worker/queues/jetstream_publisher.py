@@ -21,7 +21,7 @@ Outgoing = tuple[dict[str, str], bytes]
 
 
 class JetStreamPublisher:
-    """See :class:`worker.queues.base.Publisher`. What is published again soon is swallowed by the server."""
+    """See :class:`worker.queues.base.Publisher`. The same message again, soon, is swallowed by the server."""
 
     def __init__(self, address: QueueAddress) -> None:
         self._server = Server(address)
@@ -49,7 +49,7 @@ class JetStreamPublisher:
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Add (identity, body) messages, in order; returns when the server has confirmed every one."""
-        outgoing = [(message_headers(identity), body) for identity, body in messages]
+        outgoing = [(message_headers(identity, body), body) for identity, body in messages]
         await publish_all(self._server, self._subject, outgoing)
 
     async def close(self) -> None:

@@ -128,6 +128,25 @@ def test_messages_of_different_workers_are_all_there_numbered_without_a_gap(
     assert counts(tmp_path / "all.db") == {"linked": 3, "duplicate": 1, "invalid": 1, "rejected": 1}
 
 
+def test_the_same_identity_on_another_pair_is_another_row_of_the_merged_ledger(
+    ledger: Callable[..., Path], tmp_path: Path
+) -> None:
+    def works_on(*contacts: int) -> Work:
+        def work(store: Store) -> None:
+            for contact in contacts:
+                row = Row(0, 0, ("1", str(contact)), "1", str(contact))
+                (arrival,) = store.take_in([Delivery("order-7", row, Pair(0, 0, 1, contact))])
+                assert arrival.pair is not None
+                store.settle(Outcome(arrival.pair, Status.LINKED, (OK,)))
+
+        return work
+
+    merge_ledgers(tmp_path / "all.db", [ledger(works_on(1, 2)), ledger(works_on(3, 2, 4))], FACTS)
+    assert counts(tmp_path / "all.db") == {"linked": 4}
+    with LedgerReader(tmp_path / "all.db") as reader:
+        assert sorted(row.contact_id or 0 for row in reader.rows([Status.LINKED])) == [1, 2, 3, 4]
+
+
 def test_rows_of_files_are_never_the_same_row(ledger: Callable[..., Path], tmp_path: Path) -> None:
     def admits(store: Store) -> None:
         store.admit([(Row(1, 5, ("1", "7"), "1", "7"), Pair(1, 5, 1, 7))])

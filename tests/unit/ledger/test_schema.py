@@ -73,7 +73,7 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line_that_names_it(
 def test_another_version_is_told_beside_our_own(tmp_path: Path) -> None:
     _of_another_version(tmp_path / "ledger.db")
 
-    with pytest.raises(LedgerError, match=r"version 99 of the ledger schema; this bulklink reads version 3$"):
+    with pytest.raises(LedgerError, match=r"version 99 of the ledger schema; this bulklink reads version 4$"):
         connect(tmp_path / "ledger.db", mode="rw")
 
 

@@ -61,6 +61,25 @@ def test_every_message_is_linked_once_and_acknowledged_after_its_outcome_is_dura
     virtual_time(story())
 
 
+def test_the_same_message_id_on_other_pairs_loses_none_and_each_has_its_own_result(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with desk_of(results=True) as desk:
+            bodies = [{"opportunity_id": 7, "contact_id": n} for n in (1, 2, 3)]
+            desk.put(*[("order-7", body) for body in [*bodies, *bodies, {"opportunity_id": 7}]])
+            await desk.work()
+            assert sorted(pair.contact_id for pair in desk.sent) == [1, 2, 3]
+            assert desk.states() == {Status.LINKED: 3, Status.INVALID: 1}
+            assert desk.results is not None
+            told = [(name, said["contact_id"], said["status"]) for name, said in desk.results.kept]
+            assert sorted(told, key=str) == [
+                *(("order-7", n, "linked") for n in (1, 2, 3)),
+                ("order-7", None, "invalid"),
+            ]
+            assert desk.broker.is_drained
+
+    virtual_time(story())
+
+
 def test_the_witness_sees_an_acknowledgement_that_comes_too_early(virtual_time: Run) -> None:
     async def story() -> None:
         async with desk_of() as desk:
