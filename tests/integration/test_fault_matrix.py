@@ -360,7 +360,8 @@ STATUSES = (
     recovers("500_after_store", status(500, "envelope", **FIRST, **STORED), "server_error"),
     retryable("500_each_time", status(500, "envelope"), "server_error"),
     Case("500_each_time_after_store_is_settled_by_reading", status(500, "envelope", **STORED)),
-    recovers("500_page", status(500, **FIRST), "server_error"),
+    recovers("500_page", status(500, **FIRST), "server_page"),
+    retryable("500_page_each_time", status(500), "server_page"),
     recovers("500_doubled_envelope", fault("doubled_envelope", **FIRST), "server_error"),
     retryable("500_doubled_envelope_each_time", fault("doubled_envelope"), "server_error"),
     recovers("502", status(502, **FIRST), "gateway_error"),
@@ -375,10 +376,18 @@ STATUSES = (
     recovers("408", status(408, **FIRST), "request_timeout"),
     recovers("425", status(425, **FIRST), "too_early"),
     retryable("odd_status_each_time", status(799), "odd_status"),
-    rejected("501", status(501), "not_supported"),
+    rejected("501", status(501, "envelope"), "not_supported"),
     rejected("400_envelope", status(400, "envelope"), "bad_argument"),
-    rejected("400_page", status(400), "bad_request"),
-    rejected("418", status(418), "refused"),
+    rejected("418", status(418, "envelope"), "refused"),
+    recovers("400_page", status(400, **FIRST), "bad_request"),
+    recovers("400_page_under_one_spelling", status(400, extension="", only=[[5, 5]]), "bad_request"),
+    recovers(
+        "400_page_under_one_spelling_in_xml",
+        status(400, extension=".xml", only=[[5, 5]]),
+        "bad_request",
+        options={"wire": "xml"},
+    ),
+    retryable("400_page_each_time_says_nothing_about_a_pair", status(400), "bad_request"),
     rejected("access_denied", status(403, "envelope", hresult=-2146233078), "access_denied"),
     recovers("internal_403", fault("internal_403", **FIRST), "internal_fault"),
     rejected("internal_403_each_time", fault("internal_403"), "internal_fault"),
@@ -455,7 +464,7 @@ REREADS = (
     ),
     Case(
         "reading_that_is_refused_leaves_the_pair_unknown",
-        fault("reset", **STORED) + status(501, **READS),
+        fault("reset", **STORED) + status(501, "envelope", **READS),
         5,
         {"unknown": PAIRS},
         "connection_lost",
@@ -486,6 +495,19 @@ ENDS = (
     stopped("proxy_wants_a_password", status(407, **LATE), "blocked_by_proxy"),
     stopped("page_that_says_404", status(404, **LATE), "no_such_route"),
     stopped("method_not_allowed", status(405, **LATE), "request_not_accepted"),
+    *(
+        stopped(f"page_that_says_{code}", status(code, **LATE), "not_the_api")
+        for code in (406, 409, 410, 412, 418, 421, 422, 423, 426, 451, 494, 499, 501, 505)
+    ),
+    stopped("empty_409", status(409, "empty", **LATE), "not_the_api"),
+    Case(
+        "page_that_says_400_to_everything",
+        outage("status", status=400, body="html", **LATE),
+        6,
+        {"linked": 19, "retryable": range(12), "not_attempted": range(12)},
+        "bad_request",
+        held=19,
+    ),
     stopped("redirect_to_another_host", fault("redirect", **LATE), "elsewhere.example"),
     stopped(
         "redirect_to_nowhere",
@@ -717,7 +739,8 @@ def test_every_request_of_a_verify_and_a_rollback_is_counted_also_over_connectio
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
-    monkeypatch.setattr("worker.portal.client.pause_after", lambda _named, _number: 0.0)
+    for room in ("client", "login"):
+        monkeypatch.setattr(f"worker.portal.{room}.pause_after", lambda _named, _number: 0.0)
 
 
 def _fails_to_start(folder: Path, url: str, pairs: str, **options: object) -> str:
@@ -787,20 +810,28 @@ def test_https_to_a_port_that_speaks_none_is_exit_6(aside: Aside[Any], pairs: st
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "trouble",
-    ["reset", "html_200", "empty_200", "gzip_junk", "truncated", "doubled_envelope"],
+    [
+        *map(outage, ("reset", "html_200", "empty_200", "gzip_junk", "truncated", "doubled_envelope")),
+        *(
+            outage("status", status=code, body="html")
+            for code in (400, 406, 409, 410, 412, 418, 421, 422, 423, 426, 451, 494, 499, 500, 501, 505)
+        ),
+    ],
 )
-def test_a_portal_that_never_answers_in_its_own_words_is_exit_6(
-    trouble: str, aside: Aside[Any], pairs: str, tmp_path: Path
+@pytest.mark.parametrize("credentials", [{}, LOGS_IN], ids=["token", "log-in"])
+def test_a_server_that_never_answers_in_the_apis_own_words_is_exit_6(
+    trouble: str, credentials: Mapping[str, object], aside: Aside[Any], pairs: str, tmp_path: Path
 ) -> None:
-    portal = Portal(Scenario.from_toml(outage(trouble)))
+    portal = Portal(Scenario.from_toml(trouble))
     aside(portal.__aenter__())
     try:
         with pytest.raises(PortalError) as caught:
-            _run(tmp_path, portal.url, pairs, {})
+            _run(tmp_path, portal.url, pairs, credentials)
     finally:
         aside(portal.__aexit__(None, None, None))
 
     assert caught.value.exit_code == 6
+    assert "\n" not in str(caught.value)
     assert portal.books.posts == 0
     assert not list((tmp_path / "runs").iterdir())
 

@@ -119,7 +119,8 @@ RULES: tuple[Rule, ...] = (
     # For API paths a portal never redirects, not even to its login page.
     Rule("3.4", "redirected", WrongBaseUrl, _3XX),
     Rule("3.2", "bad_argument", Result.PERMANENT, {400}, _ENVELOPE),
-    Rule("3.4", "bad_request", Result.PERMANENT, {400}),
+    # Mono refuses a few good addresses so, before the API has a say (10.4).
+    Rule("10.4", "bad_request", Result.TRANSIENT, {400}),
     Rule("3.4", "unauthorized", PortalRefused, {401}),
     Rule("3.3", "payment_required", PortalClosed, {402}),
     Rule("3.4", "address_not_allowed", PortalClosed, {403}, _EMPTY),
@@ -140,12 +141,17 @@ RULES: tuple[Rule, ...] = (
     Rule("policy", "request_timeout", Result.TRANSIENT, {408}),
     Rule("policy", "too_early", Result.TRANSIENT, {425}),
     Rule("8", "throttled", Result.THROTTLED, {429}),
-    Rule("policy", "refused", Result.PERMANENT, _4XX),
+    Rule("policy", "refused", Result.PERMANENT, _4XX, _ENVELOPE),
+    # Without its envelope it is not the API that speaks, so nothing is said about a pair.
+    Rule("policy", "not_the_api", WrongBaseUrl, _4XX),
     Rule("8", "throttled", Result.THROTTLED, {503}, is_paced=True),
     Rule("3.4", "maintenance", PortalClosed, {503}, _EMPTY),
     Rule("policy", "unavailable", Result.TRANSIENT, {503}),
     Rule("3.4", "gateway_error", Result.AMBIGUOUS, {502, 504, *range(520, 530)}),
-    Rule("policy", "not_supported", Result.PERMANENT, {501, 505}),
+    Rule("policy", "not_supported", Result.PERMANENT, {501, 505}, _ENVELOPE),
+    Rule("policy", "not_the_api", WrongBaseUrl, {501, 505}),
+    # What a POST to an address that is none gets, too (10.2).
+    Rule("10.2", "server_page", Result.AMBIGUOUS, {500}, frozenset({BodyKind.HTML})),
     Rule("3.2", "server_error", Result.AMBIGUOUS, _5XX),
 )
 """Tried in order. A status that no rule names proves nothing: ``odd_status``."""
@@ -167,6 +173,10 @@ RENEWED = "token_renewed"
 NOT_FOUND = "not_found"
 """Reason of the API's own 404: the entity is not there for us (contract 4.5)."""
 
+BAD_REQUEST = "bad_request"
+"""Reason of a 400 that is not the API's own: said of an address, and perhaps not of another spelling of it
+(contract 10.4)."""
+
 HINTS: Mapping[str, str] = {
     "error_in_success": "The portal reported success and an error at once; verify whether the link is there.",
     "wrong_id": "The answer does not show the contact that was asked for; verify whether the link is there.",
@@ -175,7 +185,7 @@ HINTS: Mapping[str, str] = {
     "odd_body": "The body is no answer of the API; look for a proxy between, then verify the link.",
     "redirected": "The address redirects elsewhere; give the portal's own https address as the base URL.",
     "bad_argument": "The portal does not accept one of the ids; check that both are ids of this portal.",
-    "bad_request": "Something before the portal called the request malformed; check base URL and proxies.",
+    "bad_request": "Something before the API calls the address malformed; if it stays, check the base URL.",
     "unauthorized": "The token or password is missing, wrong or expired; give a valid one and resume.",
     "payment_required": "The portal's subscription has ended; renew it and resume.",
     "address_not_allowed": "The portal does not let this IP address in; have it added to the allowed ones.",
@@ -191,11 +201,13 @@ HINTS: Mapping[str, str] = {
     "request_timeout": "The server waited too long for the request; if it stays, lower the concurrency.",
     "too_early": "The server wants the request again later; nothing was stored.",
     "throttled": "The portal asked to slow down; if it is frequent, set a lower rate.",
-    "refused": "The server refuses this request, and would refuse it again; its status says why.",
+    "refused": "The portal refuses this request, and would refuse it again; its status says why.",
+    "not_the_api": "Something answers in the place of the CRM API; check the base URL, its port and proxies.",
     "maintenance": "The portal is being moved, restored or encrypted; resume when that is over.",
     "unavailable": "The portal was not available for a while; resume or retry later.",
     "gateway_error": "The proxy got no answer from the portal in time; the portal may have stored the link.",
-    "not_supported": "The server does not know this kind of request; check the base URL and proxies.",
+    "not_supported": "The portal does not know this kind of request; its version may be too old.",
+    "server_page": "A web page says that the portal failed, or the address is wrong; check it, then verify.",
     "server_error": "The portal failed while it worked on the pair; the link may be stored, so verify it.",
     "odd_status": "The status is none that HTTP knows for an answer; look for a proxy between.",
     "cannot_connect": "No connection came about, nothing was sent; check name, network and certificate.",

@@ -15,12 +15,22 @@ from yarl import URL
 
 from worker.breaker import NOT_STORED
 from worker.contact import Contact
-from worker.errors import PortalUnreachable
+from worker.errors import PortalUnreachable, WrongBaseUrl
 from worker.models import Attempt, Look, Member, Pair, Result
 from worker.portal.auth import Credentials, Session
-from worker.portal.classify import NOT_FOUND, RENEWED, Answer, Verdict, classify, classify_failure, read_body
+from worker.portal.classify import (
+    BAD_REQUEST,
+    NOT_FOUND,
+    RENEWED,
+    Answer,
+    Verdict,
+    classify,
+    classify_failure,
+    read_body,
+)
 from worker.portal.http import Failure, Http
 from worker.portal.login import TRIES, log_in, pause_after
+from worker.portal.spelling import Spellings
 from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
 
 _T = TypeVar("_T")
@@ -56,7 +66,7 @@ class PortalClient:
     def __init__(self, base: str, credentials: Credentials, *, wire: WireFormat, timeout: float) -> None:
         self._http = Http(base, timeout=timeout)
         self._session = Session(credentials, partial(log_in, self._http))
-        self._suffix = ".xml" if wire == "xml" else ""
+        self._spellings = Spellings(wire)
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -72,6 +82,8 @@ class PortalClient:
 
         Asks for the members of opportunity 0, which never exists: a portal in order says so in the API's own
         404 (contract 1.5), and anything amiss answers otherwise (contract 3.3, 3.4).
+
+        Only the API's own envelope is taken for an answer.
 
         Raises:
             PortalError: the portal refuses us, is closed, is no portal, or does not answer.
@@ -96,11 +108,21 @@ class PortalClient:
         await self._session.change(credentials)
 
     async def look(self) -> Attempt:
-        """Ask once what :meth:`probe` asks; ok or permanent says that the portal is at work."""
+        """Ask once what :meth:`probe` asks; ok or permanent says that the portal is at work.
+
+        Raises:
+            PortalError: it refuses us, is closed, or is no portal.
+        """
         return (await self._harmless(1)).attempt
 
     async def _harmless(self, number: int) -> Finding[Envelope]:
-        return await self._read(0, {"count": "1", "fields": "id"}, number)
+        path = _members_of(0)
+        is_last_spelling = self._spellings.is_other(path)
+        finding = await self._ask("GET", path, _sound, number, params={"count": "1", "fields": "id"})
+        if is_last_spelling and finding.verdict.reason == BAD_REQUEST:
+            # Two spellings of one good address are not both among the few that Mono refuses (contract 10.4).
+            raise WrongBaseUrl(f"{self._http.origin}: {finding.detail} {BAD_REQUEST}: {finding.verdict.hint}")
+        return finding
 
     async def link(self, pair: Pair, number: int) -> Attempt:
         """Ask the portal once to store the link (contract 0, 4.1)."""
@@ -153,7 +175,7 @@ class PortalClient:
         return replace(look.attempt, contact=member.contact, body=member.body)
 
     async def _write(self, method: str, pair: Pair, number: int) -> Attempt:
-        path = f"crm/opportunity/{pair.opportunity_id}/contact/{pair.contact_id}{self._suffix}"
+        path = f"{_members_of(pair.opportunity_id)}/{pair.contact_id}"
 
         def prove(envelope: Envelope) -> _Proof | None:
             return contact_of(envelope, pair.contact_id)
@@ -164,8 +186,7 @@ class PortalClient:
         return replace(finding.attempt, contact=finding.proof[0], body=finding.proof[1])
 
     async def _read(self, opportunity_id: int, params: Mapping[str, str], number: int) -> Finding[Envelope]:
-        path = f"crm/opportunity/{opportunity_id}/contact{self._suffix}"
-        return await self._ask("GET", path, _sound, number, params=params)
+        return await self._ask("GET", _members_of(opportunity_id), _sound, number, params=params)
 
     async def _ask(
         self,
@@ -178,7 +199,8 @@ class PortalClient:
         """Send one request with our token, and judge the answer by what ``prove`` finds in it."""
         writes = method != "GET"
         token = await self._session.token()
-        reply = await self._http.call(method, path, headers={"Authorization": token}, params=params)
+        spelled = self._spellings.of(path)
+        reply = await self._http.call(method, spelled, headers={"Authorization": token}, params=params)
         if isinstance(reply, Failure):
             verdict = classify_failure(reply.kind, sent=writes)
             return Finding(_attempt(number, verdict, reply.seconds), verdict, None, reply.detail, reply.final)
@@ -207,8 +229,13 @@ class PortalClient:
         )
         if verdict.stop is not None:
             raise verdict.stop(f"{self._http.origin}: HTTP {reply.status} {verdict.reason}: {verdict.hint}")
+        self._spellings.learn(path, refused=verdict.reason == BAD_REQUEST)
         attempt = _attempt(number, verdict, reply.seconds, reply.status, reply.retry_after)
         return Finding(attempt, verdict, proof, f"HTTP {reply.status}")
+
+
+def _members_of(opportunity_id: int) -> str:
+    return f"crm/opportunity/{opportunity_id}/contact"
 
 
 def _host(location: str) -> str | None:
@@ -219,7 +246,9 @@ def _host(location: str) -> str | None:
 
 
 def _sound(envelope: Envelope) -> Envelope | None:
-    return envelope if envelope.error_message is None else None
+    # In XML an empty list is an empty element, and one of one item looks like an object (contract 2.7).
+    is_list = envelope.wire == "xml" or isinstance(envelope.response, list)
+    return envelope if envelope.error_message is None and is_list else None
 
 
 def _attempt(

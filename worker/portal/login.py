@@ -4,13 +4,15 @@ import asyncio
 
 from worker.errors import PortalRefused, PortalUnreachable
 from worker.models import Result
-from worker.portal.classify import Answer, classify, read_body
+from worker.portal.classify import BAD_REQUEST, Answer, Verdict, classify, read_body
 from worker.portal.http import Http, Reply
+from worker.portal.spelling import Spellings
 from worker.portal.wire import Envelope
 
 TRIES = 4
 """Requests that are about no pair are sent so often before we give up."""
 
+_PATH = "authentication"
 _AUTHENTICATION_FAILED = -2146233087
 _LONGEST_PAUSE = 60.0
 
@@ -28,10 +30,11 @@ async def log_in(http: Http, username: str, password: str) -> str:
         PortalError: it is closed, is no portal, or does not answer.
     """
     detail = ""
+    spellings = Spellings("json")
     for number in range(TRIES):
         outcome = await http.call(
             "POST",
-            "authentication",
+            spellings.of(_PATH),
             json={"userName": username, "password": password},
             headers={"Content-Type": "application/json"},
         )
@@ -39,9 +42,10 @@ async def log_in(http: Http, username: str, password: str) -> str:
         if isinstance(outcome, Reply):
             named = outcome.retry_after
             token = _read(http.origin, outcome, username)
-            if token is not None:
+            if isinstance(token, str):
                 return token
-            detail = f"HTTP {outcome.status}"
+            spellings.learn(_PATH, refused=token.reason == BAD_REQUEST)
+            detail = f"HTTP {outcome.status} {token.reason}: {token.hint}"
         else:
             detail = outcome.detail
             if outcome.final:
@@ -51,8 +55,8 @@ async def log_in(http: Http, username: str, password: str) -> str:
     raise PortalUnreachable(f"{http.origin}: log-in failed: {detail}")
 
 
-def _read(origin: str, reply: Reply, username: str) -> str | None:
-    """The token; None if the log-in did not get through and may be tried again."""
+def _read(origin: str, reply: Reply, username: str) -> str | Verdict:
+    """The token; what came instead if the log-in did not get through and may be tried again."""
     kind, envelope = read_body(reply.headers.get("Content-Type"), reply.body)
     if envelope is None:
         envelope = Envelope("json")
@@ -72,7 +76,7 @@ def _read(origin: str, reply: Reply, username: str) -> str | None:
     if verdict.result is Result.PERMANENT:
         raise PortalRefused(f"{origin}: log-in: HTTP {reply.status} {verdict.reason}: {verdict.hint}")
     if verdict.result is not Result.OK:
-        return None
+        return verdict
     response = envelope.response if isinstance(envelope.response, dict) else {}
     token = response.get("token")
     if isinstance(token, str) and token:

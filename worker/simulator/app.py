@@ -98,8 +98,10 @@ class App:
         if not self._rate.lets_in(at):
             throttle = self._scenario.throttle
             return replies.page(throttle.status, replies.retry_after(throttle.retry_after))
+        if len(request.query_string) >= _LONG_QUERY:
+            return replies.page(400)
         if ask.route.kind == "none":
-            return replies.page(404)
+            return replies.page(_UNROUTED.get(ask.route.method, 405))
         if ask.route.kind == "options":
             return Reply(200, headers=_CORS)
         return replies.page(411) if request.method == "POST" and not _has_length(request) else None
@@ -160,6 +162,12 @@ class App:
         view = views.get((method, path))
         return web.Response(status=404) if view is None else _json(view())
 
+
+_LONG_QUERY = 2048
+"""Characters; a query of so many is refused before it is looked at (contract 10.3)."""
+
+_UNROUTED = {"GET": 404, "HEAD": 404, "POST": 500}
+"""The page for an address that is none, by verb; 405 for all others (contract 10.2)."""
 
 _CORS = (
     ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS"),

@@ -53,6 +53,7 @@ class Deck:
             and posts >= fault.after
             and not (fault.until and posts > fault.until)
             and (not fault.only or (route.opportunity, route.contact) in fault.only)
+            and fault.extension in {"any", route.extension}
         )
 
     def _key(self, on: FaultOn, route: Route) -> int:

@@ -18,8 +18,8 @@ Kind = Literal[
 """What is asked for; ``none`` is no route, which the site answers with a page."""
 
 _BASE = r"/api/2\.0/"
-# Literals are compared without case, extensions with it, and a slash at the end does no harm (contract 1.3).
-_END = r"(?P<ext>(?-i:\.json|\.xml|\.tml))?/?"
+# Literals are compared without case, extensions with it (1.3); a slash at the end is no route (10.1).
+_END = r"(?P<ext>(?-i:\.json|\.xml|\.tml))?"
 _PATTERNS: tuple[tuple[Kind, frozenset[str], str], ...] = (
     (
         "link",

@@ -81,6 +81,7 @@ class Fault(Trouble):
         after: only once this many link POSTs have arrived.
         until: only until this many have; 0 for always.
         only: only these pairs; empty for all.
+        extension: only requests whose path has this one, or none if empty (contract 10.4); ``any`` for all.
     """
 
     on: FaultOn = "post"
@@ -90,6 +91,7 @@ class Fault(Trouble):
     after: int = 0
     until: int = 0
     only: frozenset[tuple[int, int]] = frozenset()
+    extension: str = "any"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share <= 1.0:

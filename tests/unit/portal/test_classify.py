@@ -45,7 +45,8 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(302, HTML, location="login.example"), "redirected", WrongBaseUrl),
     (Answer(399, JSON, proven=True), "redirected", WrongBaseUrl),
     (Answer(400, JSON), "bad_argument", Result.PERMANENT),
-    (Answer(400, HTML), "bad_request", Result.PERMANENT),
+    (Answer(400, HTML), "bad_request", Result.TRANSIENT),
+    (Answer(400, EMPTY), "bad_request", Result.TRANSIENT),
     (Answer(401, TEXT), "unauthorized", PortalRefused),
     (Answer(401, EMPTY), "unauthorized", PortalRefused),
     (Answer(402, EMPTY), "payment_required", PortalClosed),
@@ -73,10 +74,15 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(429, EMPTY), "throttled", Result.THROTTLED),
     (Answer(429, JSON, retry_after=2.0), "throttled", Result.THROTTLED),
     *((Answer(status, JSON), "refused", Result.PERMANENT) for status in (409, 410, 418, 422, 499)),
+    *((Answer(status, HTML), "not_the_api", WrongBaseUrl) for status in (406, 409, 410, 412, 418, 421)),
+    *((Answer(status, TEXT), "not_the_api", WrongBaseUrl) for status in (422, 423, 426, 451, 494, 499)),
+    *((Answer(status, EMPTY), "not_the_api", WrongBaseUrl) for status in (409, 422)),
+    (Answer(409, OTHER), "not_the_api", WrongBaseUrl),
     (Answer(500, JSON, message="Duplicate entry"), "server_error", Result.AMBIGUOUS),
-    (Answer(500, HTML), "server_error", Result.AMBIGUOUS),
-    (Answer(501, HTML), "not_supported", Result.PERMANENT),
-    (Answer(505, HTML), "not_supported", Result.PERMANENT),
+    (Answer(500, OTHER), "server_error", Result.AMBIGUOUS),
+    (Answer(500, HTML), "server_page", Result.AMBIGUOUS),
+    (Answer(501, JSON), "not_supported", Result.PERMANENT),
+    *((Answer(status, HTML), "not_the_api", WrongBaseUrl) for status in (501, 505)),
     (Answer(503, EMPTY, retry_after=0.0), "throttled", Result.THROTTLED),
     (Answer(503, HTML, retry_after=9.0), "throttled", Result.THROTTLED),
     (Answer(503, EMPTY), "maintenance", PortalClosed),
@@ -139,6 +145,12 @@ answers = st.builds(
 def test_ok_means_a_proven_2xx_and_nothing_else(answer: Answer) -> None:
     is_proof = answer.proven and 200 <= answer.http_status < 300
     assert (classify(answer).result is Result.OK) == is_proof
+
+
+@given(answers)
+def test_without_the_apis_own_envelope_nothing_is_final_about_a_pair(answer: Answer) -> None:
+    """A page of a proxy, a firewall or another server says nothing about the pair that was asked for."""
+    assert answer.body in {JSON, XML} or classify(answer).result is not Result.PERMANENT
 
 
 @given(answers)

@@ -12,7 +12,8 @@ from yarl import URL
 
 from worker.contact import Person
 from worker.errors import PortalClosed, PortalError, PortalRefused, PortalUnreachable, WrongBaseUrl
-from worker.models import Pair, Result
+from worker.members import MOST_SOUGHT
+from worker.models import MAX_ID, Pair, Result
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 
@@ -268,6 +269,92 @@ async def test_the_probe_tries_again_as_told_and_gives_up_in_the_end(
         await client.probe()
 
     assert no_sleep == [3.0, 1.0, 2.0]
+
+
+async def test_the_probe_passes_only_on_the_apis_own_envelope(
+    portal: aioresponses, client: PortalClient, no_sleep: list[float]
+) -> None:
+    odd: tuple[Any, ...] = ({"status": 0}, {"status": 0, "response": "fine"}, {"status": "ok"}, [])
+    for answer in odd:
+        portal.get(MEMBERS, status=200, payload=answer, content_type=JSON)
+
+    with pytest.raises(PortalUnreachable, match="HTTP 200"):
+        await client.probe()
+
+    assert len(no_sleep) == 3
+
+
+PAGE: dict[str, Any] = {"body": "<html>", "content_type": "text/html"}
+
+
+async def test_a_page_that_says_400_is_asked_again_and_then_under_the_other_spelling(
+    portal: aioresponses, client: PortalClient
+) -> None:
+    """Mono refuses a few good addresses (contract 10.4)."""
+    portal.post(LINK, status=400, **PAGE, repeat=True)
+    portal.post(f"{LINK}.json", status=201, payload=envelope(contact()), content_type=JSON)
+
+    attempts = [await client.link(PAIR, number) for number in (1, 2, 3)]
+
+    assert [attempt.result for attempt in attempts] == [Result.TRANSIENT, Result.TRANSIENT, Result.OK]
+    assert attempts[0].reason == "bad_request"
+    assert (len(sent(portal, "POST", LINK)), len(sent(portal, "POST", f"{LINK}.json"))) == (2, 1)
+
+
+async def test_the_probe_takes_the_other_spelling_before_it_gives_up(
+    portal: aioresponses, client: PortalClient, no_sleep: list[float]
+) -> None:
+    other = re.compile(rf"^{re.escape(API)}/crm/opportunity/0/contact\.json\?")
+    for _ in range(2):
+        portal.get(MEMBERS, status=400, **PAGE)
+    portal.get(other, status=404, payload=NOT_FOUND)
+    await client.probe()
+
+    for _ in range(2):
+        portal.get(MEMBERS, status=400, **PAGE)
+    portal.get(other, status=400, **PAGE)
+    with pytest.raises(WrongBaseUrl, match="HTTP 400 bad_request"):
+        await client.probe()
+
+    assert len(no_sleep) == 4
+
+
+async def test_a_log_in_that_a_page_refuses_is_tried_under_the_other_spelling_too(
+    portal: aioresponses, no_sleep: list[float]
+) -> None:
+    portal.post(f"{API}/authentication", status=400, **PAGE, repeat=True)
+    portal.post(f"{API}/authentication.json", status=201, payload=envelope({"token": "secret"}))
+    portal.get(MEMBERS, status=404, payload=NOT_FOUND)
+    credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
+    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
+        await client.probe()
+
+    assert no_sleep[-2:] == [0.5, 1.0]
+
+
+async def test_no_query_is_longer_than_the_portal_takes(portal: aioresponses, client: PortalClient) -> None:
+    """From 2,048 characters on it is a 400 with a page (contract 10.3)."""
+    portal.get(re.compile(".*"), status=200, payload={"status": 0, "statusCode": 200, "response": []})
+
+    await client.find(MAX_ID, [MAX_ID - n for n in range(MOST_SOUGHT)], 1)
+
+    ((_, url), _) = next(iter(portal.requests.items()))
+    assert len(url.query["filterValue"].split(",")) == MOST_SOUGHT
+    assert len(url.raw_query_string) < 2_048
+
+
+async def test_no_path_ends_in_a_slash(portal: aioresponses) -> None:
+    """Behind the vendor's nginx that is no route (contract 10.1)."""
+    portal.get(MEMBERS, status=404, payload=NOT_FOUND, repeat=True)
+    portal.post(re.compile(".*"), status=404, payload=NOT_FOUND, repeat=True)
+    credentials = Credentials(token=SecretStr("secret"))
+    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
+        await client.probe()
+        await client.reread(PAIR, 1)
+        await client.link(PAIR, 1)
+
+    assert [url.path for _, url in portal.requests if url.path.endswith("/")] == []
+    assert len(portal.requests) == 3
 
 
 async def test_a_token_that_runs_out_is_renewed_and_the_pair_is_not_blamed(portal: aioresponses) -> None:

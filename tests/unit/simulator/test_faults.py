@@ -53,6 +53,8 @@ def test_a_fault_is_bounded_in_hits_tries_and_time() -> None:
     assert dealt(Fault(per_pair=1), post, range(1, 4)) == [True, False, False]
     assert dealt(Fault(after=2, until=3), post, range(1, 5)) == [False, True, True, False]
     assert dealt(Fault(only=frozenset({(1, 8)})), post, range(1, 2)) == [False]
+    assert dealt(Fault(extension=""), post, range(1, 2)) == [True]
+    assert dealt(Fault(extension=".json"), post, range(1, 2)) == [False]
     assert dealt(Fault(share=0.0), post, range(1, 2)) == [False]
 
 
