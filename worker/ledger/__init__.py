@@ -10,7 +10,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.lock import run_lock
 from worker.ledger.merge import merge_ledgers
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
-from worker.ledger.store import Admitted
+from worker.ledger.store import Admitted, Known
 from worker.ledger.undo import (
     Claim,
     UndoLedger,
@@ -29,6 +29,7 @@ __all__ = [
     "Cause",
     "Claim",
     "Delivery",
+    "Known",
     "Ledger",
     "LedgerReader",
     "RowRecord",

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from worker.errors import LedgerError
 from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect, plain
-from worker.ledger.store import Admitted, Store
+from worker.ledger.store import Admitted, Known, Store
 from worker.models import Attempt, Outcome, Pair, Reject, Row
 
 _T = TypeVar("_T")
@@ -124,9 +124,13 @@ class Ledger:
         """Take back this session's open intents, but for rows that the portal may hold."""
         await self._do(lambda store: store.release(in_doubt))
 
-    async def last_row(self) -> tuple[int, tuple[str, ...]] | None:
-        """Number and cells of the last admitted row."""
-        return await self._do(lambda store: store.last_row())
+    async def fact(self, name: str) -> Any:
+        """A named fact of the run; None if it is not known."""
+        return await self._do(lambda store: store.get_meta(name))
+
+    async def known(self, after: int, limit: int) -> list[Known]:
+        """Line, cells and key of the rows beyond one, in input order."""
+        return await self._do(lambda store: store.known(after, limit))
 
     async def _do(self, work: Callable[[Store], _T]) -> _T:
         future: asyncio.Future[_T] = self._loop.create_future()

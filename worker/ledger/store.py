@@ -5,12 +5,16 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from worker.ledger.intake import Arrival, Delivery, Intake
 from worker.ledger.schema import seal
 from worker.models import Attempt, Outcome, Pair, PreState, Reject, Result, Row, Status
 
 _LOW = 0xFFFFFFFF
+
+Known: TypeAlias = tuple[int, tuple[str, ...], int | None]
+"""Of a row that is in the ledger: its line, its cells, and the key of its pair; None if it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,14 @@ class Store:
             (self._session,),
         )
 
-    def last_row(self) -> tuple[int, tuple[str, ...]] | None:
-        """Number and cells of the last admitted row; None if there is none."""
-        found = self._db.execute("SELECT row, cells FROM rows ORDER BY row DESC LIMIT 1").fetchone()
-        return None if found is None else (found[0], tuple(json.loads(found[1])))
+    def get_meta(self, name: str) -> Any:
+        """A named fact of the run; None if it is not known."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def known(self, after: int, limit: int) -> list[Known]:
+        """Line, cells and key of the rows beyond one, in input order."""
+        found = self._db.execute(
+            "SELECT line, cells, key FROM rows WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
+        )
+        return [(line, tuple(json.loads(cells)), key) for line, cells, key in found]

@@ -9,7 +9,7 @@ from pathlib import Path
 from worker.ledger import Admitted, Ledger
 from worker.models import Reject
 from worker.plan import judge
-from worker.run.ingest import CHUNK
+from worker.run.ingest import CHUNK, chunks
 from worker.sources import Source
 
 _SHOWN = 20
@@ -35,10 +35,11 @@ def check_input(source: Source, limit: int | None) -> CheckResult:
 
 async def _check(source: Source, limit: int | None) -> CheckResult:
     result = CheckResult(source.name)
-    rows = islice(source.rows(), limit)
+    rows = chunks(islice(source.rows(), limit), CHUNK)
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
         async with Ledger(Path(folder) / "ledger.db", create=True) as ledger:
-            while chunk := [(row, judge(row)) for row in islice(rows, CHUNK)]:
+            for chunk_of_rows in rows:
+                chunk = [(row, judge(row)) for row in chunk_of_rows]
                 admitted: Admitted = await ledger.admit(chunk)
                 result.pairs += admitted.pairs
                 result.duplicates += admitted.duplicates

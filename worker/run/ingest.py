@@ -1,30 +1,37 @@
 """Read the input into the ledger, ahead of the sending and whatever its pace: the disk is the buffer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 from worker.errors import InputError
-from worker.ledger import Ledger
-from worker.models import Row
+from worker.ledger import Known, Ledger
+from worker.models import Pair, Row
 from worker.plan import judge
 from worker.run.feed import Feed
 from worker.run.offload import offload
 from worker.run.tally import Tally
-from worker.sources import Source
+from worker.sources import Source, shown
 
 CHUNK = 500
+
+_COMPARED = 2000
+"""Rows that are looked up in the ledger at once, to compare them with those of the input."""
+
+_WAY_OUT = "All done so far is kept: put the input back as it was and go on, or run the new one by itself"
 
 
 async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit: int | None) -> None:
     """Admit all rows of ``source`` that the ledger does not hold yet, the first ``limit`` at most.
 
     Raises:
-        InputError: the input broke off, or is another than the one this run began with.
+        InputError: the input broke off, and the rows before it are admitted; or it is another than the one
+            this run began with.
     """
-    rows = islice(source.rows(), limit)
-    await skip_read(rows, source, ledger)
+    read = await go_past_read(source, ledger)
+    rows = chunks(islice(source.rows(), None if limit is None else max(0, limit - read)), CHUNK)
     columns: tuple[str, ...] = ()
-    while chunk := await offload(lambda: list(islice(rows, CHUNK))):
+    while chunk := await offload(lambda: next(rows, [])):
         # Before the rows they name: files made after a crash must not guess which cell is which.
         if source.columns != columns:  # those of a JSONL file show up one by one
             columns = source.columns
@@ -36,12 +43,68 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
     tally.complete = True
 
 
-async def skip_read(rows: Iterator[Row], source: Source, ledger: Ledger) -> None:
-    """Go past the rows that an earlier session has read, and make sure that they are the same."""
-    last = await ledger.last_row()
-    if last is None:
-        return
-    number, cells = last
-    found = await offload(lambda: next(islice(rows, number - 1, None), None))
-    if found is None or found.cells[: len(cells)] != cells:
-        raise InputError(f"{source.name}: row {number} is not what it was when this run began")
+def chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    """The rows in lists; where the input breaks off, those before the break come first.
+
+    Raises:
+        InputError: the input broke off.
+    """
+    while True:
+        chunk: list[Row] = []
+        try:
+            chunk.extend(islice(rows, size))  # what came before an exception stays in the list
+        except InputError:
+            if chunk:
+                yield chunk
+            raise
+        if not chunk:
+            return
+        yield chunk
+
+
+async def go_past_read(source: Source, ledger: Ledger) -> int:
+    """Go past the rows that earlier sessions have read, and give how many they are.
+
+    Each of them is compared with what the ledger holds: its line, its cells, and the pair that they make, so
+    that other ``--columns`` for the same file are noticed, too.
+
+    Raises:
+        InputError: the input is not what it was, or cannot be read so far.
+    """
+    read = 0
+    while known := await ledger.known(read, _COMPARED):
+        await _compare_columns(source, ledger)
+        await offload(partial(_compare_rows, source, read, known))
+        read += len(known)
+    if read:
+        await _compare_columns(source, ledger)  # those of a JSONL file are there only now
+    return read
+
+
+async def _compare_columns(source: Source, ledger: Ledger) -> None:
+    was = await ledger.fact("columns")
+    now = list(source.columns)
+    # They are noted before the rows they name, so the ledger may know more of them than the rows say.
+    if was is not None and now != was[: len(now)]:
+        raise InputError(
+            f"{shown([source.name])}: the columns are not what they were when this run began:"
+            f" {shown(was)}; now {shown(now)}. {_WAY_OUT}"
+        )
+
+
+def _compare_rows(source: Source, read: int, known: Sequence[Known]) -> None:
+    rows = source.rows()
+    for number, was in enumerate(known, read + 1):
+        row = next(rows, None)
+        if row is None:
+            fault = f"ends after row {number - 1}, but this run has read {read + len(known)} rows of it"
+        elif (row.line, row.cells, _key(row)) != was:
+            fault = f"row {number} (line {row.line}) is not what it was when this run began"
+        else:
+            continue
+        raise InputError(f"{shown([source.name])}: {fault}. {_WAY_OUT}")
+
+
+def _key(row: Row) -> int | None:
+    verdict = judge(row)
+    return verdict.key if isinstance(verdict, Pair) else None

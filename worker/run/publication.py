@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -13,12 +13,12 @@ import orjson
 
 from worker.errors import Exit, StoppedError, UsageError
 from worker.ledger import Ledger, LedgerReader, run_lock
-from worker.models import Pair, Status
+from worker.models import Pair, Row, Status
 from worker.plan import judge
 from worker.queues import Publisher
 from worker.run.broker import Patience
 from worker.run.directory import RunDirectory
-from worker.run.ingest import skip_read
+from worker.run.ingest import chunks, go_past_read
 from worker.run.offload import offload
 from worker.run.signals import on_signals
 from worker.sinks import replaced, write_outcomes
@@ -91,7 +91,8 @@ class Publication:
         self._tell = tell
         self._away = False
         self._patience = Patience(self._told, Random())  # noqa: S311 - spreads tries
-        self._rows = islice(source.rows(), limit)
+        self._limit = limit
+        self._chunks = self._read(limit)
 
     def work(self) -> Published:
         """Publish all that is not published yet; on return the files say how far it came.
@@ -156,7 +157,8 @@ class Publication:
             facts, counts = reader.meta(), reader.counts()
         if facts["queue"] != state.queue:
             raise UsageError(f"run {state.run_id} is for {facts['queue']}, not for {state.queue}")
-        await skip_read(self._rows, self._source, ledger)
+        read = await go_past_read(self._source, ledger)
+        self._chunks = self._read(self._limit and max(0, self._limit - read))
         state.rows = sum(counts.values())
         state.duplicate, state.invalid = counts[Status.DUPLICATE], counts[Status.INVALID]
         confirmed: int = facts["confirmed"]
@@ -176,7 +178,7 @@ class Publication:
                 await ledger.put_meta(confirmed=confirmed)
                 self._show(state)
                 continue
-            chunk = await offload(lambda: list(islice(self._rows, BATCH)))
+            chunk = await offload(lambda: next(self._chunks, []))
             if not chunk:
                 state.complete = True
                 return
@@ -187,6 +189,9 @@ class Publication:
             state.rows += len(chunk)
             state.duplicate += admitted.duplicates
             state.invalid += admitted.invalid
+
+    def _read(self, limit: int | None) -> Iterator[list[Row]]:
+        return chunks(islice(self._source.rows(), limit), BATCH)
 
     def _message(self, waiting: tuple[Pair, tuple[str, ...]]) -> tuple[str, bytes]:
         pair, cells = waiting

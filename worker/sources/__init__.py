@@ -5,14 +5,14 @@ from itertools import chain
 from typing import BinaryIO
 
 from worker.sources.base import ColumnNames, Source
-from worker.sources.columns import check_names
+from worker.sources.columns import check_names, shown
 from worker.sources.csv_file import CsvFile, parse_delimiter
 from worker.sources.jsonl_file import JsonlFile
 from worker.sources.lines import read_blocks
 from worker.sources.message import MESSAGE_COLUMNS, read_message
 from worker.sources.opening import RawInput
 
-__all__ = ["MESSAGE_COLUMNS", "ColumnNames", "Source", "open_source", "read_message"]
+__all__ = ["MESSAGE_COLUMNS", "ColumnNames", "Source", "open_source", "read_message", "shown"]
 
 _JSONL = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".zst")

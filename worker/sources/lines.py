@@ -138,4 +138,5 @@ def _decoded(chunks: Iterator[bytes], label: str) -> Iterator[str]:
                 yield decoder.decode(chunk[at : at + CHUNK])
         yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
+        yield error.object[: error.start].decode(encoding)
         raise BrokenInputError("is not valid UTF-16") from error

@@ -110,7 +110,7 @@ def test_cells_survive_whatever_bytes_they_came_from(path: Path, cells: list[str
         store.admit([read(pair(1), *cells)])
 
         assert records(path)[0].cells == tuple(cells)
-        assert store.last_row() == (1, tuple(cells))
+        assert store.known(0, 9) == [(2, tuple(cells), pair(1).key)]
     path.unlink()
 
 
@@ -274,11 +274,20 @@ def test_facts_are_set_replaced_and_dropped(path: Path, store: Store) -> None:
         assert reader.meta() == {"a": 2, "b": [None, "ü\udcff"]}
 
 
-def test_last_row_is_none_in_an_empty_ledger_and_else_the_highest(store: Store) -> None:
-    assert store.last_row() is None
+def test_known_rows_come_in_order_so_many_at_a_time(store: Store) -> None:
+    assert store.known(0, 9) == []
     store.admit([read(pair(1), "a"), read(Reject(2, 3, "odd"), "b", "c")])
 
-    assert store.last_row() == (2, ("b", "c"))
+    assert store.known(0, 9) == [(2, ("a",), pair(1).key), (3, ("b", "c"), None)]
+    assert store.known(0, 1) == store.known(0, 9)[:1]
+    assert store.known(1, 1) == store.known(0, 9)[1:]
+
+
+def test_a_fact_that_is_not_known_is_none(store: Store) -> None:
+    store.put_meta({"columns": ["a", "b"]})
+
+    assert store.get_meta("columns") == ["a", "b"]
+    assert store.get_meta("column") is None
 
 
 class LedgerAgainstModel(RuleBasedStateMachine):

@@ -273,12 +273,26 @@ def test_another_queue_is_refused(desk: Desk) -> None:
     assert desk.start(resume=True).work().published == 5
 
 
-@pytest.mark.parametrize("rows", ["1,1\n1,2\n1,9\n", "1,1\n"])
-def test_an_input_that_has_changed_is_refused(desk: Desk, rows: str) -> None:
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        (
+            "opportunity_id,contact_id\n1,1\n1,2\n1,9\n",
+            r"row 3 \(line 4\) is not what it was when this run began",
+        ),
+        (
+            "opportunity_id,contact_id\n1,9\n1,2\n1,3\n",
+            r"row 1 \(line 2\) is not what it was when this run began",
+        ),
+        ("opportunity_id,contact_id\n1,1\n", "ends after row 1, but this run has read 3 rows of it"),
+        ("contact_id,opportunity_id\n1,1\n1,2\n1,3\n", "the columns are not what they were"),
+    ],
+)
+def test_an_input_that_has_changed_is_refused(desk: Desk, changed: str, fault: str) -> None:
     desk.write(3)
     desk.start().work()
-    desk.input.write_text("opportunity_id,contact_id\n" + rows)
-    with pytest.raises(InputError, match="row 3 is not what it was when this run began"):
+    desk.input.write_text(changed)
+    with pytest.raises(InputError, match=fault):
         desk.start(resume=True).work()
     assert len(desk.witness.batches) == 1
     desk.write(3)
