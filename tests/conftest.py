@@ -17,6 +17,8 @@ import aiohttp
 import aioresponses.core
 import pytest
 
+from tests.forks import Forked, ForkServer, is_read_at_start
+
 pytest_plugins = ["tests.brokers"]
 
 _T = TypeVar("_T")
@@ -96,8 +98,18 @@ class SimulatedPortal:
         return {(pair[0], pair[1]) for pair in self.books("/links")}
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """What starts the product without the time that imports take."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def simulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], SimulatedPortal]]:
+def simulate(
+    tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer
+) -> Iterator[Callable[[str], SimulatedPortal]]:
     """Start simulators for a test: ``simulate(name_or_toml)``."""
     processes: list[subprocess.Popen[str]] = []
 
@@ -106,11 +118,8 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             path = tmp_path_factory.mktemp("scenario") / "scenario.toml"
             path.write_text(scenario)
             scenario = str(path)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", scenario],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        words = ("--port", "0", "--scenario", scenario)
+        process = Forked(fork_server, "worker.simulator", *words, stdout=subprocess.PIPE)
         processes.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -128,20 +137,22 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 class CommandLine:
     """The command as a user has it: a process in a folder of its own, with a clean environment."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: ForkServer) -> None:
         self.folder = folder
+        self._server = server
 
     def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "worker", *words],
-            cwd=self.folder,
-            env={**clean, "BULKLINK_TOKEN": "demo-token", **variables},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        options: dict[str, Any] = {
+            "cwd": self.folder,
+            "env": {**clean, "BULKLINK_TOKEN": "demo-token", **variables},
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
+        if any(is_read_at_start(name) for name in variables):
+            return subprocess.Popen([sys.executable, "-m", "worker", *words], text=True, **options)
+        return Forked(self._server, "worker", *words, **options)
 
     def __call__(self, *words: str, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
         with self.start(*words, **variables) as process:
@@ -165,6 +176,6 @@ class CommandLine:
 
 
 @pytest.fixture
-def bulklink(tmp_path: Path) -> CommandLine:
+def bulklink(tmp_path: Path, fork_server: ForkServer) -> CommandLine:
     """``bulklink(*words)`` in an empty folder."""
-    return CommandLine(tmp_path)
+    return CommandLine(tmp_path, fork_server)
