@@ -20,10 +20,21 @@ class Exit(IntEnum):
     SIGTERM = 143
 
 
+def one_line(text: str) -> str:
+    """The text as one line that moves nothing on a terminal: what cannot be seen is shown as an escape.
+
+    It may quote a file's name or an answer of the portal, which hold whatever somebody put there.
+    """
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 class WorkerError(Exception):
     """Root of all errors that reach a user; the message is one line that names the thing."""
 
     exit_code: Exit = Exit.CRASH
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(WorkerError):

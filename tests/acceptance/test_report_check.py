@@ -32,11 +32,12 @@ def test_a_run_in_order_passes_and_its_states_are_summed_up(bulklink: "CommandLi
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     done = bulklink("report", "--check")
     assert done.returncode == 0
-    assert done.stderr == (
+    assert done.stdout == (
         f"run {run.name}: 36 linked + 2 duplicate + 1 invalid + 1 rejected = 40 rows; all files agree\n"
     )
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-    assert bulklink("report", run.name, "--check", "--quiet").stderr == ""
+    quiet = bulklink("report", run.name, "--check", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_run_that_looks_first_sends_only_what_is_not_there(
 ) -> None:
     portal = simulate(HOLDINGS)
     missing = write_pairs(bulklink)
-    planned = bulklink("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--dry-run").stderr
+    planned = bulklink("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--dry-run").stdout
     assert re.search(
         r"would look for \d+ pairs at http.* send what is not there: at most \d+ requests", planned
     )
@@ -190,8 +190,8 @@ def test_links_of_which_nobody_knows_whether_they_were_there_are_kept_unless_ask
     words = ("run", "pairs.csv", "--portal", portal.url, "--existing", "post", "--run-id", "one", "-q")
     assert bulklink(*words).returncode == 0
     told = bulklink("rollback", "one", "--dry-run")
-    assert (told.returncode, told.stdout) == (0, "")
-    assert told.stderr == (
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout == (
         "run one: 0 links to remove, 2 to keep because nobody looked whether they were there before\n"
     )
     done = bulklink("rollback", "one")
@@ -252,7 +252,7 @@ def test_verify_tells_of_a_link_that_is_back_after_its_removal(
     call(portal, "POST", 1, 9)
     done = bulklink("verify", "one")
     assert done.returncode == 8
-    assert "2 links removed by rollback, 1 there again" in done.stderr
+    assert "2 links removed by rollback, 1 there again" in done.stdout
     assert [row["_reason"] for row in read(bulklink, "one", "verify.csv")] == ["there_again"]
 
 

@@ -1,9 +1,11 @@
 """The command ``bulklink``: a file per verb. Verbs are imported when called, so that --help is quick."""
 
 import importlib
+import shlex
 import sys
 import traceback
-from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
 
 import click
 
@@ -28,7 +30,30 @@ VERBS = {
 }
 
 
+_NEVER_FLAGS = {
+    "--token": "the token is never a flag: set BULKLINK_TOKEN or BULKLINK_TOKEN_FILE",
+    "--token-file": "the token's file is never a flag: set BULKLINK_TOKEN_FILE",
+    "--username": "the user name is never a flag: set BULKLINK_USERNAME",
+    "--password": "the password is never a flag: set BULKLINK_PASSWORD or BULKLINK_PASSWORD_FILE",
+    "--password-file": "the password's file is never a flag: set BULKLINK_PASSWORD_FILE",
+    "--queue-url": "the queue is no flag: write its URL after the verb, or set BULKLINK_QUEUE_URL",
+}
+"""What a command line must not hold, for all users of the machine can read it."""
+
+
 class _Verbs(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in VERBS:
+            close = get_close_matches(word, VERBS, n=1)
+            hint = f"did you mean {close[0]}?" if close else "'bulklink --help' lists them"
+            if not close and Path(word).is_file():
+                hint = f"did you mean: bulklink run {shlex.quote(word)}"
+            raise click.UsageError(f"{word!r} is no verb; {hint}")
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - named by click
         return list(VERBS)
 
@@ -61,14 +86,15 @@ def main() -> None:
 
 def _main(words: list[str]) -> int:
     try:
-        return int(bulklink.main(words, prog_name="bulklink", standalone_mode=False) or 0)
+        # The bare command is somebody who looks around, not a mistake.
+        return int(bulklink.main(words or ["--help"], prog_name="bulklink", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt, click.exceptions.Abort) as error:  # noqa: BLE001 - the last resort
+        from worker.cli.output import complain  # noqa: PLC0415 - not needed for --help
+
         code, text = _explain(error)
         if {"-v", "--verbose"} & set(words):
             traceback.print_exception(error)
-    # Whoever read our output may have left; then there is nobody to tell.
-    with suppress(OSError):
-        click.echo(f"bulklink: {text}", err=True)
+    complain(text)
     return code
 
 
@@ -77,10 +103,31 @@ def _explain(error: BaseException) -> tuple[int, str]:
 
     if isinstance(error, WorkerError):
         return error.exit_code, str(error)
+    if isinstance(error, click.NoSuchOption):
+        return Exit.USAGE, _NEVER_FLAGS.get(error.option_name) or _no_such_option(error)
     if isinstance(error, click.ClickException):
-        return Exit.USAGE, error.format_message()
+        return Exit.USAGE, _usage(error)
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return Exit.SIGINT, "stopped at once; what was recorded is kept, see 'bulklink runs'"
-    if isinstance(error, BrokenPipeError):
-        return Exit.CRASH, "nobody reads the output any more"
+    if isinstance(error, OSError):
+        # Of a file that no stage has a better word for: a folder that went away, one of somebody else.
+        where = f"{error.filename}: " if error.filename else ""
+        return Exit.CRASH, f"{where}{error.strerror or type(error).__name__}"
     return Exit.CRASH, f"internal error: {type(error).__name__}: {error}; -v shows where"
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.MissingParameter) and context is not None:
+        name = error.param.make_metavar(context) if error.param else "something"
+        return f"{name} is missing; see 'bulklink {context.info_name} --help'"
+    return error.format_message()
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    verb = error.ctx.info_name if error.ctx and error.ctx.parent else None
+    known = get_close_matches(error.option_name, error.possibilities or [], n=1)
+    hint = f"did you mean {known[0]}?" if known else f"'bulklink {verb or 'VERB'} --help' lists them"
+    if verb is None and not known:
+        hint = "an option comes after its verb"
+    return f"{error.option_name}: no such option; {hint}"

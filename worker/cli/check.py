@@ -7,11 +7,14 @@ from typing import Any
 import click
 
 from worker.cli.options import INPUT, settings_options
+from worker.cli.output import answer
 from worker.errors import Exit
 from worker.report import counted
-from worker.run import check_input
+from worker.run import CheckResult, check_input
 from worker.settings import Settings, load_settings
 from worker.sources import open_source
+
+_SPOKEN_IN_SECONDS = 120
 
 
 @click.command("check")
@@ -32,27 +35,44 @@ def check(input_path: str, settings: Settings) -> int:
         result = check_input(source, settings.limit)
     finally:
         source.close()
-    if settings.as_json:
-        click.echo(json.dumps(asdict(result), indent=2))
-    if not settings.quiet:
-        click.echo(
-            f"{result.name}: {counted(result.rows, 'row')}, {counted(result.pairs, 'pair')},"
-            f" {counted(result.duplicates, 'duplicate')}, {result.invalid:,} invalid",
-            err=True,
-        )
-        for fault in result.faults:
-            click.echo(f"  line {fault.line}: {fault.reason}", err=True)
-        if result.invalid > len(result.faults):
-            click.echo(f"  and {result.invalid - len(result.faults):,} more", err=True)
-        if settings.portal and settings.dry_run:
-            click.echo(f"  {_plan(result.pairs, settings)}", err=True)
+    lines = [f"{result.name}: {_counts(result)}"]
+    lines += [f"  line {fault.line}: {fault.reason}" for fault in result.faults]
+    if result.invalid > len(result.faults):
+        lines.append(f"  and {result.invalid - len(result.faults):,} more")
+    if settings.portal and settings.dry_run and result.pairs:
+        lines.append(f"  {_plan(result.pairs, settings)}")
+    answer(settings, lines, json.dumps(asdict(result), indent=2))
     return Exit.REJECTED if result.invalid else Exit.OK
 
 
+def _counts(result: CheckResult) -> str:
+    """What there is, and no zeros; of an input without rows that it has none."""
+    counts = [
+        counted(result.rows, "row"),
+        counted(result.pairs, "pair") if result.pairs else "",
+        counted(result.duplicates, "duplicate") if result.duplicates else "",
+        f"{result.invalid:,} invalid" if result.invalid else "",
+    ]
+    return ", ".join(filter(None, counts)) if result.rows else "no rows"
+
+
 def _plan(pairs: int, settings: Settings) -> str:
-    seconds = pairs / settings.rate.per_second
+    """What a run would send, and how long it would take at least, if that is long enough to speak of."""
     portal, rate = settings.portal, settings.rate
-    if settings.existing == "post":
-        return f"would send {pairs:,} requests to {portal} at {rate}, in {seconds:,.0f} s or more"
-    what = f"would look for {counted(pairs, 'pair')} at {portal} and send what is not there"
-    return f"{what}: at most {2 * pairs:,} requests at {rate}, in {2 * seconds:,.0f} s or more"
+    what = f"would send {counted(pairs, 'request')} to {portal}"
+    if settings.existing == "check":
+        what = f"would look for {counted(pairs, 'pair')} at {portal} and send what is not there"
+        pairs *= 2
+        what += f": at most {pairs:,} requests"
+    seconds = int(pairs / settings.rate.per_second)
+    if not seconds:
+        return f"{what} at {rate}"
+    none = " if none is there" if settings.existing == "check" else ""
+    return f"{what} at {rate}, in {_spoken(seconds)} or more{none}"
+
+
+def _spoken(seconds: int) -> str:
+    if seconds < _SPOKEN_IN_SECONDS:
+        return f"{seconds} s"
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.options import settings_options
+from worker.errors import one_line
 from worker.report.summary import counted
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
 
     With --requeue they go back on the queue, to be tried anew: the first --limit, or all, 100,000 at most.
     """
-    from worker.cli.finish import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
+    from worker.cli.output import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
     from worker.queues import open_dead_letters, parse_address  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
@@ -81,18 +82,13 @@ def _as_line(letter: "DeadLetter") -> str:
     http = f" (HTTP {letter.why.http_status})" if letter.why.http_status else ""
     body = letter.body[:200].decode("utf-8", "backslashreplace")
     return (
-        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.why.status}: {_printable(letter.why.reason)}{http},"
+        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.why.status}: {one_line(letter.why.reason)}{http},"
         f" {counted(letter.why.attempts, 'attempt')}, {counted(letter.deliveries, 'delivery')}"
-        f"  {_printable(body)}\n"
+        f"  {one_line(body)}"
     )
 
 
 def _as_json(letter: "DeadLetter") -> str:
     said = asdict(letter)
     said["body"] = letter.body.decode("utf-8", "backslashreplace")
-    return json.dumps(said) + "\n"
-
-
-def _printable(text: str) -> str:
-    """One line, harmless to a terminal."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return json.dumps(said)

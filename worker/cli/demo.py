@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from worker.cli.finish import say, work_and_report
+from worker.cli.finish import work_and_report
 from worker.cli.options import settings_options
+from worker.cli.output import complain, say
 from worker.cli.simulator_process import books, simulator
 from worker.errors import Exit, OutputError
 from worker.run import start_job
@@ -44,10 +45,9 @@ def command(**flags: Any) -> int:
         stored = {(pair[0], pair[1]) for pair in books(url, "/links")}
     say(settings, f"'bulklink run' would have ended with exit code {code}")
     if stored != expected or code != Exit.REJECTED:
-        click.echo(
-            f"bulklink: demo: the portal holds {len(stored):,} links, {len(stored ^ expected):,} of them"
-            f" missing or too many; exit code {code}, not {Exit.REJECTED}",
-            err=True,
+        complain(
+            f"demo: the portal holds {len(stored):,} links, {len(stored ^ expected):,} of them"
+            f" missing or too many; exit code {code}, not {Exit.REJECTED}"
         )
         return Exit.CRASH
     say(settings, f"the portal's own books agree: {len(stored):,} links, exactly those asked for")

@@ -1,38 +1,11 @@
 """The end of every verb that works on a run: files, report, summary, exit code."""
 
-import os
 import signal
-import sys
-from contextlib import suppress
-from pathlib import Path
 
-import click
-
+from worker.cli.output import hand_over, say, shown
 from worker.report import summary
 from worker.run import Job, RunDirectory, write_files
 from worker.settings import Settings
-
-
-def say(settings: Settings, text: str) -> None:
-    """A line for people, on standard error; nothing with --quiet, or when their terminal is gone."""
-    if not settings.quiet:
-        with suppress(OSError):
-            click.echo(text, err=True)
-
-
-def hand_over(text: str) -> None:
-    """Print what was asked for on standard output; that its reader has left is no failure of ours."""
-    try:
-        click.echo(text, nl=False)
-    except BrokenPipeError:
-        # What is still buffered would fail once more at exit, and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def shown(path: Path) -> str:
-    """The path as it is typed from here, if it is below."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def work_and_report(job: Job, settings: Settings) -> int:
@@ -49,7 +22,7 @@ def work_and_report(job: Job, settings: Settings) -> int:
 def report(directory: RunDirectory, settings: Settings) -> int:
     """Write all files of a run and print what became of it; gives the exit code."""
     result = write_files(directory)
-    say(settings, summary(result, shown(directory.path)))
+    say(settings, *summary(result, shown(directory.path)))
     if settings.as_json:
-        hand_over(result.to_json())
+        hand_over(result.to_json().rstrip("\n"), kept=shown(directory.path / "report.json"))
     return result.exit_code

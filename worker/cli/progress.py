@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, TextIO
 
+from worker.errors import one_line
 from worker.models import Status
 from worker.run import Progress, Tally
 
@@ -34,7 +35,7 @@ class _Plain:
         if tally.note != self._note:
             self._note = tally.note
             if tally.note:  # that something is over shows in the numbers
-                print(f"bulklink: {tally.note}", file=self._stream, flush=True)
+                print(f"bulklink: {one_line(tally.note)}", file=self._stream, flush=True)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_EVERY
             print(f"bulklink: {_line(tally)}", file=self._stream, flush=True)
@@ -48,7 +49,7 @@ class _Bar:
         share = _share(tally)
         bar = "#" * int(share * _BAR)
         end = "\n" if tally.ended else ""
-        line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {tally.note}' if tally.note else ''}"
+        line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {one_line(tally.note)}' if tally.note else ''}"
         # Erase to the end of the line: the last one may have been longer.
         self._stream.write(f"\r{line}\x1b[K{end}")
         self._stream.flush()

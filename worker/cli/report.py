@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from worker.cli.finish import report, say
 from worker.cli.options import settings_options
-from worker.errors import Exit
+from worker.cli.output import answer, complain, hand_over, say, shown
+from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader, run_lock
-from worker.report import counted
-from worker.run import RunDirectory, audit_run, find_run, merge_runs
+from worker.report import counted, summary
+from worker.run import RunDirectory, audit_run, find_run, merge_runs, write_files
 from worker.settings import Settings, load_settings
 
 
@@ -33,21 +33,23 @@ def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
         return max(_check(directory, settings) for directory in found)
     directory = found[0] if len(found) == 1 else merge_runs(settings, found, partial(say, settings))
     with run_lock(directory.path):
-        return report(directory, settings)
+        report = write_files(directory)
+    kept = shown(directory.path / "report.json")
+    answer(settings, summary(report, shown(directory.path)), report.to_json(), kept=kept)
+    return report.exit_code
 
 
 def _check(directory: RunDirectory, settings: Settings) -> int:
     with run_lock(directory.path):
         faults = audit_run(directory)
     for fault in faults:
-        click.echo(f"bulklink: {directory.run_id}/{fault}", err=True)
+        complain(f"{directory.run_id}/{fault}")
     if faults:
         return Exit.CRASH
     with LedgerReader(directory.ledger) as reader:
         counts = {state: count for state, count in reader.counts().items() if count}
     states = " + ".join(f"{count:,} {state}" for state, count in counts.items()) or "0"
-    say(
-        settings,
-        f"run {directory.run_id}: {states} = {counted(sum(counts.values()), 'row')}; all files agree",
-    )
+    if not settings.quiet:
+        rows = counted(sum(counts.values()), "row")
+        hand_over(f"run {one_line(directory.run_id)}: {states} = {rows}; all files agree")
     return Exit.OK

@@ -15,7 +15,8 @@ def command(run: str | None, **flags: Any) -> int:
 
     Options not given are those the run began with. Credentials are never saved and must be given again.
     """
-    from worker.cli.finish import report, say, work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.finish import report, work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import say  # noqa: PLC0415 - same
     from worker.ledger import LedgerReader, run_lock  # noqa: PLC0415 - same
     from worker.run import find_run, resume_job  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words

@@ -16,7 +16,8 @@ def command(run: str, **flags: Any) -> int:
     They are the retryable, the unknown and the not attempted ones. RUN itself stays as it is. Options not
     given are those that RUN began with. Credentials are never saved and must be given again.
     """
-    from worker.cli.finish import say, work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import say  # noqa: PLC0415 - same
     from worker.ledger import LedgerReader  # noqa: PLC0415 - same
     from worker.run import find_run, start_retry  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words

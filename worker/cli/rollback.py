@@ -18,7 +18,7 @@ def command(run: str, **flags: Any) -> int:
     Each is looked for once more before and after it is removed. It may be stopped and done again at any
     time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
     """
-    from worker.cli.finish import hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import answer, hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.report import counted  # noqa: PLC0415 - same
@@ -30,16 +30,14 @@ def command(run: str, **flags: Any) -> int:
     with run_lock(directory.path):
         if settings.dry_run:
             remove, keep = count_links(directory, unread=settings.unread)
-            what = f"{counted(remove, 'link')} to remove, {keep:,} to keep"
-            say(
-                settings,
-                f"run {directory.run_id}: {what} because nobody looked whether they were there before",
-            )
-            if settings.as_json:
-                hand_over(json.dumps({"run_id": directory.run_id, "remove": remove, "keep": keep}) + "\n")
+            text = f"run {directory.run_id}: {counted(remove, 'link')} to remove"
+            if keep:
+                text += f", {keep:,} to keep because nobody looked whether they were there before"
+            counts = {"run_id": directory.run_id, "remove": remove, "keep": keep}
+            answer(settings, [text], json.dumps(counts))
             return 0
         done = roll_back(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
-    say(settings, done.summary(shown(directory.path)))
+    say(settings, *done.summary(shown(directory.path)))
     if settings.as_json:
-        hand_over(done.to_json())
+        hand_over(done.to_json().rstrip("\n"), kept=shown(directory.path / "rollback.json"))
     return done.exit_code

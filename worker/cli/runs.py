@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from worker.cli.options import settings_options
-from worker.errors import LedgerError
+from worker.cli.output import complain, hand_over
+from worker.errors import LedgerError, one_line
 from worker.ledger import LedgerReader
 from worker.report import build_report
 from worker.run import list_runs
@@ -23,13 +24,13 @@ def command(**flags: Any) -> int:
             with LedgerReader(run.ledger) as reader:
                 report = build_report(reader)
         except LedgerError as error:
-            click.echo(f"{run.run_id}  {error}", err=True)
+            complain(f"{run.run_id}: {error}")
             continue
         if settings.as_json:
-            click.echo(json.dumps(report.model_dump(mode="json")))
+            hand_over(json.dumps(report.model_dump(mode="json")))
         else:
-            click.echo(
-                f"{run.run_id}  {report.status:<23}  exit {report.exit_code:<3}"
+            hand_over(
+                f"{one_line(run.run_id)}  {report.status:<23}  exit {report.exit_code:<3}"
                 f"  {report.counts['linked']:,} of {report.counts['rows']:,} linked"
                 f"  {report.input.name} -> {report.portal}"
             )

@@ -16,7 +16,7 @@ def command(run: str, **flags: Any) -> int:
     Nothing is changed. Exit code 8 says that something is not as RUN says: the rows are in its verify.csv,
     which 'bulklink run' takes as input. Options not given are those that RUN began with.
     """
-    from worker.cli.finish import hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import answer, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.run import find_run, start_visit, verify  # noqa: PLC0415 - same
@@ -26,7 +26,6 @@ def command(run: str, **flags: Any) -> int:
     settings, rate = start_visit(directory, flags)
     with run_lock(directory.path):
         found = verify(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
-    say(settings, found.summary(shown(directory.path)))
-    if settings.as_json:
-        hand_over(found.to_json())
+    kept = shown(directory.path / "verify.json")
+    answer(settings, found.summary(shown(directory.path)), found.to_json(), kept=kept)
     return found.exit_code

@@ -5,7 +5,7 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-from worker.errors import LedgerError, NeverBegan
+from worker.errors import LedgerError, NeverBegan, one_line
 
 SCHEMA_VERSION = "4"
 
@@ -97,8 +97,7 @@ def seal(text: str) -> int:
 
 def plain(error: Exception) -> str:
     """What SQLite says, on one line and not too long: it may quote what it found."""
-    text = str(error)[:200]
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return one_line(str(error)[:200])
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.errors import Exit
+from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader
 from worker.models import Status
 from worker.report.hints import hint_for
@@ -122,7 +122,7 @@ def build_report(reader: LedgerReader) -> Report:
         message=facts.get("end_message", ""),
         portal=facts["portal"],
         input=InputPart(
-            name=printable(facts["input_name"]),
+            name=one_line(facts["input_name"]),
             kind=facts.get("input_kind", "file"),
             sha256=facts.get("input_sha256"),
             rows=rows,
@@ -156,11 +156,6 @@ def build_report(reader: LedgerReader) -> Report:
         ),
         files={name: name for name in FILES},
     )
-
-
-def printable(text: str) -> str:
-    """The text with every byte that is no UTF-8, as a file name may have it, shown as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit:

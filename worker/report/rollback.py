@@ -57,22 +57,20 @@ class Rollback(BaseModel):
         """The rollback as indented JSON text."""
         return self.model_dump_json(indent=2) + "\n"
 
-    def summary(self, directory: str) -> str:
-        """A few lines of plain text; states without links are left out."""
+    def summary(self, directory: str) -> list[str]:
+        """A few lines; states without links are left out."""
         effort = f"{counted(self.requests, 'request')} in {self.seconds:,.1f} s"
         width = max(len(f"{count:,}") for count in self.counts.values())
-        return "\n".join(
-            [
-                f"run {self.run_id}: rolled back, exit code {self.exit_code}; {effort}",
-                *(
-                    f"  {self.counts[state]:>{width},} {state:<8} {meaning}"
-                    for state, meaning in _MEANING.items()
-                    if self.counts[state]
-                ),
-                *(f"  {count:,} x {reason}{_hint(reason)}" for reason, count in self.reasons.items()),
-                f"  the rows: {directory}/{ROLLBACK_CSV}",
-            ]
-        )
+        return [
+            f"run {self.run_id}: rolled back, exit code {self.exit_code}; {effort}",
+            *(
+                f"  {self.counts[state]:>{width},} {state:<8} {meaning}"
+                for state, meaning in _MEANING.items()
+                if self.counts[state]
+            ),
+            *(f"  {count:,} x {reason}{_hint(reason)}" for reason, count in self.reasons.items()),
+            f"  the rows: {directory}/{ROLLBACK_CSV}",
+        ]
 
 
 def _hint(reason: str) -> str:

@@ -16,8 +16,8 @@ _MEANING = {
 _CAUSES_SHOWN = 6
 
 
-def summary(report: Report, directory: str) -> str:
-    """A few lines of plain text; states without rows are left out."""
+def summary(report: Report, directory: str) -> list[str]:
+    """A few lines; states without rows are left out."""
     lines = [f"run {report.run_id}: {report.status.replace('_', ' ')}, exit code {report.exit_code}"]
     if report.message:
         lines.append(f"  {report.message}")
@@ -40,7 +40,7 @@ def summary(report: Report, directory: str) -> str:
     lines.append(f"  report: {directory}/report.html")
     if report.status in {"interrupted", "aborted"} and _resumable(report):
         lines.append(f"  nothing is lost; go on with: {_go_on(report)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _go_on(report: Report) -> str:

@@ -47,8 +47,8 @@ class Verification(BaseModel):
         """The verification as indented JSON text."""
         return self.model_dump_json(indent=2) + "\n"
 
-    def summary(self, directory: str) -> str:
-        """A few lines of plain text."""
+    def summary(self, directory: str) -> list[str]:
+        """A few lines."""
         claimed = f"{counted(self.claimed, 'link')} claimed, {self.missing:,} missing"
         effort = f"{counted(self.requests, 'request')} in {self.seconds:,.1f} s"
         lines = [f"run {self.run_id}: {claimed}; {effort}"]
@@ -58,4 +58,4 @@ class Verification(BaseModel):
             lines.append(f"  {self.unread:,} could not be looked for; verify again")
         if self.exit_code:
             lines.append(f"  the rows: {directory}/{VERIFY_CSV}")
-        return "\n".join(lines)
+        return lines

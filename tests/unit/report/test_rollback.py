@@ -48,15 +48,15 @@ def test_what_is_worth_another_try_counts_for_more_than_what_is_kept(
 
 
 def test_a_rollback_that_removed_all() -> None:
-    assert rollback({Undo.REMOVED: 2_000_000}).summary("runs/monday") == (
-        "run monday: rolled back, exit code 0; 40,000 requests in 1,234.6 s\n"
-        "  2,000,000 removed  made by this run, and removed\n"
-        "  the rows: runs/monday/rollback.csv"
-    )
+    assert rollback({Undo.REMOVED: 2_000_000}).summary("runs/monday") == [
+        "run monday: rolled back, exit code 0; 40,000 requests in 1,234.6 s",
+        "  2,000,000 removed  made by this run, and removed",
+        "  the rows: runs/monday/rollback.csv",
+    ]
 
 
 def test_a_rollback_of_nothing() -> None:
-    assert rollback(requests=1, seconds=0.04).summary("runs/monday").splitlines() == [
+    assert rollback(requests=1, seconds=0.04).summary("runs/monday") == [
         "run monday: rolled back, exit code 0; 1 request in 0.0 s",
         "  the rows: runs/monday/rollback.csv",
     ]
@@ -71,7 +71,7 @@ def test_every_state_and_reason_is_told_and_what_they_mean() -> None:
         "pre_state_unread": 1_001,
         "still_there": 1,
     }
-    assert rollback(counts, reasons).summary("runs/monday").splitlines() == [
+    assert rollback(counts, reasons).summary("runs/monday") == [
         "run monday: rolled back, exit code 5; 40,000 requests in 1,234.6 s",
         "  12,345 removed  made by this run, and removed",
         "       2 gone     not there any more",
@@ -91,7 +91,7 @@ def test_every_state_and_reason_is_told_and_what_they_mean() -> None:
 
 @pytest.mark.parametrize("state", Undo)
 def test_a_state_is_told_if_it_has_links(state: Undo) -> None:
-    (line,) = rollback({state: 7}).summary("runs/monday").splitlines()[1:-1]
+    (line,) = rollback({state: 7}).summary("runs/monday")[1:-1]
     assert line.startswith(f"  7 {state} ")
 
 

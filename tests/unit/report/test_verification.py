@@ -45,25 +45,25 @@ def test_a_difference_counts_for_more_than_what_could_not_be_seen(found: dict[st
 
 
 def test_a_run_of_which_every_word_is_true() -> None:
-    assert verification().summary("runs/monday") == (
+    assert verification().summary("runs/monday") == [
         "run monday: 2,000,000 links claimed, 0 missing; 40,000 requests in 1,234.6 s"
-    )
+    ]
 
 
 def test_one_of_each_is_told_as_one() -> None:
     found = verification(claimed=1, requests=1, seconds=0.04)
-    assert found.summary("runs/monday") == "run monday: 1 link claimed, 0 missing; 1 request in 0.0 s"
+    assert found.summary("runs/monday") == ["run monday: 1 link claimed, 0 missing; 1 request in 0.0 s"]
 
 
 def test_links_that_were_removed_and_are_gone_are_told_and_no_difference() -> None:
-    assert verification(removed=1).summary("runs/monday").splitlines()[1:] == [
+    assert verification(removed=1).summary("runs/monday")[1:] == [
         "  1 link removed by rollback, 0 there again"
     ]
 
 
 def test_all_that_can_be_wrong_is_told_with_the_file_that_names_it() -> None:
     found = verification(missing=1_200, removed=3_000, back=1_001, unread=1_234)
-    assert found.summary("runs/monday").splitlines() == [
+    assert found.summary("runs/monday") == [
         "run monday: 2,000,000 links claimed, 1,200 missing; 40,000 requests in 1,234.6 s",
         "  3,000 links removed by rollback, 1,001 there again",
         "  1,234 could not be looked for; verify again",
@@ -73,7 +73,7 @@ def test_all_that_can_be_wrong_is_told_with_the_file_that_names_it() -> None:
 
 @pytest.mark.parametrize("found", [{"missing": 1}, {"removed": 1, "back": 1}, {"unread": 1}])
 def test_the_file_is_named_whenever_it_has_rows(found: dict[str, int]) -> None:
-    assert verification(**found).summary("here").splitlines()[-1] == "  the rows: here/verify.csv"
+    assert verification(**found).summary("here")[-1] == "  the rows: here/verify.csv"
 
 
 def test_the_json_has_stable_keys_and_reads_back() -> None:

@@ -1,0 +1,90 @@
+"""All that a verb prints.
+
+What it was asked for goes to standard output, so that it can be piped; notes, progress and errors go to
+standard error. Whatever the text quotes, a file's name or an answer of the portal, it comes as one line and
+moves nothing on the terminal.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from worker.errors import OutputError, one_line
+from worker.settings import Settings
+
+
+def say(settings: Settings, *lines: str) -> None:
+    """Lines for people, on standard error; nothing with --quiet, or when their terminal is gone."""
+    if not settings.quiet:
+        _tell(lines)
+
+
+def complain(text: str) -> None:
+    """Say what is wrong, on standard error; also with --quiet."""
+    _tell((f"bulklink: {text}",))
+
+
+def hand_over(*lines: str, kept: str = "") -> None:
+    """Print what was asked for on standard output; that its reader has left is no failure of ours.
+
+    Args:
+        lines: without their ends.
+        kept: the file that has the same.
+
+    Raises:
+        OutputError: it cannot be written, and not because nobody reads on.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        more = f"; {kept} has the same" if kept else ""
+        raise OutputError(f"standard output: {error.strerror}{more}") from error
+
+
+def answer(settings: Settings, lines: list[str], as_json: str, *, kept: str = "") -> None:
+    """Print a result: the lines on standard output, or with --json that, and the lines for people.
+
+    Args:
+        settings: all options.
+        lines: the result in words; none with --quiet.
+        as_json: the same for scripts.
+        kept: the file that has the same.
+    """
+    if settings.as_json:
+        say(settings, *lines)
+        hand_over(as_json.rstrip("\n"), kept=kept)
+    elif not settings.quiet:
+        hand_over(*map(one_line, lines), kept=kept)
+
+
+def shown(path: Path) -> str:
+    """The path as it is typed from here, if it is below."""
+    try:
+        here = Path.cwd()
+    except OSError:  # removed while we were at work
+        return str(path)
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _tell(lines: tuple[str, ...]) -> None:
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
+        sys.stderr.flush()
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Write no more there: what is still buffered would fail once more at exit, and change the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
