@@ -5,7 +5,8 @@ pair would cost as many as the links themselves.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Protocol
 
@@ -26,6 +27,9 @@ class Finder(Protocol):
 
 class Looker:
     """Looks at members within the limits that all requests share.
+
+    Until one look was told, and again when one failed, they go one at a time: a portal that has just been
+    started makes the filter while it answers the first one, and fails those that come meanwhile (10.5).
 
     Args:
         portal: who is asked.
@@ -49,6 +53,8 @@ class Looker:
         self._policy = policy
         self._observe = observe
         self._rng = rng
+        self._alone = asyncio.Lock()
+        self._is_told = False
 
     async def look(
         self, opportunity_id: int, contact_ids: Collection[int]
@@ -67,10 +73,12 @@ class Looker:
         """
         attempts: tuple[Attempt, ...] = ()
         while True:
-            async with self._limiter.permit():
+            async with self._first_alone(), self._limiter.permit():
                 await self._limiter.turn()
                 look = await self._portal.find(opportunity_id, contact_ids, len(attempts) + 1)
                 self._observe(look.attempt)
+            if look.attempt.result is not Result.THROTTLED:
+                self._is_told = look.is_told
             attempts += (look.attempt,)
             again = self._policy.look_again(attempts, self._rng)
             if again is None:
@@ -78,3 +86,13 @@ class Looker:
             await asyncio.sleep(again.seconds)  # no permit is held while we wait
             if look.attempt.result is not Result.THROTTLED:
                 await self._limiter.retry()
+
+    @asynccontextmanager
+    async def _first_alone(self) -> AsyncIterator[None]:
+        # Before a permit and a turn are taken: both would be kept from others, and the turn would go stale.
+        async with AsyncExitStack() as stack:
+            if not self._is_told:
+                await stack.enter_async_context(self._alone)
+                if self._is_told:
+                    await stack.aclose()
+            yield

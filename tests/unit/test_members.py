@@ -216,6 +216,56 @@ def test_a_stall_leaves_no_stale_turns_to_be_spent_in_a_burst(virtual_time: Run)
     assert min(later.time - earlier.time for earlier, later in pairwise(portal.books)) > 0.09
 
 
+def test_the_first_look_goes_alone_and_those_that_waited_keep_to_the_rate(virtual_time: Run) -> None:
+    """A portal that was just started fails the looks beside its first one (contract 10.5)."""
+    portal = Portal(latency=[5.0] + [1.0] * 19)
+    virtual_time(World(portal, rate=Rate(10, 1.0), concurrency=4).look_at(20))
+    first, *others = portal.books
+    assert first.told is not None
+    assert min(asked.time for asked in others) >= first.told
+    assert min(later.time - earlier.time for earlier, later in pairwise(others)) > 0.09
+    assert portal.most_in_flight == 4
+
+
+@pytest.mark.parametrize("failed", [UNREADABLE, throttled(1.0), REFUSED])
+def test_a_look_that_tells_nothing_lets_none_go_beside_the_next_one(
+    virtual_time: Run, failed: Look | Exception
+) -> None:
+    portal = Portal(latency=(1.0,))
+    portal.answers(1, failed)
+    world = World(portal, concurrency=4, policy=RetryPolicy(base=0.0))
+
+    async def story() -> None:
+        tasks = [asyncio.create_task(world.look(one)) for one in range(1, 5)]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    virtual_time(story())
+    first, second, *others = portal.books
+    assert first.told is not None
+    assert second.told is not None
+    assert second.time >= first.told
+    assert min(asked.time for asked in others) >= second.told
+
+
+def test_after_a_look_that_failed_the_next_one_goes_alone_again(virtual_time: Run) -> None:
+    portal = Portal(latency=(1.0,))
+    portal.answers(2, UNREADABLE)
+    world = World(portal, concurrency=4, policy=RetryPolicy(base=60.0))
+
+    async def story() -> None:
+        await world.look(1)
+        failing = asyncio.create_task(world.look(2))
+        await asyncio.sleep(5.0)
+        await asyncio.gather(*map(world.look, range(3, 7)))
+        await failing
+
+    virtual_time(story())
+    told, failed, alone, *others, _again = portal.books
+    assert [told.opportunity_id, failed.opportunity_id, alone.opportunity_id] == [1, 2, 3]
+    assert alone.told is not None
+    assert min(asked.time for asked in others) >= alone.told
+
+
 def test_a_refusal_of_us_is_raised_at_once_and_its_permit_is_given_back(virtual_time: Run) -> None:
     portal = Portal()
     portal.answers(1, REFUSED)
