@@ -125,7 +125,7 @@ class DurationReached(WorkerError):
 
 
 class StoppedError(WorkerError):
-    """A second signal ended the run at once, without its files."""
+    """A signal ended the command at once, without the files it would have written."""
 
     def __init__(self, exit_code: Exit, go_on: str) -> None:
         super().__init__(f"stopped at once; nothing is lost, go on with: {go_on}")

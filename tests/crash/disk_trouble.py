@@ -70,7 +70,7 @@ def file_size_at_end(most: int) -> None:
         file_size(most)
         return write_files(directory)
 
-    patch("worker.cli.finish.write_files", write).start()
+    patch("worker.run.job.write_files", write).start()
 
 
 def anyone() -> bool:

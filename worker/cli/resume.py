@@ -15,9 +15,9 @@ def command(run: str | None, **flags: Any) -> int:
 
     Options not given are those the run began with. Credentials are never saved and must be given again.
     """
-    from worker.cli.finish import report, work_and_report  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.output import say  # noqa: PLC0415 - same
-    from worker.ledger import LedgerReader, run_lock  # noqa: PLC0415 - same
+    from worker.ledger import LedgerReader  # noqa: PLC0415 - same
     from worker.run import find_run, resume_job  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
@@ -28,6 +28,4 @@ def command(run: str | None, **flags: Any) -> int:
     job = resume_job(directory, settings, lambda: load_settings(flags, saved))
     if job.nothing_left:
         say(settings, f"run {directory.run_id}: nothing to resume, every row has its outcome")
-        with run_lock(directory.path):
-            return report(directory, settings)
     return work_and_report(job, settings)

@@ -2,19 +2,40 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from worker.errors import LedgerError, LockedError
 
 
-@contextmanager
-def run_lock(directory: Path) -> Iterator[None]:
-    """Hold the run's lock.
+class RunLock:
+    """A lock that is held; let go by :meth:`release`, or at the end of a ``with`` block."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle: int | None = handle
+
+    def release(self) -> None:
+        """Let it go; nothing happens if it is let go already."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def run_lock(directory: Path) -> RunLock:
+    """Take the run's lock.
 
     Raises:
         LockedError: another process holds it.
+        LedgerError: there is no such directory, or its disk cannot lock.
     """
     try:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -27,7 +48,4 @@ def run_lock(directory: Path) -> Iterator[None]:
         if not isinstance(error, BlockingIOError):
             raise LedgerError(f"{directory}: cannot be locked: {error.strerror}") from error
         raise LockedError(f"run {directory.name} is being worked on by another process") from error
-    try:
-        yield
-    finally:
-        os.close(handle)
+    return RunLock(handle)

@@ -8,6 +8,7 @@ from worker.errors import OutputError
 from worker.ledger import LedgerReader, audit
 from worker.run.directory import RunDirectory
 from worker.run.finish import WRITTEN, write_files
+from worker.sinks import CHECK_PREFIX
 
 
 def audit_run(directory: RunDirectory) -> list[str]:
@@ -26,7 +27,7 @@ def audit_run(directory: RunDirectory) -> list[str]:
         return [f"{directory.ledger.name}: {fault}" for fault in faults]
     found = []
     try:
-        room = tempfile.TemporaryDirectory(prefix=".check-", dir=directory.path)
+        room = tempfile.TemporaryDirectory(prefix=CHECK_PREFIX, dir=directory.path)
     except OSError as error:
         raise OutputError(f"{directory.path}: {error.strerror}") from error
     with room as folder:

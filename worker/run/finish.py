@@ -5,14 +5,14 @@ from pathlib import Path
 from worker.ledger import LedgerReader, check
 from worker.report import Report, build_report, write_html
 from worker.run.directory import RunDirectory
-from worker.sinks import FILES, replaced, write_contacts, write_outcomes
+from worker.sinks import FILES, replaced, sweep, write_contacts, write_outcomes
 
 WRITTEN = ("contacts.jsonl", *FILES, "report.html", "report.json")
 """All of them, in the order of writing: a report is never newer than what it speaks of."""
 
 
 def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
-    """Rebuild them all, in the run directory or ``into`` another folder.
+    """Rebuild them all, in the run directory or ``into`` another folder; the caller holds the run's lock.
 
     Raises:
         LedgerError: the ledger is damaged; the files stay as they are.
@@ -21,6 +21,8 @@ def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
     folder = into or directory.path
     with LedgerReader(directory.ledger) as reader:
         check(reader, directory.ledger)
+        if into is None:
+            sweep(folder)
         columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
         write_contacts(reader, folder / "contacts.jsonl")
         for name in FILES:

@@ -12,12 +12,14 @@ from structlog.typing import FilteringBoundLogger
 
 import worker
 from worker.errors import Exit, LedgerError, StoppedError, WorkerError
-from worker.ledger import Ledger, run_lock
+from worker.ledger import Ledger, RunLock
+from worker.report import Report
 from worker.run.access import complain, credentials_of, open_limiter, open_portal
 from worker.run.directory import RunDirectory
+from worker.run.finish import write_files
 from worker.run.linking import Linking
 from worker.run.log import open_log
-from worker.run.signals import on_signals
+from worker.run.signals import StopSignals, on_signals, on_stop
 from worker.run.supply import Origin
 from worker.run.tally import Tally
 from worker.settings import Settings
@@ -31,6 +33,7 @@ class Job:
 
     Args:
         directory: where it keeps its files.
+        lock: the run's, held; let go when the work is done.
         settings: all options, the portal among them.
         origin: where the rows come from.
         rate: shared with other processes, not connected yet; None for a rate of its own.
@@ -41,6 +44,7 @@ class Job:
     def __init__(
         self,
         directory: RunDirectory,
+        lock: RunLock,
         settings: Settings,
         origin: Origin,
         *,
@@ -50,36 +54,53 @@ class Job:
     ) -> None:
         self.directory = directory
         self.tally = Tally()
+        self._lock = lock
         self._settings = settings
         self._origin = origin
         self._rate = rate
         self._fresh = fresh
         self._reload = reload
         self._reading_again: set[asyncio.Task[None]] = set()
+        self._stops = StopSignals()
         self._signal: signal.Signals | None = None
         self._linking: Linking | None = None
+        self._sent = False
 
     @property
     def nothing_left(self) -> bool:
         """Every row that will ever be read has its outcome."""
         return self.tally.complete and self.tally.done == self.tally.rows
 
-    def work(self, show: Callable[[Tally], None]) -> None:
-        """Do it all; on return the ledger says everything and is closed. ``show`` is called often.
+    def work(self, show: Callable[[Tally], None]) -> Report:
+        """Do what is left to do and write all files, all under the run's lock. ``show`` is called often.
+
+        A signal to stop lets requests on their way have their answers; a second one does not wait for them,
+        and the files are written all the same. Only one that comes while they are, and is not the first, ends
+        that too.
 
         Raises:
-            WorkerError: it could not begin, was stopped at once, or the ledger gave up; a portal that
-                refuses us in the middle is no exception but an end, written to the ledger.
+            WorkerError: it could not begin, was stopped before it had or without its files, or the ledger
+                gave up; a portal that refuses us in the middle is no exception but an end, written to the
+                ledger.
         """
         try:
-            with run_lock(self.directory.path):
-                asyncio.run(self._work(show))
-        except WorkerError:
-            if self._fresh and not self.tally.rows:
-                self.directory.discard()
-            raise
+            with self._lock, on_stop(self._stops, self._end_without_files):
+                try:
+                    if not self.nothing_left:
+                        asyncio.run(self._work(show))
+                    return write_files(self.directory)
+                except WorkerError as error:
+                    if not self._fresh or self.tally.rows:
+                        raise
+                    self.directory.discard()
+                    if isinstance(error, StoppedError):  # there is no run any more to go on with
+                        raise StoppedError(error.exit_code, "the same command") from None
+                    raise
         finally:
             self._origin.close()
+
+    def _end_without_files(self, number: signal.Signals) -> None:
+        raise StoppedError(Exit(128 + number), f"bulklink report {self.directory.run_id}")
 
     async def _work(self, show: Callable[[Tally], None]) -> None:
         this = asyncio.current_task()
@@ -93,7 +114,7 @@ class Job:
                 end()  # nothing is on its way yet
 
         def end() -> None:
-            if this is not None:
+            if this is not None and not self._sent:  # what is left then takes no time
                 this.cancel()
 
         def read_again() -> None:
@@ -102,7 +123,7 @@ class Job:
             task.add_done_callback(self._reading_again.discard)
 
         try:
-            with on_signals(stop, end, read_again):
+            with on_signals(stop, end, read_again, stops=self._stops):
                 await self._open_and_link(show)
         except asyncio.CancelledError:
             if self._signal is None:
@@ -140,7 +161,7 @@ class Job:
             await ledger.begin_session()
             log.info("run.started", version=worker.__version__, **settings.to_save())
             started = time.monotonic()
-            code, message = Exit.OK, ""
+            code, message, at_once = Exit.OK, "", ""
             try:
                 self._linking = Linking(
                     settings,
@@ -157,11 +178,16 @@ class Job:
                 raise
             except WorkerError as error:
                 code, message = error.exit_code, str(error)
+            except asyncio.CancelledError:
+                if self._signal is None:
+                    raise
+                at_once = " at once: what was on its way was not waited for"
             except Exception:
                 log.exception("run.crashed")
                 raise
+            self._sent = True
             if self._signal is not None:
-                code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}"
+                code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}{at_once}"
             elif code is Exit.OK and self._origin.lost:
                 code, message = Exit.RETRYABLE, self._origin.lost
             await ledger.beat(time.monotonic() - started, limiter.paused_seconds)

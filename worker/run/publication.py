@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from random import Random
+from typing import NoReturn
 
 import orjson
 
@@ -20,7 +21,7 @@ from worker.run.broker import Patience
 from worker.run.directory import RunDirectory
 from worker.run.ingest import chunks, go_past_read
 from worker.run.offload import offload
-from worker.run.signals import on_signals
+from worker.run.signals import StopSignals, on_signals, on_stop
 from worker.sinks import replaced, write_outcomes
 from worker.sources import Source
 
@@ -90,6 +91,7 @@ class Publication:
         self._columns: tuple[str, ...] = ()
         self._tell = tell
         self._away = False
+        self._stops = StopSignals()
         self._patience = Patience(self._told, Random())  # noqa: S311 - spreads tries
         self._limit = limit
         self._chunks = self._read(limit)
@@ -101,7 +103,7 @@ class Publication:
             WorkerError: it could not go on; the same call by another process takes up from here.
         """
         try:
-            with run_lock(self._directory.path):
+            with run_lock(self._directory.path), on_stop(self._stops, self._end):
                 try:
                     asyncio.run(self._work())
                 finally:
@@ -126,13 +128,16 @@ class Publication:
                 this.cancel()
 
         try:
-            with on_signals(stop, end, lambda: None):
+            with on_signals(stop, end, lambda: None, stops=self._stops):
                 await self._open_and_publish()
         except asyncio.CancelledError:
-            go_on = f"the same command and --resume {self._directory.run_id}"
-            raise StoppedError(Exit(128 + self.state.stopped_by), go_on) from None
+            self._end(signal.Signals(self.state.stopped_by))
         finally:
             await self._publisher.close()
+
+    def _end(self, number: signal.Signals) -> NoReturn:
+        go_on = f"the same command and --resume {self._directory.run_id}"
+        raise StoppedError(Exit(128 + number), go_on) from None
 
     async def _open_and_publish(self) -> None:
         async with Ledger(self._directory.path / LEDGER, create=self._fresh) as ledger:

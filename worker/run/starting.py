@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from worker.dispatch import LANES_PER_PERMIT
 from worker.errors import UsageError, WorkerError
 from worker.existing import WINDOW
-from worker.ledger import LedgerReader, check, run_lock
+from worker.ledger import LedgerReader, RunLock, check, run_lock
 from worker.models import Status
 from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
 from worker.run.directory import RunDirectory
@@ -47,13 +47,13 @@ def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings
     rate = _shared_rate(settings)
     source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
     try:
-        directory = RunDirectory.create(settings.runs_dir, settings.run_id)
+        directory, lock = _new(settings)
     except WorkerError:
         source.close()
         raise
     path = input_path if input_path == "-" else str(Path(input_path).resolve())
     origin = _file(path, source, settings, complete=False)
-    return Job(directory, settings, origin, rate=rate, fresh=True, reload=reload)
+    return Job(directory, lock, settings, origin, rate=rate, fresh=True, reload=reload)
 
 
 def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings]) -> Job:
@@ -79,9 +79,18 @@ def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings
         look_first=settings.existing == "check",
     )
     rate = _shared_rate(settings)
-    directory = RunDirectory.create(settings.runs_dir, settings.run_id)
+    directory, lock = _new(settings)
     origin = QueueOrigin(address.shown, queue, results, plan=plan, wait_for=settings.wait_for_broker)
-    return Job(directory, settings, origin, rate=rate, fresh=True, reload=reload)
+    return Job(directory, lock, settings, origin, rate=rate, fresh=True, reload=reload)
+
+
+def _new(settings: Settings) -> tuple[RunDirectory, RunLock]:
+    directory = RunDirectory.create(settings.runs_dir, settings.run_id)
+    try:
+        return directory, run_lock(directory.path)
+    except WorkerError:
+        directory.discard()
+        raise
 
 
 def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job:
@@ -90,7 +99,18 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
     Raises:
         UsageError: another portal is named than the one the run began with, or no shared rate if it had one.
         InputError: the rest of the input is wanted and cannot be read.
+        LockedError: another process works on it.
     """
+    # Held from here on: what is read now must still be so when the job begins.
+    lock = run_lock(directory.path)
+    try:
+        return _go_on(directory, lock, settings, reload)
+    except WorkerError:
+        lock.release()
+        raise
+
+
+def _go_on(directory: RunDirectory, lock: RunLock, settings: Settings, reload: Callable[[], Settings]) -> Job:
     with LedgerReader(directory.ledger) as reader:
         facts = reader.facts()
         check(reader, directory.ledger)
@@ -110,7 +130,7 @@ def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[],
     if not complete and path != "-":
         source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
     origin = _file(path, source, settings, complete=complete)
-    job = Job(directory, settings, origin, rate=rate, fresh=False, reload=reload)
+    job = Job(directory, lock, settings, origin, rate=rate, fresh=False, reload=reload)
     job.tally.rows = sum(states.values())
     job.tally.complete = complete
     job.tally.settled.update(

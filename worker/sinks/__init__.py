@@ -1,7 +1,7 @@
 """Files of the run directory that list rows. All can be rebuilt from the ledger at any time."""
 
-from worker.sinks.atomic import replaced
+from worker.sinks.atomic import CHECK_PREFIX, replaced, sweep
 from worker.sinks.contacts_jsonl import write_contacts
 from worker.sinks.outcome_csv import FILES, write_outcomes, write_records
 
-__all__ = ["FILES", "replaced", "write_contacts", "write_outcomes", "write_records"]
+__all__ = ["CHECK_PREFIX", "FILES", "replaced", "sweep", "write_contacts", "write_outcomes", "write_records"]

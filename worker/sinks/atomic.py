@@ -1,12 +1,19 @@
 """Write a file whole or not at all."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from worker.errors import OutputError
+
+CHECK_PREFIX = ".check-"
+"""How the name of a folder begins in which files are made only to be compared."""
+
+_PART = ".part"
 
 
 @contextmanager
@@ -18,20 +25,36 @@ def replaced(path: Path) -> Iterator[TextIO]:
     Raises:
         OutputError: the file cannot be written; what stood at ``path`` still stands.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary: Path | None = None
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # A name of its own: another process that writes the same file must not write into this one.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+        temporary = Path(name)
         with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - of a handle
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
+        _drop(temporary)
         raise OutputError(
             f"{path}: {error.strerror}; the ledger has it all, see 'bulklink report'"
         ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _drop(temporary)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left half written; only for who holds the run's lock."""
+    for path in (*folder.glob(f".*{_PART}"), *folder.glob(f"{CHECK_PREFIX}*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            _drop(path)
+
+
+def _drop(path: Path | None) -> None:
+    if path is not None:
+        with suppress(OSError):
+            path.unlink()

@@ -381,7 +381,10 @@ def test_a_signal_ends_it_after_the_batch_on_its_way(desk: Desk, number: signal.
     assert desk.said()["stopped_by"] == 0
 
 
-def test_a_second_signal_ends_it_at_once_and_says_how_to_go_on(desk: Desk) -> None:
+def test_a_second_signal_ends_it_at_once_and_says_how_to_go_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.run.signals.TOGETHER", 0.0)  # they come one after the other
     desk.write(10)
     desk.witness.signals = (signal.SIGINT, signal.SIGTERM)
     with pytest.raises(StoppedError) as caught:

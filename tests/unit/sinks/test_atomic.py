@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import OutputError
-from worker.sinks import replaced
+from worker.sinks import replaced, sweep
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
@@ -54,14 +54,31 @@ def test_a_block_that_fails_makes_no_file_where_there_was_none(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_crash_left_behind_is_written_over(tmp_path: Path) -> None:
-    (tmp_path / ".linked.csv.part").write_text("a long half of a file")
+def test_what_a_crash_left_behind_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".linked.csv.abcd1234.part").write_text("a long half of a file")
+    (tmp_path / ".check-abcd1234").mkdir()
+    (tmp_path / ".check-abcd1234" / "linked.csv").touch()
+    mine = [tmp_path / name for name in (".mine", "linked.csv", "notes.part", "part")]
+    for path in mine:
+        path.touch()
 
-    with replaced(tmp_path / "linked.csv") as file:
-        file.write("new")
+    sweep(tmp_path)
 
-    assert (tmp_path / "linked.csv").read_text() == "new"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert sorted(tmp_path.iterdir()) == mine
+
+
+def test_two_who_write_the_same_file_do_not_write_into_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "linked.csv"
+
+    with replaced(path) as first:
+        first.write("first, ")
+        with replaced(path) as second:
+            second.write("second\n")
+        assert path.read_text() == "second\n"
+        first.write("and whole\n")
+
+    assert path.read_text() == "first, and whole\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_bytes_that_are_no_utf_8_go_out_as_they_came_in(tmp_path: Path) -> None:
