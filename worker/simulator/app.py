@@ -1,7 +1,8 @@
 """The portal as one request sees it: the books, the doors, the weather, the method, the answer.
 
-The order is the contract's: the portal's state masks authentication (3.4), and a fault that strikes before
-the store leaves nothing behind, while one after it leaves the link.
+The order is the contract's: the portal's state masks authentication (3.4), nginx and the site answer what has
+no route (10.1, 10.2), and a fault that strikes before the store leaves nothing behind, while one after it
+leaves the link.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ import orjson
 from aiohttp import web
 
 from worker.simulator import faults, methods, replies, routes
+from worker.simulator.batches import Batches
 from worker.simulator.books import Books
+from worker.simulator.compile_race import CompileRace
 from worker.simulator.doors import COOKIE, AuthDoor, RateDoor
 from worker.simulator.lists import Query
 from worker.simulator.methods import Ask, Methods
@@ -60,63 +63,82 @@ class App:
         path, _, query = request.raw_path.partition("?")
         if path.startswith("/_books"):
             return self._show_books(request.method, path)
-        route = routes.find(request.method, path)
+        route = self._route(request.method, path)
         self.books.arrived(route, at)
-        status = 0
+        status = items = 0
         try:
             reply = await self._reply(request, route, query, at)
             response = await send(request, reply)
-            status = 0 if reply.ending in {"reset", "hang"} else reply.status
+            status, items = 0 if reply.ending in {"reset", "hang"} else reply.status, reply.items
         finally:
-            self.books.answered(route, at, status)
+            self.books.answered(route, at, status, items)
         return response
+
+    def _route(self, method: str, path: str) -> Route:
+        passed = routes.at_the_front(path)
+        route = routes.Route("slash", method) if passed is None else routes.find(method, passed)
+        has_batch = self._scenario.portal.product == "communityserver"
+        return route if route.kind != "batch" or has_batch else routes.Route("nginx", route.method)
 
     async def _reply(self, request: web.BaseRequest, route: Route, query: str, at: float) -> Reply:
         posts = self.books.posts
         ask = Ask(route, Query(query), request.headers.get("Content-Type", ""))
-        if refusal := self._turn_away(request, ask, at):
+        if refusal := self._turn_away(ask, query, at):
             return refusal
+        if (page := _outside(route)) is not None:
+            return _with_cookie(page, self._door.header_token(request.headers))
         if request.can_read_body:
-            ask = replace(ask, body=await request.read())
+            try:
+                # Not request.read(), which takes no more than a megabyte; a portal takes a gigabyte (7.7).
+                ask = replace(ask, body=await request.content.read())
+            except (OSError, web.RequestPayloadError):
+                # Whoever cuts an upload short has left; nothing was carried out (contract 10.14).
+                return Reply(0, ending="reset")
         if route.kind == "login":
             return await self._work(ask, posts)
-        admission = self._door.admit(request.headers, request.cookies)
+        admission = self._door.admit(request.headers, request.cookies, ask.query.text(COOKIE))
         if not admission.admitted:
             return replies.unauthorized(
                 request.host, had_header=admission.had_header, clear_cookie=admission.had_cookie
             )
+        ask = replace(ask, limited=admission.limited)
         reply = await self._work(ask, posts)
-        if admission.header_token and reply.is_api:
-            cookie = ("Set-Cookie", f"{COOKIE}={admission.header_token}; path=/; HttpOnly")
-            reply = replace(reply, headers=(*reply.headers, cookie))
-        return reply
+        return _with_cookie(reply, admission.header_token)
 
-    def _turn_away(self, request: web.BaseRequest, ask: Ask, at: float) -> Reply | None:
+    def _turn_away(self, ask: Ask, query: str, at: float) -> Reply | None:
         """Answer what never reaches authentication."""
         if outage := self._outages.current(self.books.posts, at):
             return self._spoil(outage, ask, self._methods.linked(ask, 201))
         if not self._rate.lets_in(at):
             throttle = self._scenario.throttle
             return replies.page(throttle.status, replies.retry_after(throttle.retry_after))
-        if len(request.query_string) >= _LONG_QUERY:
-            return replies.page(400)
-        if ask.route.kind == "none":
-            return replies.page(_UNROUTED.get(ask.route.method, 405))
-        if ask.route.kind == "options":
-            return Reply(200, headers=_CORS)
-        return replies.page(411) if request.method == "POST" and not _has_length(request) else None
+        return replies.site_page(400) if len(query) >= _TOO_LONG else None
 
     async def _work(self, ask: Ask, posts: int) -> Reply:
         async with self._workers:
             if delay := self._latency():
                 await asyncio.sleep(delay)
+            if ask.route.kind == "batch":
+                return await self._batches.carry_out(ask)
             fault = self._deck.deal(ask.route, posts)
-            if fault is not None and not fault.stores:
-                if fault.kind != "slow":
-                    return self._spoil(fault, ask, self._methods.linked(ask, 201))
+            if fault is not None and not fault.stores and fault.kind == "slow":
                 await asyncio.sleep(fault.delay)
                 fault = None
-            reply = self._answer(ask)
+            took, is_lost = self._race.enter(ask.query, time.monotonic())
+            if took:
+                await asyncio.sleep(took)
+            return self._race.lost(xml=ask.xml) if is_lost else self._spoiled(fault, ask)
+
+    def _item(self, ask: Ask) -> Reply:
+        """Answer an item of a batch; it is dealt faults as if it had come alone."""
+        if self._race.enter(ask.query, time.monotonic())[1]:
+            return self._race.lost(xml=ask.xml)
+        return self._spoiled(self._deck.deal_item(ask.route, self.books.posts), ask)
+
+    def _spoiled(self, fault: Trouble | None, ask: Ask) -> Reply:
+        if fault is not None and not fault.stores:
+            return self._spoil(fault, ask, self._methods.linked(ask, 201))
+        reply = self._answer(ask)
         # A refusal stays one: nothing was stored that the fault could hide.
         return reply if fault is None or reply.status >= 300 else self._spoil(fault, ask, reply)  # noqa: PLR2004 - no success
 
@@ -142,6 +164,10 @@ class App:
         self._methods = Methods(scenario.portal, self.books)
         self._rate = RateDoor(scenario.throttle)
         self._deck = faults.Deck(scenario.seed, scenario.faults)
+        self._race = CompileRace(scenario.latency.compile_seconds)
+        self._batches = Batches(
+            self._item, self.books, self._deck, self._methods.bodies, scenario.latency.item_seconds
+        )
         self._outages = faults.Outages(scenario.outages)
         self._rng = Random(scenario.seed)
         workers = scenario.latency.workers
@@ -163,20 +189,30 @@ class App:
         return web.Response(status=404) if view is None else _json(view())
 
 
-_LONG_QUERY = 2048
-"""Characters; a query of so many is refused before it is looked at (contract 10.3)."""
-
-_UNROUTED = {"GET": 404, "HEAD": 404, "POST": 500}
-"""The page for an address that is none, by verb; 405 for all others (contract 10.2)."""
-
-_CORS = (
-    ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS"),
-    ("Access-Control-Allow-Headers", "origin, authorization, accept, content-type"),
-)
+_TOO_LONG = 2048
+"""Characters of a query that are too many for the site (contract 10.3)."""
 
 
-def _has_length(request: web.BaseRequest) -> bool:
-    return "Content-Length" in request.headers or "Transfer-Encoding" in request.headers
+def _outside(route: Route) -> Reply | None:
+    """Answer what is not the API's; None for what is."""
+    match route.kind:
+        case "none":
+            return replies.unrouted(route.method)
+        case "slash":
+            return replies.site_page(404)
+        case "nginx":
+            return replies.page(404 if route.method == "GET" else 405)
+        case "options":
+            return replies.options()
+        case _:
+            return None
+
+
+def _with_cookie(reply: Reply, token: str) -> Reply:
+    """Set the cookie, as each reply does to a good token in the header, whatever it says (contract 6.6)."""
+    if not token or reply.origin == "elsewhere":
+        return reply
+    return replace(reply, headers=(*reply.headers, ("Set-Cookie", f"{COOKIE}={token}; path=/; HttpOnly")))
 
 
 def _json(value: object) -> web.Response:

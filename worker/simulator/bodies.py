@@ -8,7 +8,7 @@ from worker.simulator.people import People
 from worker.simulator.scenario import Holdings
 
 _KEPT = 8192
-_SMALL = 65_536
+_SMALL = 4096
 
 
 class Bodies:

@@ -1,7 +1,9 @@
 """The portal's books: which links it holds, and what arrived when. Tests assert on them.
 
-They record, and refuse nothing. Memory grows with the number of pairs, by about a hundred bytes each, and by
-eight bytes with each link POST; visits are kept for the latest ten thousand requests only.
+They record, and refuse nothing. A batch is one request, which is what limits count (contract 8); what it asks
+for are its items, and a link POST is one, whether it came alone or as an item. Memory grows with the number
+of pairs, by about a hundred bytes each, and by eight bytes with each entry of ``arrivals``; visits are kept
+for the latest ten thousand requests and items only.
 """
 
 from array import array
@@ -15,7 +17,10 @@ _VISITS = 10_000
 
 
 class Visit(NamedTuple):
-    """One request: when it reached the handler (monotonic), what it asked, and the status; 0 is no answer."""
+    """One request or item: when it reached the handler (monotonic), what it asked, and the status.
+
+    A status of 0 is no answer. ``items`` is how many a batch had that were carried out.
+    """
 
     at: float
     method: str
@@ -23,22 +28,26 @@ class Visit(NamedTuple):
     opportunity: int
     contact: int
     status: int
+    items: int = 0
 
 
 class Books:
     """Links and arrivals of one portal.
 
     Attributes:
-        requests: API requests that arrived, refused ones included.
-        posts: link POSTs among them.
+        requests: API requests that arrived, refused ones included; a batch is one.
+        batches: batches among them.
+        items: items of batches that were carried out, unroutable ones included.
+        posts: link POSTs that arrived, alone or as an item that was carried out.
         repeats: link POSTs beyond the first for a pair.
         stored: links written, those included that were there already (contract 4.1).
         created: links written that were not there.
         removed: links removed that were there.
-        by_status: answers by HTTP status; 0 counts requests that got none.
+        by_status: answers by HTTP status; 0 counts requests that got none. Items are not in it.
         max_in_flight: most requests that were being answered at once.
         visits: the latest requests.
-        arrivals: monotonic times at which link POSTs reached the handler.
+        item_visits: the latest items.
+        arrivals: monotonic times at which requests that may link reached the handler: link POSTs and batches.
     """
 
     def __init__(self, linked: Iterable[tuple[int, int]] = (), *, detail: bool = True) -> None:
@@ -48,11 +57,12 @@ class Books:
 
     def reset(self) -> None:
         """Forget what arrived, and hold the links of the scenario again."""
-        self.requests = self.posts = self.repeats = 0
+        self.requests = self.batches = self.items = self.posts = self.repeats = 0
         self.stored = self.created = self.removed = 0
         self.in_flight = self.max_in_flight = 0
         self.by_status: Counter[int] = Counter()
         self.visits: deque[Visit] = deque(maxlen=_VISITS)
+        self.item_visits: deque[Visit] = deque(maxlen=_VISITS)
         self.arrivals = array("d")
         self.first_arrival: float | None = None
         self.last_arrival: float | None = None
@@ -68,22 +78,40 @@ class Books:
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.first_arrival = at if self.first_arrival is None else self.first_arrival
         self.last_arrival = at
+        self.batches += route.kind == "batch"
+        if self.detail and (route.is_link_post or route.kind == "batch"):
+            self.arrivals.append(at)
         if route.is_link_post:
-            self.posts += 1
-            if self.detail:
-                self.arrivals.append(at)
-                key = route.opportunity << 32 | route.contact
-                count = self._posts.get(key, 0) + 1
-                self._posts[key] = count
-                self.repeats += count > 1
+            self._posted(route)
 
-    def answered(self, route: Route, at: float, status: int) -> None:
-        """Enter how a request ended; ``at`` is when it arrived."""
+    def began(self, route: Route | None) -> None:
+        """Enter an item of a batch whose turn has come; None is one without a route."""
+        self.items += 1
+        if route is not None and route.is_link_post:
+            self._posted(route)
+
+    def ended(self, route: Route, at: float, status: int) -> None:
+        """Enter how an item ended; ``at`` is when its turn came."""
+        if self.detail:
+            visit = Visit(at, route.method, route.kind, route.opportunity, route.contact, status)
+            self.item_visits.append(visit)
+
+    def _posted(self, route: Route) -> None:
+        self.posts += 1
+        if self.detail:
+            key = route.opportunity << 32 | route.contact
+            count = self._posts.get(key, 0) + 1
+            self._posts[key] = count
+            self.repeats += count > 1
+
+    def answered(self, route: Route, at: float, status: int, items: int = 0) -> None:
+        """Enter how a request ended; ``at`` is when it arrived, ``items`` what was carried out of a batch."""
         # A request that was under way when the books were reset must not take them below zero.
         self.in_flight = max(0, self.in_flight - 1)
         self.by_status[status] += 1
         if self.detail:
-            self.visits.append(Visit(at, route.method, route.kind, route.opportunity, route.contact, status))
+            visit = Visit(at, route.method, route.kind, route.opportunity, route.contact, status, items)
+            self.visits.append(visit)
 
     def link(self, opportunity: int, contact: int) -> None:
         """Write a link; writing it again changes nothing (contract 4.1)."""
@@ -125,11 +153,11 @@ class Books:
         return sorted((key >> 32, key & 0xFFFFFFFF, n) for key, n in self._posts.items() if n > 1)
 
     def since_first(self) -> list[float]:
-        """Give the arrivals of link POSTs in seconds since the first of them."""
+        """Give the arrivals of requests that may link, in seconds since the first of them."""
         return [at - self.arrivals[0] for at in self.arrivals]
 
     def most_in_window(self, seconds: float) -> int:
-        """Give the most link POSTs that arrived in any half-open window ``[t, t + seconds)``."""
+        """Give the most ``arrivals`` in any half-open window ``[t, t + seconds)``."""
         most = first = 0
         for last, at in enumerate(self.arrivals):
             while at - self.arrivals[first] >= seconds:
@@ -142,6 +170,8 @@ class Books:
         return {
             "links": sum(map(len, self._members.values())),
             "requests": self.requests,
+            "batches": self.batches,
+            "items": self.items,
             "posts": self.posts,
             "repeats": self.repeats,
             "stored": self.stored,

@@ -25,12 +25,14 @@ class Admission:
         header_token: the token, if it came in the header: each such reply sets the cookie (contract 6.6).
         had_header: whether there was an Authorization header at all.
         had_cookie: whether there was a cookie.
+        limited: whether the user is no administrator.
     """
 
     admitted: bool
     header_token: str
     had_header: bool
     had_cookie: bool
+    limited: bool = False
 
 
 class AuthDoor:
@@ -39,22 +41,30 @@ class AuthDoor:
     def __init__(self, auth: Auth, clock: Callable[[], float]) -> None:
         self._auth = auth
         self._clock = clock
-        self._uses = {auth.token: 0}
+        self._uses = {token: 0 for token in (auth.token, auth.limited_token) if token}
         self._served = 0
         self._issued = 0
         self._attempts: dict[str, deque[float]] = {}
 
-    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Admission:
-        """Judge a request: a good header beats the cookie, a good cookie makes up for a bad header."""
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], asked: str = "") -> Admission:
+        """Judge a request: a good header beats the cookie, a good cookie makes up for a bad header.
+
+        ``asked`` is a token in the query, under the cookie's name, which comes last (contract 6.6).
+        """
         header, cookie = headers.get("Authorization", ""), cookies.get(COOKIE, "")
-        # The scheme is compared with case; anything else is taken for a bare token (contract 6.6).
-        token = header.removeprefix("Bearer ")
-        by_header = bool(header) and self._is_alive(token)
-        admitted = by_header or (bool(cookie) and self._is_alive(cookie))
-        if admitted:
+        by_header = self.header_token(headers)
+        token = next((one for one in (by_header, cookie, asked) if one and self._is_alive(one)), "")
+        if token:
             self._served += 1
-            self._uses[token if by_header else cookie] += 1
-        return Admission(admitted, token if by_header else "", bool(header), bool(cookie))
+            self._uses[token] += 1
+        limited = token != "" and token == self._auth.limited_token
+        return Admission(bool(token), by_header, bool(header), bool(cookie), limited)
+
+    def header_token(self, headers: Mapping[str, str]) -> str:
+        """Give the good token of the header, or an empty text; nothing is counted."""
+        # The scheme is compared with case; anything else is taken for a bare token (contract 6.6).
+        token = headers.get("Authorization", "").removeprefix("Bearer ")
+        return token if token and self._is_alive(token) else ""
 
     def login(self, username: str, password: str) -> LoginResult:
         """Judge a login. It counts before it is checked, and is forgiven after success (contract 6.4)."""

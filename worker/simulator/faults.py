@@ -3,19 +3,32 @@
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 from worker.simulator import replies, wire
 from worker.simulator.bodies import Bodies
 from worker.simulator.replies import Reply
 from worker.simulator.routes import Route
-from worker.simulator.trouble import Fault, FaultOn, Outage, Trouble
+from worker.simulator.trouble import SHAPES, Fault, FaultOn, Outage, Trouble
 
 _ON: dict[tuple[str, str], FaultOn] = {
     ("link", "POST"): "post",
     ("link", "DELETE"): "delete",
     ("login", "POST"): "login",
 }
-_CODES: dict[FaultOn, int] = {"post": 0, "delete": 1, "get": 2, "login": 3}
+_CODES: dict[FaultOn, int] = {"post": 0, "delete": 1, "get": 2, "login": 3, "batch": 4}
+_Pairs = frozenset[tuple[int, int]]
+
+
+class _Target(NamedTuple):
+    """What a fault may hit: a request or an item, and how often its pair was asked for."""
+
+    on: FaultOn
+    route: Route
+    asked: int
+    posts: int
+    pairs: _Pairs
+    is_item: bool
 
 
 class Deck:
@@ -26,34 +39,53 @@ class Deck:
         self._faults = faults
         self._hits = [0] * len(faults)
         self._asked: dict[int, int] = {}
+        self._batches = 0
         self._draws = any(0.0 < fault.share < 1.0 for fault in faults)
         self._counts = self._draws or any(fault.per_pair for fault in faults)
 
     def deal(self, route: Route, posts: int) -> Fault | None:
         """Deal to a request; ``posts`` is how many link POSTs have arrived, this one included."""
+        return self._deal(route, posts, frozenset({(route.opportunity, route.contact)}), is_item=False)
+
+    def deal_batch(self, route: Route, posts: int, pairs: _Pairs) -> Fault | None:
+        """Deal to a batch as a whole, which is to link these pairs."""
+        return self._deal(route, posts, pairs, is_item=False)
+
+    def deal_item(self, route: Route, posts: int) -> Fault | None:
+        """Deal to an item of a batch, by the same draws as if it had come alone."""
+        return self._deal(route, posts, frozenset({(route.opportunity, route.contact)}), is_item=True)
+
+    def draws_for_batch(self) -> Random:
+        """Give the generator of what a fault leaves to the seed, for the batch that was dealt to last."""
+        return Random(f"{self._seed} batch {self._batches}")
+
+    def _deal(self, route: Route, posts: int, pairs: _Pairs, *, is_item: bool) -> Fault | None:
+        self._batches += route.kind == "batch"
         if not self._faults:
             return None
-        on = _ON.get((route.kind, route.method), "get")
+        on = "batch" if route.kind == "batch" else _ON.get((route.kind, route.method), "get")
         asked = self._count(on, route) if self._counts else 0
+        target = _Target(on, route, asked, posts, pairs, is_item)
         rng = Random(f"{self._seed} {self._key(on, route)} {asked}") if self._draws else None
         for index, fault in enumerate(self._faults):
             # Each fault draws, whether it may hit or not: one fault's window must not move another's hits.
             draw = rng.random() if rng else 0.0
-            if draw < fault.share and self._may_hit(index, on, route, asked, posts):
+            if draw < fault.share and self._may_hit(index, target):
                 self._hits[index] += 1
                 return fault
         return None
 
-    def _may_hit(self, index: int, on: FaultOn, route: Route, asked: int, posts: int) -> bool:
+    def _may_hit(self, index: int, target: _Target) -> bool:
         fault = self._faults[index]
         return (
-            fault.on in {on, "any"}
+            fault.on in {target.on, "any"}
+            and (fault.hits_items or not target.is_item)
             and not (fault.times and self._hits[index] >= fault.times)
-            and not (fault.per_pair and asked > fault.per_pair)
-            and posts >= fault.after
-            and not (fault.until and posts > fault.until)
-            and (not fault.only or (route.opportunity, route.contact) in fault.only)
-            and fault.extension in {"any", route.extension}
+            and not (fault.per_pair and target.asked > fault.per_pair)
+            and target.posts >= fault.after
+            and not (fault.until and target.posts > fault.until)
+            and (not fault.only or not fault.only.isdisjoint(target.pairs))
+            and fault.extension in {"any", target.route.extension}
         )
 
     def _key(self, on: FaultOn, route: Route) -> int:
@@ -101,9 +133,7 @@ def _status(trouble: Trouble, _bodies: Bodies, _contact: int, _good: Reply, xml:
 
 
 def _doubled(trouble: Trouble, bodies: Bodies, contact: int, good: Reply, xml: bool) -> Reply:
-    # Contract 7.6: an item that breaks the dispatcher makes it write the error twice.
-    once = _status(trouble, bodies, contact, good, xml)
-    return replace(once, body=once.body * 2)
+    return replies.doubled(_status(trouble, bodies, contact, good, xml))
 
 
 def _denied(status: int, message: str, hresult: int, reason: str) -> "_Spoiler":
@@ -180,6 +210,8 @@ _SPOILERS: dict[str, _Spoiler] = {
     "oversized": _oversized,
     "xml_bomb": _xml_bomb,
     "gzip_junk": _gzip_junk,
+    # These were made where the list of results was written.
+    **{shape: lambda _t, _b, _c, good, _x: good for shape in SHAPES},
     "internal_403": _denied(
         403,
         "Operation is not valid due to the current state of the object.",

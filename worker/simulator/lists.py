@@ -1,7 +1,9 @@
 """Filter, sort and cut lists as the generic list filter does (contract 5.2 to 5.5). Ids in, ids out."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,6 +15,7 @@ _OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "equals": lambda text, part: text.lower() == part.lower(),
     "present": lambda text, part: part in text,
 }
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,7})?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
 View = Callable[[int], Mapping[str, Any]]
 """Gives the object of an id; it is asked only where the id alone does not decide."""
@@ -40,6 +43,20 @@ class Query:
         return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else default  # noqa: PLR2004 - digits
 
     @property
+    def compiled(self) -> tuple[str, ...] | None:
+        """What the portal compiles code for, and keeps: the members to filter and sort by (contract 5.5)."""
+        if not self._pairs:
+            return None
+        by, order = self.text("filterBy").lower(), self.text("sortBy").lower()
+        return (by, self.text("filterOp").lower(), order) if by or order else None
+
+    @property
+    def has_bad_date(self) -> bool:
+        """Whether ``updatedSince`` is no date, which the portal trips over before all else (contract 3.4)."""
+        text = self.text("updatedSince") if self._pairs else ""
+        return bool(text) and not _DATE.fullmatch(text)
+
+    @cached_property
     def fields(self) -> frozenset[str]:
         """The members asked for, in lower case; none means all. A space is part of a name (contract 5.6)."""
         return frozenset(name.lower() for name in self.values("fields") if name)
@@ -62,8 +79,10 @@ def choose(ids: list[int], query: Query, view: View) -> list[int]:
         ids = [one for one in ids if view(one)["isCompany"] is (kind == "company")]
     if by := query.text("filterBy").lower():
         compare = _OPERATORS.get(query.text("filterOp").lower(), _OPERATORS["equals"])
-        wanted = query.values("filterValue")
-        ids = [one for one in ids if any(compare(_text(one, by, view), value) for value in wanted)]
+        # Nothing to compare with filters nothing (contract 10.5).
+        wanted = [value for value in query.values("filterValue") if value]
+        if wanted:
+            ids = [one for one in ids if any(compare(_text(one, by, view), value) for value in wanted)]
     if names := [name.lower() for name in query.values("sortBy") if name]:
         # Anything but this exact word means ascending (contract 5.5).
         backwards = query.text("sortOrder") == "descending"
@@ -73,11 +92,11 @@ def choose(ids: list[int], query: Query, view: View) -> list[int]:
     return ids
 
 
-def cut_in_memory(ids: list[int], query: Query) -> Page:
-    """Cut a page out of a loaded list: 1000 at most, but ``count=0`` is no limit (contract 5.2)."""
-    count = min(query.number("count", _MAX_PAGE), _MAX_PAGE) or len(ids)
-    start = query.number("startIndex", 0)
-    return _page(ids, start, count, len(ids) if len(ids) > count else None)
+def cut_in_memory(ids: list[int], query: Query, *, most: int = _MAX_PAGE) -> Page:
+    """Cut a page out of a loaded list: 1000 at most, but ``count=0`` is no limit (contract 5.2, 10.5)."""
+    count = min(query.number("count", most), most)
+    total = len(ids) if len(ids) > count else None
+    return _page(ids, query.number("startIndex", 0), count or len(ids), total)
 
 
 def cut_in_sql(ids: list[int], query: Query) -> Page:

@@ -1,7 +1,7 @@
 """The methods of the API: what each reads, checks, writes and answers. No faults, no rights, no sockets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,12 +20,17 @@ from worker.simulator.scenario import Auth, Holdings
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request as a method sees it."""
+    """A request as a method sees it.
+
+    Attributes:
+        limited: whether the user is no administrator, and does not see what is private.
+    """
 
     route: Route
     query: Query
     content_type: str = ""
     body: bytes = b""
+    limited: bool = False
 
     @property
     def xml(self) -> bool:
@@ -55,6 +60,8 @@ class Methods:
     def answer(self, ask: Ask) -> Reply:
         """Do what is asked, in the portal's order: arguments, deal, contact, write, body (contract 0)."""
         route = ask.route
+        if ask.query.has_bad_date:
+            return replies.site_page(500)
         if max(route.opportunity, route.contact) > INT32:
             return replies.overflow(xml=ask.xml)
         return self._methods[route.kind](ask)
@@ -70,9 +77,7 @@ class Methods:
             return refusal
         if not (route.opportunity and route.contact):
             return replies.bad_argument(xml=xml)
-        if not self._holdings.has_opportunity(route.opportunity):
-            return replies.not_found(xml=xml)
-        if not self._has_whole_contact(route.contact):
+        if not self._sees_opportunity(ask) or not self._sees_whole_contact(ask):
             return replies.not_found(xml=xml)
         write = self._write_at_appserver if self._holdings.product == "appserver" else self._write
         return write(ask)
@@ -99,10 +104,10 @@ class Methods:
     def _member_list(self, ask: Ask) -> Reply:
         route, xml = ask.route, ask.xml
         # No argument check here: 0 is looked for, and not found (contract 1.5).
-        if not self._holdings.has_opportunity(route.opportunity):
+        if not self._sees_opportunity(ask):
             return replies.not_found(xml=xml)
         primary = self._holdings.primary.get(route.opportunity)
-        held = [one for one in self._books.members(route.opportunity) if self._holdings.has_contact(one)]
+        held = self._visible_members(route.opportunity, ask)
         query = ask.query if self._holdings.product == "communityserver" else Query("count=0")
         page = lists.cut_in_memory(lists.choose(held, query, self.bodies.people.listed), query)
         fields = query.fields
@@ -112,50 +117,64 @@ class Methods:
         route, xml = ask.route, ask.xml
         if not route.opportunity:
             return replies.bad_argument(xml=xml)
-        if not self._holdings.has_opportunity(route.opportunity):
+        if not self._sees_opportunity(ask):
             return replies.not_found(xml=xml)
         body = wire.single(self._opportunity_piece(route.opportunity, ask), 200, xml=xml)
         return replies.success(body, 200, xml=xml)
 
     def _opportunities(self, ask: Ask) -> Reply:
-        ids = [
-            one for one in range(1, self._holdings.opportunities + 1) if self._holdings.has_opportunity(one)
-        ]
+        every = range(1, self._holdings.opportunities + 1)
+        ids = [one for one in every if self._holdings.has_opportunity(one, limited=ask.limited)]
         if contact := ask.query.number("contactid", 0):
             held = self._books.opportunities_of(contact)
             ids = [one for one in ids if one in held]
-        page = lists.cut_in_sql(lists.choose(ids, ask.query, self._opportunity_view), ask.query)
+
+        def view(opportunity: int) -> dict[str, Any]:
+            return self._opportunity_view(opportunity, ask)
+
+        page = lists.cut_in_sql(lists.choose(ids, ask.query, view), ask.query)
         return _listing(ask, page, [self._opportunity_piece(one, ask) for one in page.ids])
 
     def _contact(self, ask: Ask) -> Reply:
         if not ask.route.contact:
             return replies.bad_argument(xml=ask.xml)
-        if not self._has_whole_contact(ask.route.contact):
+        if not self._sees_whole_contact(ask):
             return replies.not_found(xml=ask.xml)
         return self.linked(ask, 200)
 
     def _contacts(self, ask: Ask) -> Reply:
         # Newest first unless sorted (contract 5.8); ids grow with age.
-        ids = [one for one in range(self._holdings.contacts, 0, -1) if self._holdings.has_contact(one)]
+        every = range(self._holdings.contacts, 0, -1)
+        ids = [one for one in every if self._holdings.has_contact(one, limited=ask.limited)]
         page = lists.cut_in_sql(lists.choose(ids, ask.query, self.bodies.people.listed), ask.query)
         fields = ask.query.fields
         return _listing(ask, page, [self.bodies.listed(one, False, ask.xml, fields) for one in page.ids])  # noqa: FBT003 - nobody's primary contact
 
-    def _has_whole_contact(self, contact: int) -> bool:
-        # A dangling status is a 404 before anything is written, though lists show the contact (contract 4.6).
-        return self._holdings.has_contact(contact) and contact not in self._holdings.dangling_contacts
+    def _sees_opportunity(self, ask: Ask) -> bool:
+        return self._holdings.has_opportunity(ask.route.opportunity, limited=ask.limited)
 
-    def _opportunity_view(self, opportunity: int) -> dict[str, Any]:
-        held = [one for one in self._books.members(opportunity) if self._holdings.has_contact(one)]
-        return self.bodies.people.opportunity(opportunity, held)
+    def _sees_whole_contact(self, ask: Ask) -> bool:
+        # A dangling status is a 404 before anything is written, though lists show the contact (contract 4.6).
+        contact = ask.route.contact
+        seen = self._holdings.has_contact(contact, limited=ask.limited)
+        return seen and contact not in self._holdings.dangling_contacts
+
+    def _visible_members(self, opportunity: int, ask: Ask) -> list[int]:
+        members = self._books.members(opportunity)
+        return [one for one in members if self._holdings.has_contact(one, limited=ask.limited)]
+
+    def _opportunity_view(self, opportunity: int, ask: Ask) -> dict[str, Any]:
+        return self.bodies.people.opportunity(opportunity, self._visible_members(opportunity, ask))
 
     def _opportunity_piece(self, opportunity: int, ask: Ask) -> bytes:
-        value = wire.only_fields(self._opportunity_view(opportunity), ask.query.fields)
+        value = wire.only_fields(self._opportunity_view(opportunity, ask), ask.query.fields)
         return wire.piece(value, xml=ask.xml)
 
 
 def login(ask: Ask, auth: Auth, door: AuthDoor) -> Reply:
     """Answer ``POST authentication``: 201 with a token, 201 without one, or 500 (contract 6.1 to 6.4)."""
+    if _is_json(ask) and (refusal := _refuse_body(ask)):
+        return refusal
     given = _credentials(ask)
     result = door.login(given.get("username", ""), given.get("password", ""))
     if result != "ok":
@@ -174,7 +193,7 @@ def login(ask: Ask, auth: Auth, door: AuthDoor) -> Reply:
             cookie = (("Set-Cookie", f"{COOKIE}={token}; path=/; HttpOnly"),)
     body = wire.single(wire.piece(data, xml=ask.xml), 201, xml=ask.xml)
     made = replies.success(body, 201, xml=ask.xml)
-    return Reply(made.status, made.body, made.content_type, headers=cookie, is_api=True)
+    return replace(made, headers=cookie)
 
 
 def _listing(ask: Ask, page: Page, pieces: list[bytes]) -> Reply:
@@ -187,41 +206,41 @@ def _refuse_body(ask: Ask) -> Reply | None:
     kind = ask.content_type.partition(";")[0].strip().lower()
     if not kind:
         return None
-    if kind == "application/json":
-        return None if _is_object(ask.body) else _unparsable(400, "Error parsing JSON.", ask)
+    if _is_json(ask):
+        complaint = _complaint(ask.body)
+        return replies.error(400, complaint, replies.OTHER_ERROR, xml=ask.xml) if complaint else None
     if kind == "text/xml" and not ask.body.strip():
-        return _unparsable(500, "Root element is missing.", ask)
+        return replies.error(500, "Root element is missing.", replies.XML_ERROR, xml=ask.xml)
     if "/" not in kind:
-        return _unparsable(500, "The specified content type is invalid.", ask)
+        message = "The specified content type is invalid."
+        return replies.error(500, message, replies.FORMAT_ERROR, xml=ask.xml)
     return None
 
 
-def _unparsable(status: int, message: str, ask: Ask) -> Reply:
-    return replies.error(status, message, replies.OTHER_ERROR, xml=ask.xml)
+def _is_json(ask: Ask) -> bool:
+    return ask.content_type.partition(";")[0].strip().lower() == "application/json"
 
 
-def _is_object(body: bytes) -> bool:
+def _complaint(body: bytes) -> str:
+    """Give what the parser says against a JSON body; nothing against an object, null or no body at all."""
     if not body.strip():
-        return True
+        return ""
+    where = "Path '', line 1, position 1."
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return False
-    return value is None or isinstance(value, dict)
+        return f"Unexpected JsonToken when deserializing node: StartObject. {where}"
+    if value is None or isinstance(value, dict):
+        return ""
+    return f"XmlNodeConverter can only convert JSON that begins with an object. {where}"
 
 
 def _credentials(ask: Ask) -> dict[str, str]:
     given: dict[str, str] = {}
-    if "application/json" in ask.content_type.lower():
-        try:
-            value = orjson.loads(ask.body)
-        except orjson.JSONDecodeError:
-            value = None
-        given = (
-            {key: text for key, text in value.items() if isinstance(text, str)}
-            if isinstance(value, dict)
-            else {}
-        )
+    if _is_json(ask):
+        value = orjson.loads(ask.body) if ask.body.strip() else None
+        members = value.items() if isinstance(value, dict) else ()
+        given = {key: text for key, text in members if isinstance(text, str)}
     else:
         given = dict(parse_qsl(ask.body.decode("utf-8", "replace")))
     # The query comes last and wins, as the portal looks there first (contract 1.6).

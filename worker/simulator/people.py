@@ -29,8 +29,8 @@ class People:
 
     def is_company(self, contact: int) -> bool:
         """Whether the contact is a company."""
-        every = self._holdings.companies_every
-        return every > 0 and contact % every == 0
+        every, first = self._holdings.companies_every, self._holdings.companies_from
+        return (every > 0 and contact % every == 0) or 0 < first <= contact
 
     def display_name(self, contact: int) -> str:
         """Give the name; one without a last name ends in a space (contract 2.4)."""
@@ -53,23 +53,34 @@ class People:
         return built
 
     def opportunity(self, opportunity: int, members: list[int]) -> dict[str, Any]:
-        """Build an opportunity with its members, as far as contract 5.7 and 9.8 speak of it."""
-        primary = self._holdings.primary.get(opportunity)
+        """Build an opportunity with its members: no null and no 0 is sent (contract 5.7, 9.8, 10.7)."""
+        primary, probability = self._holdings.primary.get(opportunity), opportunity % 101
+        likely = {"successProbability": probability} if probability else {}
         return {
             "createBy": _employee(opportunity),
             "created": _date(opportunity),
-            "contact": None if primary is None else self._base(primary),
+            **({} if primary is None else {"contact": self._base(primary)}),
             "members": [self._base(member) for member in members],
-            "isPrivate": False,
             "title": f"Opportunity {opportunity}",
             "description": "",
             "responsible": _employee(opportunity + 1),
-            "bidType": 0,
             "bidValue": opportunity % 1000 * 100.0,
-            "perPeriodValue": 0,
-            "successProbability": opportunity % 101,
-            "customFields": [_heading()],
+            "bidCurrency": _EURO,
+            "stage": {
+                **likely,
+                "stageType": 0,
+                "title": "Initial",
+                "description": "",
+                "color": "#f00",
+                "id": 1,
+            },
+            **likely,
+            "actualCloseDate": "0001-01-01T00:00:00.0000000Z",
+            "expectedCloseDate": _date(opportunity + 1),
+            "isPrivate": opportunity in self._holdings.private_opportunities,
+            "accessList": [],
             "canEdit": True,
+            "customFields": [_heading()],
             "id": opportunity,
         }
 
@@ -99,7 +110,7 @@ class People:
     def _person_head(self, contact: int) -> dict[str, Any]:
         first, last = self._names(contact)
         every = self._holdings.companies_every
-        company = contact - contact % every if every else 0
+        company = contact - contact % every if every else self._holdings.companies_from
         employed = company > 0 and contact % 2 == 0 and self._holdings.has_contact(company)
         return {
             "firstName": first,
@@ -113,7 +124,8 @@ class People:
         return {"companyName": f"Company {contact}", **({"personsCount": count} if count else {})}
 
     def _base(self, contact: int) -> dict[str, Any]:
-        company, private = self.is_company(contact), contact % 13 == 0
+        company = self.is_company(contact)
+        private = contact % 13 == 0 or contact in self._holdings.private_contacts
         return {
             "smallFotoUrl": _PHOTO.format(contact, company, 1),
             "mediumFotoUrl": _PHOTO.format(contact, company, 2),

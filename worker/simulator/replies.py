@@ -5,7 +5,7 @@ Nothing is sent here; ``sending`` does that.
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Literal
@@ -15,9 +15,16 @@ from worker.simulator import wire
 Ending = Literal["whole", "half", "reset", "hang"]
 """What becomes of the body: sent whole, cut in the middle, or nothing sent at all."""
 
+Origin = Literal["api", "site", "elsewhere"]
+"""Who wrote an answer: the API, the rest of the portal, or a proxy or cloud in front of it."""
+
 JSON = "application/json; charset=UTF-8"
 XML = "text/xml; charset=UTF-8"
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"
+
+ASPNET = "4.0.30319"
+API_CACHING = "private, max-age=0"
+SITE_CACHING = "private"
 
 # .NET's numbers of the errors (contract 1.5, 6.2, 9.3).
 HTTP_ERROR = -2147467259
@@ -26,7 +33,16 @@ BAD_ARGUMENT = -2147024809
 INVALID_OPERATION = -2146233079
 AUTHENTICATION = -2146233087
 OTHER_ERROR = -2146233088
+XML_ERROR = -2146232000
+FORMAT_ERROR = -2146233033
+NULL_REFERENCE = -2147467261
+NO_METHOD = -2146233069
 
+_CORS = (
+    ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE"),
+    ("Access-Control-Allow-Headers", "origin, authorization, accept, content-type"),
+    ("Access-Control-Max-Age", "1728000"),
+)
 _PHRASES = {
     400: "Invalid arguments",
     403: "Access denied",
@@ -47,7 +63,8 @@ class Reply:
         headers: further headers.
         ending: what becomes of it on the way.
         delay: seconds that it is held back.
-        is_api: whether the API wrote it, so that its caching headers and compression apply (contract 8).
+        items: how many items of a batch were carried out, for the books.
+        origin: who wrote it; only the API compresses, and each has its own caching headers (contract 8).
     """
 
     status: int
@@ -57,19 +74,30 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     ending: Ending = "whole"
     delay: float = 0.0
-    is_api: bool = False
+    items: int = 0
+    origin: Origin = "elsewhere"
+
+    @property
+    def is_api(self) -> bool:
+        """Whether the API wrote it."""
+        return self.origin == "api"
 
 
 def success(body: bytes, status: int, *, xml: bool) -> Reply:
     """Answer with a written envelope."""
-    return Reply(status, body, XML if xml else JSON, is_api=True)
+    return Reply(status, body, XML if xml else JSON, origin="api")
 
 
 def error(status: int, message: str, hresult: int, *, xml: bool, reason: str | None = None) -> Reply:
     """Answer with an error in the envelope, and .NET's phrase in the status line (contract 3.2)."""
     body = wire.failure(status, message, hresult, xml=xml)
     phrase = reason or _PHRASES.get(status)
-    return Reply(status, body, XML if xml else JSON, phrase, is_api=True)
+    return Reply(status, body, XML if xml else JSON, phrase, origin="api")
+
+
+def doubled(reply: Reply) -> Reply:
+    """Write an answer twice over, as the portal does when a batch breaks (contract 7.6)."""
+    return replace(reply, body=reply.body * 2)
 
 
 def not_found(*, xml: bool) -> Reply:
@@ -95,6 +123,21 @@ def page(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     return Reply(status, text.encode(), headers=headers)
 
 
+def site_page(status: int) -> Reply:
+    """Answer with a page of the portal itself."""
+    return replace(page(status), origin="site")
+
+
+def unrouted(method: str) -> Reply:
+    """Answer what has no route, which depends on the verb (contract 10.2)."""
+    return site_page({"GET": 404, "HEAD": 404, "POST": 500}.get(method, 405))
+
+
+def options() -> Reply:
+    """Answer that other sites may ask; no token needed (contract 1.7)."""
+    return Reply(200, headers=_CORS, origin="site")
+
+
 def empty(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """Answer without a body, as the checks of the portal's state do (contract 3.4)."""
     return Reply(status, headers=headers)
@@ -107,7 +150,7 @@ def unauthorized(host: str, *, had_header: bool, clear_cookie: bool) -> Reply:
         headers += (("WWW-Authenticate", f'Basic Realm="{host.partition(":")[0]}"'),)
     if clear_cookie:
         headers += (("Set-Cookie", "asc_auth_key=; expires=Thu, 01-Jan-1970 00:00:00 GMT; path=/"),)
-    return Reply(401, b"Unauthorized", headers=headers)
+    return Reply(401, b"Unauthorized", headers=headers, origin="site")
 
 
 def retry_after(text: str) -> tuple[tuple[str, str], ...]:

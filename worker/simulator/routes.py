@@ -1,4 +1,7 @@
-"""Find which method of the API a request means (contract 1.1 to 1.4). It judges the path, not the ids."""
+"""Find which method of the API a request means (contract 1.1 to 1.4). It judges the path, not the ids.
+
+A request passes nginx first, an item of a batch does not; ``at_the_front`` is what nginx does to a path.
+"""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +15,18 @@ Kind = Literal[
     "contact",
     "contacts",
     "login",
+    "batch",
     "options",
     "none",
+    "slash",
+    "nginx",
 ]
-"""What is asked for; ``none`` is no route, which the site answers with a page."""
+"""What is asked for. ``none`` is no route, which the site answers with a page; ``slash`` a path that ends in
+one; ``nginx`` what the server in front answers, as the product has no such method."""
 
 _BASE = r"/api/2\.0/"
-# Literals are compared without case, extensions with it (1.3); a slash at the end is no route (10.1).
-_END = r"(?P<ext>(?-i:\.json|\.xml|\.tml))?"
+# Literals are compared without case, extensions with it, and a slash at the end does ASP.NET no harm (1.3).
+_END = r"(?P<ext>(?-i:\.json|\.xml|\.tml))?/?"
 _PATTERNS: tuple[tuple[Kind, frozenset[str], str], ...] = (
     (
         "link",
@@ -32,12 +39,14 @@ _PATTERNS: tuple[tuple[Kind, frozenset[str], str], ...] = (
     ("contacts", frozenset({"GET"}), r"crm/contact/filter"),
     ("contact", frozenset({"GET"}), r"crm/contact/(?P<contact>[0-9]+)"),
     ("login", frozenset({"POST"}), r"authentication"),
+    ("batch", frozenset({"POST", "GET"}), r"batch"),
 )
 _ROUTES = tuple(
     (kind, methods, re.compile(_BASE + pattern + _END, re.ASCII | re.IGNORECASE))
     for kind, methods, pattern in _PATTERNS
 )
 _ANY = re.compile(_BASE, re.IGNORECASE)
+_SLASHES = re.compile(r"//+")
 
 INT32 = 2_147_483_647
 """The highest id that the API takes (contract 1.5)."""
@@ -74,8 +83,14 @@ class Route:
         return self.extension in {".xml", ".tml"} and "application/json" not in content_type.lower()
 
 
+def at_the_front(path: str) -> str | None:
+    """Give the path that nginx passes on: slashes merged; None for one that ends in a slash (10.1)."""
+    merged = _SLASHES.sub("/", path)
+    return None if merged.endswith("/") else merged
+
+
 def find(method: str, path: str) -> Route:
-    """Find the route of a path without its query."""
+    """Find the route of a path without its query, as ASP.NET does."""
     method = method.upper()
     if method == "OPTIONS" and _ANY.match(path):
         return Route("options", method)

@@ -25,12 +25,15 @@ class Holdings:
         missing_opportunities: ids in range that do not exist or are not visible, which looks the same.
         missing_contacts: the same for contacts.
         dangling_contacts: contacts whose status was deleted: listed, yet a 404 when linked or read alone.
-        companies_every: each n-th contact is a company; 0 for persons only.
+        private_opportunities: ids that only the administrator sees, not ``auth.limited_token``.
+        private_contacts: the same for contacts.
+        companies_every: each n-th contact is a company; 0 for none by this rule.
+        companies_from: contacts from this id on are companies; 0 for none by this rule.
         linked: links that exist at the start.
         primary: opportunity to its primary contact, which the member list shows as not editable.
         product: whose links these are. AppServer's POST answers 200, and 500 if the link is there already;
-            its DELETE removes all links of the opportunity; its member list knows no filter and no pages
-            (contract 2.9, 4.2, 4.4, 5.5). All else here is CommunityServer's.
+            its DELETE removes all links of the opportunity; its member list knows no filter and no pages;
+            it has no batch (contract 2.9, 4.2, 4.4, 5.5, 7.8). All else here is CommunityServer's.
     """
 
     opportunities: int = 5000
@@ -38,18 +41,29 @@ class Holdings:
     missing_opportunities: frozenset[int] = frozenset()
     missing_contacts: frozenset[int] = frozenset()
     dangling_contacts: frozenset[int] = frozenset()
+    private_opportunities: frozenset[int] = frozenset()
+    private_contacts: frozenset[int] = frozenset()
     companies_every: int = 5
+    companies_from: int = 0
     linked: frozenset[tuple[int, int]] = frozenset()
     primary: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     product: Literal["communityserver", "appserver"] = "communityserver"
 
-    def has_opportunity(self, opportunity: int) -> bool:
-        """Whether the opportunity exists and is visible."""
-        return 1 <= opportunity <= self.opportunities and opportunity not in self.missing_opportunities
+    def has_opportunity(self, opportunity: int, *, limited: bool = False) -> bool:
+        """Whether the opportunity exists and is visible; ``limited`` is whether no administrator asks."""
+        return (
+            1 <= opportunity <= self.opportunities
+            and opportunity not in self.missing_opportunities
+            and not (limited and opportunity in self.private_opportunities)
+        )
 
-    def has_contact(self, contact: int) -> bool:
-        """Whether the contact exists and is visible."""
-        return 1 <= contact <= self.contacts and contact not in self.missing_contacts
+    def has_contact(self, contact: int, *, limited: bool = False) -> bool:
+        """Whether the contact exists and is visible; ``limited`` is whether no administrator asks."""
+        return (
+            1 <= contact <= self.contacts
+            and contact not in self.missing_contacts
+            and not (limited and contact in self.private_contacts)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +71,8 @@ class Auth:
     """Who gets in (contract 6).
 
     Attributes:
-        token: a token that is valid from the start.
+        token: a token that is valid from the start, of an administrator.
+        limited_token: one of a user who is none, and does not see what is private; empty for no such user.
         username: login name for ``POST authentication``.
         password: its password.
         two_factor: what a login asks for on top; then it answers 201 without a token.
@@ -66,6 +81,7 @@ class Auth:
     """
 
     token: str = "demo-token"  # noqa: S105 - of a portal that holds nothing
+    limited_token: str = ""
     username: str = "user@portal.example"
     password: str = "demo-password"  # noqa: S105 - same
     two_factor: Literal["", "sms", "tfa"] = ""
@@ -78,23 +94,31 @@ class Latency:
     """How long the portal works on a request.
 
     Attributes:
-        seconds: the mean.
+        seconds: the mean; of a batch, the fixed part.
         jitter: the most it deviates either way.
         slow_fraction: share of requests that take ``slow_seconds`` more.
         slow_seconds: see ``slow_fraction``.
+        item_seconds: what each item of a batch takes on top, one after the other (contract 7.4).
+        compile_seconds: what the first read takes longer that uses a filter or an order of its kind; those of
+            that kind which come meanwhile are 500s, as the compile race makes them (contract 5.5, 10.5).
         workers: requests worked on at once, the others queue; 0 for all. Makes latency grow with concurrency.
+            A batch takes one, however many items it has.
     """
 
     seconds: float = 0.0
     jitter: float = 0.0
     slow_fraction: float = 0.0
     slow_seconds: float = 0.0
+    item_seconds: float = 0.0
+    compile_seconds: float = 0.0
     workers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
     """The rate limit that the vendor documents (contract 8): a sliding window over all API requests.
+
+    A batch is one request, whatever it holds.
 
     Attributes:
         limit: requests served in any window; 0 for no limit.

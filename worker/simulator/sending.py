@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from worker.simulator import replies
 from worker.simulator.bodies import zipped
 from worker.simulator.replies import Reply
 
@@ -57,9 +58,12 @@ async def _half(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
 
 def _written(request: web.BaseRequest, reply: Reply) -> tuple[bytes, list[tuple[str, str]]]:
     headers = [("Content-Type", reply.content_type), *reply.headers]
-    if not reply.is_api:
+    if reply.origin == "elsewhere":
         return reply.body, headers
-    headers += [("Cache-Control", "private, max-age=0"), ("ETag", uuid4().hex)]
+    headers.append(("X-AspNet-Version", replies.ASPNET))
+    if reply.origin == "site":
+        return reply.body, [*headers, ("Cache-Control", replies.SITE_CACHING)]
+    headers += [("Cache-Control", replies.API_CACHING), ("ETag", uuid4().hex)]
     # Only successes, and only for a token without a space before it (contract 8).
     accepted = request.headers.get("Accept-Encoding", "").split(",")
     if reply.status >= 300 or "gzip" not in accepted:  # noqa: PLR2004 - no success

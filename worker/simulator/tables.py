@@ -115,6 +115,7 @@ _READERS: dict[Any, Callable[[object, str], object]] = {
     float: _number,
     bool: _flag,
     bool | None: _flag,
+    int | None: _integer,
     str: _text,
     frozenset[int]: _ids,
     frozenset[tuple[int, int]]: _pairs,

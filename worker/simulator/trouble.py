@@ -25,12 +25,37 @@ TroubleKind = Literal[
     "closed_503",
     "ip_403",
     "doubled_envelope",
+    "null_item",
+    "missing_item",
+    "extra_item",
+    "permuted_items",
+    "renamed_item",
+    "swapped_names",
+    "broken_item",
+    "cut_items",
 ]
 """What can go wrong with one answer; ``faults.spoil`` says what each looks like on the wire."""
 
-FaultOn = Literal["post", "delete", "get", "login", "any"]
+SHAPES = frozenset(
+    {
+        "null_item",
+        "missing_item",
+        "extra_item",
+        "permuted_items",
+        "renamed_item",
+        "swapped_names",
+        "broken_item",
+        "cut_items",
+    }
+)
+"""Kinds that change the list of results of a batch; ``shapes`` says how."""
 
-_STORES = frozenset({"truncated", "odd_body", "slow", "gzip_junk", "oversized"})
+ITEM_KINDS = frozenset({"status", "wrong_id", "odd_body", "internal_403", "forbidden_403"})
+"""Kinds that an item of a batch can suffer as a request of its own can: what the API itself may answer."""
+
+FaultOn = Literal["post", "delete", "get", "login", "batch", "any"]
+
+_STORES = frozenset({"truncated", "odd_body", "slow", "gzip_junk", "oversized"}) | SHAPES
 """Kinds that spoil the answer to work which was done, unless the scenario says otherwise."""
 
 
@@ -48,7 +73,7 @@ class Trouble:
         location: where a ``redirect`` points.
         bytes: size of an ``oversized`` body.
         delay: seconds that the answer is held back; what makes ``slow`` slow.
-        after_store: whether the work is done first; None for what the kind suggests.
+        after_store: whether the work is done first, of a batch all of it; None for what the kind suggests.
     """
 
     kind: TroubleKind = "status"
@@ -72,16 +97,27 @@ class Trouble:
 class Fault(Trouble):
     """A trouble, and which requests it hits. Faults are tried in order; the first that hits wins.
 
+    Meant for link POSTs, DELETEs or GETs, it hits them as items of a batch as well, if it is an answer of the
+    API itself: one of ``ITEM_KINDS``, a ``status`` with an envelope. What a proxy or a connection does hits
+    whole requests; to hit a batch, say ``on = "batch"``.
+
     Attributes:
-        on: the requests it is meant for: link POSTs unless said otherwise; ``get`` is any GET.
+        on: the requests it is meant for: link POSTs unless said otherwise; ``get`` is any GET, ``batch`` a
+            batch as a whole, ``any`` any whole request.
         share: probability; drawn per request from seed, pair and how often the pair was asked, so that the
             order of arrival does not change who is hit.
         times: hits at most, over all; 0 for any number.
         per_pair: hits only the first n requests for a pair; 0 for all of them.
         after: only once this many link POSTs have arrived.
         until: only until this many have; 0 for always.
-        only: only these pairs; empty for all.
-        extension: only requests whose path has this one, or none if empty (contract 10.4); ``any`` for all.
+        only: only these pairs; empty for all. A batch is hit if it would link one of them, and stops there:
+            the items before are carried out, unless ``items_done`` or ``after_store`` says otherwise.
+        extension: only requests whose path has this one, or none if empty; ``any`` for all. With a page of
+            400, it is how Mono fails on a few valid URLs, which pass under another spelling (contract 10.4).
+        items_done: so many items of the batch are carried out before it goes wrong; -1 for as many as the
+            seed says.
+        item: which result of a batch a kind of ``SHAPES`` changes, counted from 1; 0 for one that the seed
+            picks. ``cut_items`` shows so many.
     """
 
     on: FaultOn = "post"
@@ -91,11 +127,22 @@ class Fault(Trouble):
     after: int = 0
     until: int = 0
     only: frozenset[tuple[int, int]] = frozenset()
-    extension: str = "any"
+    extension: Literal["any", "", ".json", ".xml", ".tml"] = "any"
+    items_done: int | None = None
+    item: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"'share' must be between 0 and 1, not {self.share}")
+        if self.on != "batch" and self.kind in SHAPES:
+            raise ValueError(f"'kind' {self.kind} needs on = 'batch'")
+        if self.on != "batch" and (self.item or self.items_done is not None):
+            raise ValueError("'item' and 'items_done' need on = 'batch'")
+
+    @property
+    def hits_items(self) -> bool:
+        """Whether an item of a batch can suffer it."""
+        return self.on not in {"batch", "any"} and self.kind in ITEM_KINDS and self.body == "envelope"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +156,7 @@ class Outage(Trouble):
 
     after: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind in SHAPES:
+            raise ValueError(f"'kind' {self.kind} is for faults on batches only")

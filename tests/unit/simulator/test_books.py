@@ -81,6 +81,8 @@ def test_the_summary_sums_up() -> None:
     assert books.summary() == {
         "links": 1,
         "requests": 2,
+        "batches": 0,
+        "items": 0,
         "posts": 2,
         "repeats": 1,
         "stored": 0,

@@ -22,7 +22,7 @@ def test_a_lone_value_is_split_at_commas_but_not_in_brackets() -> None:
         ("", 1000, 0, 1001, 1500),
         ("count=5000", 1000, 0, 1001, 1500),
         ("count=x&startIndex=-1", 1000, 0, 1001, 1500),
-        ("count=0", 1500, 0, None, None),
+        ("count=0", 1500, 0, None, 1500),
         ("count=500&startIndex=1000", 500, 1000, None, 1500),
         ("count=400&startIndex=1000", 400, 1000, 1401, 1500),
         ("count=10&startIndex=9999", 0, 9999, None, 1500),
@@ -34,6 +34,12 @@ def test_a_loaded_list_is_paged_in_memory(
     page = lists.cut_in_memory(IDS, Query(query))
 
     assert (len(page.ids), page.start, page.following, page.total) == (shown, start, following, total)
+
+
+def test_a_list_without_a_limit_names_its_total_unless_it_is_empty() -> None:
+    """Contract 10.5."""
+    assert lists.cut_in_memory([7], Query("count=0")).total == 1
+    assert lists.cut_in_memory([], Query("count=0")).total is None
 
 
 def test_a_filter_route_always_names_its_total_and_takes_zero_for_one() -> None:
@@ -60,6 +66,9 @@ def test_a_filter_route_always_names_its_total_and_takes_zero_for_one() -> None:
             "late companies",
         ),
         ("filterBy=nothing&filterValue=1", []),
+        ("filterBy=id&filterOp=equals&filterValue=", IDS),
+        ("filterBy=id&filterOp=equals&filterValue=,", IDS),
+        ("filterBy=id&filterOp=equals&filterValue=,12", [12]),
     ],
 )
 def test_lists_are_filtered_and_sorted_by_member(query: str, chosen: list[int] | str) -> None:

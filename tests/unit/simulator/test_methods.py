@@ -1,5 +1,6 @@
 """The API over a socket: statuses, headers and exact bodies."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from worker.simulator import Auth, Holdings, Portal, Scenario
+from worker.simulator import Auth, Holdings, Latency, Portal, Scenario
 
 Ask = Callable[..., Awaitable[tuple[str, dict[str, str], bytes]]]
 
@@ -209,27 +210,93 @@ async def test_an_opportunity_shows_its_members(portal: Portal, ask: Ask) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "code"),
+    ("method", "path", "said"),
     [
-        ("GET", f"{API}/crm/opportunity/1/contact/2", "404"),
-        ("GET", f"{API}/crm/opportunity/1/contact/", "404"),
-        ("PUT", f"{API}/crm/opportunity/1/contact/2", "405"),
-        ("DELETE", f"{API}/crm/opportunity/1/contact/2/", "405"),
-        ("POST", f"{API}/crm/opportunity/1/contact/2.XML", "500"),
-        ("POST", f"{API}/crm/opportunity/1/contact/two", "500"),
-        ("POST", f"{API}/crm/opportunity/1/contact/2/", "500"),
-        ("GET", "/", "404"),
-        ("GET", f"{API}/crm/opportunity/1/contact?{'x' * 2048}", "400"),
+        ("GET", f"{API}/crm/opportunity/1/contact/2", "404 Not Found"),
+        ("PUT", f"{API}/crm/opportunity/1/contact/2", "405 Method Not Allowed"),
+        ("PATCH", f"{API}/crm/opportunity/1/contact/2", "405 Method Not Allowed"),
+        ("DELETE", f"{API}/crm/opportunity/1", "405 Method Not Allowed"),
+        ("POST", f"{API}/crm/opportunity/1/contact/2.XML", "500 Internal Server Error"),
+        ("POST", f"{API}/crm/opportunity/1/contact/two", "500 Internal Server Error"),
+        ("GET", "/", "404 Not Found"),
+        ("POST", f"{API}/crm/opportunity/1/contact/2/", "404 Not Found"),
+        ("GET", f"{API}/crm/opportunity/2/contact?updatedSince=soon", "500 Internal Server Error"),
     ],
 )
-async def test_what_is_not_routed_is_a_page_of_the_site(
-    portal: Portal, ask: Ask, method: str, path: str, code: str
+async def test_what_is_not_routed_is_a_page_of_the_site_with_a_status_by_its_verb(
+    portal: Portal, ask: Ask, method: str, path: str, said: str
 ) -> None:
-    """Which one depends on the verb (contract 10.2); a long query is none that is looked at (10.3)."""
+    """Contract 10.1, 10.2; what nginx or the date trips over has its own."""
     status, headers, body = await ask(portal, method, path)
 
-    assert (status[:3], headers["content-type"]) == (code, "text/html; charset=utf-8")
+    assert (status, headers["content-type"]) == (said, "text/html")
     assert body.startswith(b"<html>")
+    assert portal.books.stored == 0
+
+
+async def test_a_query_of_2048_characters_is_a_page_and_one_less_passes(portal: Portal, ask: Ask) -> None:
+    """Contract 10.3: it is refused before anybody is asked who he is."""
+    path = f"{API}/crm/opportunity/2/contact?"
+
+    assert (await ask(portal, "GET", path + "x" * 2047))[0] == "200 OK"
+    assert (await ask(portal, "GET", path + "x" * 2048, token=None))[0] == "400 Bad Request"
+
+
+async def test_nginx_merges_slashes(portal: Portal, ask: Ask) -> None:
+    assert (await ask(portal, "POST", "//api/2.0//crm/opportunity/1/contact/2"))[0] == "201 Created"
+
+
+async def test_what_is_private_is_missing_to_a_user_who_is_no_administrator(ask: Ask) -> None:
+    """Contract 4.5, 5.1: it looks as if it was not there, and is left out of lists."""
+    holdings = Holdings(
+        linked=frozenset({(1, 7), (1, 8)}),
+        private_contacts=frozenset({8}),
+        private_opportunities=frozenset({2}),
+    )
+    async with Portal(Scenario(portal=holdings, auth=Auth(limited_token="of-bob"))) as portal:
+        for method, path in (
+            ("POST", "/crm/opportunity/2/contact/7"),
+            ("POST", "/crm/opportunity/1/contact/8"),
+            ("GET", "/crm/opportunity/2/contact"),
+            ("GET", "/crm/opportunity/2"),
+            ("GET", "/crm/contact/8"),
+        ):
+            assert (await ask(portal, method, API + path, token="of-bob"))[2] == NOT_FOUND
+            assert (await ask(portal, method, API + path))[0][0] == "2"
+        members = (await ask(portal, "GET", f"{API}/crm/opportunity/1/contact", token="of-bob"))[2]
+        contacts = f"{API}/crm/contact/filter?count=1"
+        totals = [
+            json.loads((await ask(portal, "GET", contacts, token=token))[2])["total"]
+            for token in ("of-bob", "demo-token")
+        ]
+
+    assert [one["id"] for one in response(members)] == [7]
+    assert totals == [4999, 5000]
+
+
+async def test_a_token_in_the_query_opens_and_sets_no_cookie(portal: Portal, ask: Ask) -> None:
+    path = f"{API}/crm/contact/7?asc_auth_key=demo-token"
+    status, headers, _ = await ask(portal, "GET", path, token=None)
+
+    assert status == "200 OK"
+    assert "set-cookie" not in headers
+
+
+async def test_the_first_reads_of_a_kind_race_and_all_but_one_fail(ask: Ask) -> None:
+    """Contract 10.5: alone, it only takes longer; later, and of another kind, nothing happens."""
+    chosen = f"{API}/crm/opportunity/1/contact?filterBy=id&filterOp=equals&filterValue="
+    async with Portal(Scenario(latency=Latency(compile_seconds=0.1))) as portal:
+        first = await asyncio.gather(*(ask(portal, "GET", f"{chosen}{one}") for one in range(1, 6)))
+        later = await asyncio.gather(*(ask(portal, "GET", f"{chosen}{one}") for one in range(1, 6)))
+        portal.reset()
+        plain = await ask(portal, "GET", f"{API}/crm/opportunity/1/contact")
+        alone = await ask(portal, "GET", chosen + "1")
+
+    assert sorted(status[:3] for status, _, _ in first) == ["200", "500", "500", "500", "500"]
+    assert {error(body) for status, _, body in first if status[:3] == "500"} == {
+        ("An item with the same key has already been added.", -2147024809)
+    }
+    assert {status for status, _, _ in [*later, plain, alone]} == {"200 OK"}
 
 
 async def test_options_needs_no_token(portal: Portal, ask: Ask) -> None:
@@ -239,11 +306,11 @@ async def test_options_needs_no_token(portal: Portal, ask: Ask) -> None:
     assert "DELETE" in headers["access-control-allow-methods"]
 
 
-async def test_a_post_without_a_length_is_refused_with_a_page(portal: Portal, ask: Ask) -> None:
-    status, _, body = await ask(portal, "POST", f"{API}/crm/opportunity/1/contact/2", with_length=False)
+async def test_a_post_without_a_length_is_taken(portal: Portal, ask: Ask) -> None:
+    """Contract 10.6."""
+    status, *_ = await ask(portal, "POST", f"{API}/crm/opportunity/1/contact/2", with_length=False)
 
-    assert (status, body[:6]) == ("411 Length Required", b"<html>")
-    assert portal.books.links() == [(2, 7), (2, 9), (2, 15)]
+    assert (status, portal.books.holds(1, 2)) == ("201 Created", True)
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,34 @@ LINK = "/api/2.0/crm/opportunity/12/contact/34"
 
 
 @pytest.mark.parametrize(
+    ("path", "passed"),
+    [
+        (LINK, LINK),
+        ("//api/2.0///crm/contact/7", "/api/2.0/crm/contact/7"),
+        (LINK + "/", None),
+        (LINK + ".xml//", None),
+        ("/", None),
+    ],
+)
+def test_nginx_merges_slashes_and_passes_on_no_path_that_ends_in_one(path: str, passed: str | None) -> None:
+    """Contract 10.1; an item of a batch does not pass it."""
+    assert routes.at_the_front(path) == passed
+
+
+@pytest.mark.parametrize(
     ("path", "extension"),
     [
         (LINK, ""),
+        (LINK + "/", ""),
         (LINK + ".json", ".json"),
         (LINK + ".xml", ".xml"),
+        (LINK + ".xml/", ".xml"),
         (LINK + ".tml", ".tml"),
         ("/API/2.0/CRM/Opportunity/12/Contact/34", ""),
         ("/api/2.0/crm/opportunity/012/contact/0034", ""),
     ],
 )
-def test_paths_that_a_portal_routes_are_routed(path: str, extension: str) -> None:
+def test_paths_that_aspnet_routes_are_routed(path: str, extension: str) -> None:
     assert routes.find("post", path) == routes.Route("link", "POST", 12, 34, extension)
 
 
@@ -26,8 +43,6 @@ def test_paths_that_a_portal_routes_are_routed(path: str, extension: str) -> Non
         ("POST", LINK + ".XML"),
         ("POST", LINK + ".foo"),
         ("POST", LINK + "a"),
-        ("POST", LINK + "/"),
-        ("POST", LINK + ".xml/"),
         ("POST", "/api/2.0/crm/opportunity/12/contact/-1"),
         ("POST", "/api/2.0/crm/opportunity/12/contact/+1"),
         ("POST", "/api/2.0/crm/opportunity/12/contact/٣"),
@@ -40,7 +55,7 @@ def test_paths_that_a_portal_routes_are_routed(path: str, extension: str) -> Non
         ("OPTIONS", "/elsewhere"),
     ],
 )
-def test_paths_that_a_portal_does_not_route_are_not(method: str, path: str) -> None:
+def test_paths_that_aspnet_does_not_route_are_not(method: str, path: str) -> None:
     assert routes.find(method, path).kind == "none"
 
 

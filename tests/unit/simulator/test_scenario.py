@@ -4,11 +4,18 @@ import pytest
 
 from worker.simulator import Fault, Outage, Scenario
 
+_EXAMPLES = Path(__file__).parents[2] / "scenarios"
+
 
 def test_every_scenario_of_the_package_can_be_read() -> None:
     assert set(Scenario.names()) >= {"calm", "demo", "stub"}
     for name in Scenario.names():
         assert isinstance(Scenario.named(name), Scenario)
+
+
+@pytest.mark.parametrize("path", sorted(_EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_scenario_that_the_readme_points_to_can_be_read(path: Path) -> None:
+    assert Scenario.load(path).faults
 
 
 def test_an_empty_text_is_a_portal_without_faults() -> None:
