@@ -160,6 +160,20 @@ def test_a_portal_that_closes_in_the_middle_stops_the_run_and_resume_finishes_it
     assert len(closing.links()) == 200
 
 
+def test_quiet_says_why_a_run_ended_before_its_rows_did(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate('[[outages]]\nkind = "payment_402"\nafter = 50')
+
+    done = bulklink("run", pairs, "--portal", portal.url, "--rate", "200/s", "--run-id", "it", "-q")
+
+    assert done.returncode == 6
+    line = one_line(done.stderr)
+    assert line.startswith("bulklink: run it: aborted, exit code 6: ")
+    assert "payment_required" in line
+    assert line.endswith("; nothing is lost; go on with: bulklink resume it")
+
+
 def test_rows_behind_the_end_of_a_run_are_in_retry_csv(bulklink: "CommandLine", simulate: "Simulate") -> None:
     """The portal closes at once; a file of many more rows than are read by then is read to its end."""
     (bulklink.folder / "pairs.csv").write_text(HEADER + "".join(f"{n},1\n" for n in range(1, 60_001)))
@@ -306,7 +320,7 @@ def test_an_input_that_breaks_off_is_exit_2_and_what_was_read_is_kept(
     assert report["counts"]["linked"] == len(portal.links())
 
 
-def test_a_second_signal_ends_at_once_and_resume_still_finishes(
+def test_a_second_signal_waits_for_no_answer_writes_all_files_and_resume_still_finishes(
     bulklink: "CommandLine", simulate: "Simulate", pairs: str
 ) -> None:
     portal = simulate('[[faults]]\nkind = "hang"\nafter = 40\ntimes = 4')
@@ -314,14 +328,19 @@ def test_a_second_signal_ends_at_once_and_resume_still_finishes(
         while portal.books()["posts"] < 60:
             time.sleep(0.05)
         process.terminate()
-        time.sleep(0.5)
+        time.sleep(1.1)
         assert process.poll() is None  # draining: requests hang
         process.terminate()
         _, err = process.communicate(timeout=5)
 
-    assert process.returncode == 143
-    assert "bulklink resume" in err
-    assert "Traceback" not in err
+    run = bulklink.only_run()
+    report = json.loads((run / "report.json").read_text())
+    assert process.returncode == report["exit_code"] == 143
+    assert report["message"] == "stopped by SIGTERM at once: what was on its way was not waited for"
+    assert report["message"] in err
+    assert f"bulklink resume {run.name}" in err
+    assert report["counts"]["unknown"] == 4
+    assert report["counts"]["linked"] == len(portal.links())
     assert bulklink.report("resume")["counts"]["linked"] == 200
     assert len(portal.links()) == 200
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 SLOW = "[latency]\nseconds = 0.4\n"
 STUCK = "[latency]\nseconds = 20\n"
-STUCK_POSTS = '[[faults]]\nkind = "slow"\ndelay = 20.0\n'
 
 
 def wait_until(happened: Callable[[], Any], *, every: float = 0.02) -> None:
@@ -84,30 +82,6 @@ def test_a_signal_to_the_process_and_its_group_lets_requests_on_their_way_finish
     assert (process.returncode, report["message"]) == (143, "stopped by SIGTERM"), err
     assert report["counts"]["unknown"] == 0
     assert report["counts"]["linked"] == len(portal.links()) > 0
-
-
-def test_a_second_signal_waits_for_no_answer_and_leaves_all_files(
-    simulate: "Simulate", bulklink: "CommandLine", tmp_path: Path
-) -> None:
-    write_pairs(tmp_path, 100)
-    portal = simulate(STUCK_POSTS)
-    with bulklink.start("run", "pairs.csv", "--portal", portal.url, "--run-id", "it") as process:
-        wait_until(lambda: portal.books()["posts"] >= 8)
-        process.send_signal(signal.SIGINT)
-        time.sleep(1.2)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        try:
-            _, err = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-    report = report_of(tmp_path / "runs" / "it")
-    assert process.returncode == report["exit_code"] == 130
-    assert report["message"] == "stopped by SIGINT at once: what was on its way was not waited for"
-    assert report["message"] in err
-    assert (report["counts"]["unknown"], report["counts"]["not_attempted"]) == (8, 92)
-    assert len((tmp_path / "runs/it/retry.csv").read_text().splitlines()) == 101
 
 
 def test_a_run_stopped_before_it_began_leaves_nothing_and_does_not_say_resume(

@@ -4,12 +4,14 @@ import importlib
 import shlex
 import sys
 import traceback
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
 from worker import __version__
+from worker.cli.streams import fill_gaps, let_go
 
 # The verbs in the order of their use; each is a module here with a click command of the same name.
 VERBS = {
@@ -81,7 +83,10 @@ def bulklink() -> None:
 
 def main() -> None:
     """Run the command; the one place where an error becomes a line and an exit code."""
-    sys.exit(_main(sys.argv[1:]))
+    fill_gaps()
+    code = _main(sys.argv[1:])
+    let_go()
+    sys.exit(code)
 
 
 def _main(words: list[str]) -> int:
@@ -93,7 +98,13 @@ def _main(words: list[str]) -> int:
 
         code, text = _explain(error)
         if {"-v", "--verbose"} & set(words):
-            traceback.print_exception(error)
+            with suppress(OSError):
+                traceback.print_exception(error)
+    except SystemExit:
+        # How click ends when a pipe broke. Verbs know themselves that a reader has left; help does not.
+        if not words or {"-h", "--help", "--version"} & set(words):
+            return 0
+        raise
     complain(text)
     return code
 

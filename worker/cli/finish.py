@@ -2,8 +2,8 @@
 
 import signal
 
-from worker.cli.output import hand_over, say, shown
-from worker.report import summary
+from worker.cli.output import complain, hand_over, say, shown
+from worker.report import ending, summary
 from worker.run import Job
 from worker.settings import Settings
 
@@ -17,6 +17,8 @@ def work_and_report(job: Job, settings: Settings) -> int:
     say(settings, f"run {job.directory.run_id}: files in {shown(job.directory.path)}")
     report = job.work(progress(settings.progress, quiet=settings.quiet))
     say(settings, *summary(report, shown(job.directory.path)))
+    if settings.quiet and ending(report):
+        complain(ending(report))
     if settings.as_json:
         hand_over(report.to_json().rstrip("\n"), kept=shown(job.directory.path / "report.json"))
     return report.exit_code

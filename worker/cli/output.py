@@ -5,11 +5,10 @@ standard error. Whatever the text quotes, a file's name or an answer of the port
 moves nothing on the terminal.
 """
 
-import os
 import sys
 from pathlib import Path
-from typing import TextIO
 
+from worker.cli.streams import silence
 from worker.errors import OutputError, one_line
 from worker.settings import Settings
 
@@ -23,6 +22,17 @@ def say(settings: Settings, *lines: str) -> None:
 def complain(text: str) -> None:
     """Say what is wrong, on standard error; also with --quiet."""
     _tell((f"bulklink: {text}",))
+
+
+def draw(text: str) -> None:
+    """Write to the terminal as it stands, on standard error; nothing if it is gone."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
 
 
 def hand_over(*lines: str, kept: str = "") -> None:
@@ -41,9 +51,9 @@ def hand_over(*lines: str, kept: str = "") -> None:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence(sys.stdout)
+        silence(sys.stdout)
     except OSError as error:
-        _silence(sys.stdout)
+        silence(sys.stdout)
         more = f"; {kept} has the same" if kept else ""
         raise OutputError(f"standard output: {error.strerror}{more}") from error
 
@@ -74,17 +84,4 @@ def shown(path: Path) -> str:
 
 
 def _tell(lines: tuple[str, ...]) -> None:
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write("".join(f"{one_line(line)}\n" for line in lines))
-        sys.stderr.flush()
-    except OSError:
-        _silence(sys.stderr)
-
-
-def _silence(stream: TextIO) -> None:
-    """Write no more there: what is still buffered would fail once more at exit, and change the exit code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    draw("".join(f"{one_line(line)}\n" for line in lines))

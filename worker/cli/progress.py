@@ -3,8 +3,9 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Literal, TextIO
+from typing import Literal
 
+from worker.cli.output import complain, draw
 from worker.errors import one_line
 from worker.models import Status
 from worker.run import Progress, Tally
@@ -20,14 +21,13 @@ def progress(
     """A function to be called often with the counts so far; it decides when to print."""
     if quiet or kind == "none":
         return lambda _: None
-    if kind == "bar" or (kind == "auto" and sys.stderr.isatty()):
-        return _Bar(sys.stderr)
-    return _Plain(sys.stderr)
+    if kind == "bar" or (kind == "auto" and sys.stderr is not None and sys.stderr.isatty()):
+        return _bar
+    return _Plain()
 
 
 class _Plain:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._next = time.monotonic() + PLAIN_EVERY
         self._note = ""
 
@@ -35,24 +35,19 @@ class _Plain:
         if tally.note != self._note:
             self._note = tally.note
             if tally.note:  # that something is over shows in the numbers
-                print(f"bulklink: {one_line(tally.note)}", file=self._stream, flush=True)
+                complain(tally.note)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_EVERY
-            print(f"bulklink: {_line(tally)}", file=self._stream, flush=True)
+            complain(_line(tally))
 
 
-class _Bar:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __call__(self, tally: Tally | Progress) -> None:
-        share = _share(tally)
-        bar = "#" * int(share * _BAR)
-        end = "\n" if tally.ended else ""
-        line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {one_line(tally.note)}' if tally.note else ''}"
-        # Erase to the end of the line: the last one may have been longer.
-        self._stream.write(f"\r{line}\x1b[K{end}")
-        self._stream.flush()
+def _bar(tally: Tally | Progress) -> None:
+    share = _share(tally)
+    bar = "#" * int(share * _BAR)
+    end = "\n" if tally.ended else ""
+    line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {one_line(tally.note)}' if tally.note else ''}"
+    # Erase to the end of the line: the last one may have been longer.
+    draw(f"\r{line}\x1b[K{end}")
 
 
 def _share(tally: Tally | Progress) -> float:

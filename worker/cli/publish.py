@@ -29,7 +29,7 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     Each batch is confirmed by the broker before the next; after a crash, --resume repeats one batch at most.
     Exit code 0 if every row was a pair or a duplicate of one, 3 if some were invalid, 6 without a broker.
     """
-    from worker.cli.output import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
+    from worker.cli.output import complain, hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
     from worker.run import start_publication  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
@@ -51,7 +51,8 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
         f" = {result.rows:,} rows of {result.input}",
     )
     if not result.complete:
-        say(settings, f"  not all of it; go on with: --resume {result.run_id}")
+        # Also with --quiet: nothing else says why it ended.
+        complain(f"not all of it is published; go on with the same command and --resume {result.run_id}")
     if settings.as_json:
         hand_over(json.dumps({**asdict(result), "exit_code": result.exit_code}, indent=2))
     return result.exit_code

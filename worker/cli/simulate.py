@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import click
 
+from worker.cli.output import hand_over
 from worker.errors import UsageError
 from worker.simulator import Scenario, serve
 
@@ -23,7 +24,7 @@ def command(port: int, scenario: str, *, list_names: bool) -> int:
     What it holds and what it was asked is at /_books, /_books/links and /_books/posts.
     """
     if list_names:
-        click.echo("\n".join(Scenario.names()))
+        hand_over(*Scenario.names())
         return 0
     try:
         plan = Scenario.named(scenario) if scenario in Scenario.names() else Scenario.load(scenario)
@@ -31,7 +32,7 @@ def command(port: int, scenario: str, *, list_names: bool) -> int:
         raise UsageError(f"--scenario: {error}") from error
     with suppress(KeyboardInterrupt):
         try:
-            asyncio.run(serve(plan, "127.0.0.1", port, lambda url: click.echo(f"listening on {url}")))
+            asyncio.run(serve(plan, "127.0.0.1", port, lambda url: hand_over(f"listening on {url}")))
         except OSError as error:
             raise UsageError(f"--port: {port}: {error.strerror}") from error
     return 0

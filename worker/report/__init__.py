@@ -3,7 +3,7 @@
 from worker.report.build import Report, build_report
 from worker.report.html import write_html
 from worker.report.rollback import ROLLBACK_CSV, Rollback
-from worker.report.summary import counted, summary
+from worker.report.summary import counted, ending, summary
 from worker.report.verification import VERIFY_CSV, Verification
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Verification",
     "build_report",
     "counted",
+    "ending",
     "summary",
     "write_html",
 ]

@@ -14,6 +14,7 @@ _MEANING = {
     Status.NOT_ATTEMPTED: "the run ended first; see retry.csv",
 }
 _CAUSES_SHOWN = 6
+_CUT_SHORT = {"interrupted", "aborted"}
 
 
 def summary(report: Report, directory: str) -> list[str]:
@@ -38,9 +39,22 @@ def summary(report: Report, directory: str) -> list[str]:
         more = len(report.causes) - _CAUSES_SHOWN
         lines.append(f"  and {more} more {_noun(more, 'cause')} in report.json")
     lines.append(f"  report: {directory}/report.html")
-    if report.status in {"interrupted", "aborted"} and _resumable(report):
-        lines.append(f"  nothing is lost; go on with: {_go_on(report)}")
+    lines += [f"  {line}" for line in _what_next(report)]
     return lines
+
+
+def ending(report: Report) -> str:
+    """Why a run ended before all was done, and how to go on; empty if nothing but its rows ended it."""
+    if report.status not in _CUT_SHORT:
+        return ""
+    start = f"run {report.run_id}: {report.status}, exit code {report.exit_code}"
+    return "; ".join([f"{start}: {report.message}", *_what_next(report)])
+
+
+def _what_next(report: Report) -> list[str]:
+    if report.status not in _CUT_SHORT or not _resumable(report):
+        return []
+    return [f"nothing is lost; go on with: {_go_on(report)}"]
 
 
 def _go_on(report: Report) -> str:

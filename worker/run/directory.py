@@ -2,12 +2,16 @@
 
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.errors import LedgerError, UsageError
-from worker.ledger import LedgerReader
+from worker.errors import LedgerError, LockedError, NeverBegan, UsageError
+from worker.ledger import LedgerReader, run_lock
+
+_FIRST_FILES = {"ledger.db", "ledger.db-journal", "ledger.db-wal", "ledger.db-shm", "run.log"}
+"""What a run has before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class RunDirectory:
     def create(cls, runs_dir: Path, run_id: str | None) -> "RunDirectory":
         """Make a new one; without ``run_id`` its name tells the time, and sorts by it.
 
+        What a run that never began left under that name is no obstacle.
+
         Raises:
             UsageError: the name is taken, or the folder cannot be made.
         """
@@ -47,10 +53,27 @@ class RunDirectory:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError as error:
-            raise UsageError(f"{path}: there is such a run already; 'bulklink resume {name}'?") from error
+            if not cls(path).clear():
+                raise UsageError(f"{path}: there is such a run already; 'bulklink resume {name}'?") from error
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
         return cls(path)
+
+    def clear(self) -> bool:
+        """Make it as new, if nobody works on it and all there is are traces of a run that never began."""
+        try:
+            with run_lock(self.path):
+                if not {path.name for path in self.path.iterdir()} <= _FIRST_FILES:
+                    return False
+                if self.ledger.exists():
+                    with suppress(NeverBegan), LedgerReader(self.ledger) as reader:
+                        reader.facts()
+                        return False
+                for name in _FIRST_FILES:
+                    (self.path / name).unlink(missing_ok=True)
+                return True
+        except (OSError, LockedError, LedgerError):
+            return False
 
     def discard(self) -> None:
         """Remove a run that ended before it had a single row."""

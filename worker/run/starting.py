@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from worker.dispatch import LANES_PER_PERMIT
-from worker.errors import UsageError, WorkerError
+from worker.errors import LedgerError, LockedError, UsageError, WorkerError
 from worker.existing import WINDOW
 from worker.ledger import LedgerReader, RunLock, check, run_lock
 from worker.models import Status
@@ -87,10 +87,14 @@ def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings
 def _new(settings: Settings) -> tuple[RunDirectory, RunLock]:
     directory = RunDirectory.create(settings.runs_dir, settings.run_id)
     try:
-        return directory, run_lock(directory.path)
-    except WorkerError:
+        lock = run_lock(directory.path)
+    except LedgerError:
         directory.discard()
         raise
+    if directory.ledger.exists():  # of who took the same name at the same moment, and was quicker
+        lock.release()
+        raise LockedError(f"run {directory.run_id} is being worked on by another process")
+    return directory, lock
 
 
 def resume_job(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job:

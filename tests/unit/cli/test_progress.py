@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from worker.cli import output
 from worker.cli import progress as module
 from worker.cli.progress import PLAIN_EVERY, progress
 from worker.models import Status
@@ -36,14 +37,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
-    monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=stream))
+    for room in (module, output):
+        monkeypatch.setattr(room, "sys", SimpleNamespace(stderr=stream))
     return stream
 
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     terminal = Terminal()
-    monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=terminal))
+    for room in (module, output):
+        monkeypatch.setattr(room, "sys", SimpleNamespace(stderr=terminal))
     return terminal
 
 
@@ -75,11 +78,21 @@ def test_auto_is_a_bar_on_a_terminal_and_lines_elsewhere(
     assert terminal.getvalue().startswith("\r[")
 
     file = io.StringIO()
-    monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=file))
+    for room in (module, output):
+        monkeypatch.setattr(room, "sys", SimpleNamespace(stderr=file))
     show = progress("auto", quiet=False)
     clock.now += PLAIN_EVERY
     show(tally(1, 2))
     assert file.getvalue() == "bulklink: 1/2+ rows, 1 linked, 0/s\n"
+
+
+def test_a_closed_standard_error_shows_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (module, output):
+        monkeypatch.setattr(room, "sys", SimpleNamespace(stderr=None))
+    for kind in ("auto", "bar", "plain"):
+        show = progress(kind, quiet=False)
+        clock.now += PLAIN_EVERY
+        show(tally(1, 2, note="stopping"))
 
 
 def test_a_bar_and_lines_can_be_had_anywhere(
@@ -89,7 +102,8 @@ def test_a_bar_and_lines_can_be_had_anywhere(
     assert stream.getvalue().startswith("\r[")
 
     terminal = Terminal()
-    monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=terminal))
+    for room in (module, output):
+        monkeypatch.setattr(room, "sys", SimpleNamespace(stderr=terminal))
     show = progress("plain", quiet=False)
     clock.now += PLAIN_EVERY
     show(tally(1, 2))

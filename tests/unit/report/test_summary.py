@@ -7,7 +7,7 @@ import pytest
 
 from worker.errors import Exit
 from worker.models import Status
-from worker.report import Report, summary
+from worker.report import Report, ending, summary
 
 RESUME = "nothing is lost; go on with: bulklink resume monday"
 
@@ -216,3 +216,19 @@ def test_a_run_over_a_queue_is_gone_on_with_by_another_run_over_it() -> None:
         "  nothing is lost; go on with: bulklink work 'redis://h/0?stream=links';"
         " the broker hands out again what was left"
     )
+
+
+def test_the_ending_of_a_run_that_was_cut_short_is_one_line_that_says_why_and_what_next() -> None:
+    made = report(
+        {"linked": 1, "not_attempted": 9}, status="aborted", exit_code=6, message="portal.example: HTTP 402"
+    )
+
+    assert ending(made) == (
+        "run monday: aborted, exit code 6: portal.example: HTTP 402;"
+        " nothing is lost; go on with: bulklink resume monday"
+    )
+
+
+@pytest.mark.parametrize("status", ["completed", "completed_with_failures"])
+def test_a_run_that_did_all_its_rows_needs_no_ending(status: str) -> None:
+    assert ending(report({"linked": 1, "rejected": 1}, status=status, exit_code=3)) == ""

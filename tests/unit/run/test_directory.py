@@ -7,17 +7,21 @@ from pathlib import Path
 import pytest
 
 from worker.errors import Exit, UsageError
+from worker.ledger import run_lock
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.run.directory import RunDirectory, find_run, list_runs
 
 
-def make_run(runs: Path, name: str, started: float | None = 1.0) -> RunDirectory:
+def make_run(runs: Path, name: str, started: float | None = 1.0, *, began: bool = False) -> RunDirectory:
     run = RunDirectory.create(runs, name)
     with closing(connect(run.ledger, mode="rwc")) as db:
         if started is not None:
             Store(db).begin_session()
             db.execute("UPDATE sessions SET started_at = ?", (started,))
+        if began:
+            facts = dict.fromkeys(("run_id", "portal", "input_path", "input_name", "settings"), name)
+            Store(db).put_meta(facts)
     return run
 
 
@@ -39,10 +43,39 @@ def test_a_run_has_the_name_it_was_given(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
-    RunDirectory.create(tmp_path, "monday")
+    make_run(tmp_path, "monday", began=True)
+    (tmp_path / "tuesday").mkdir()
+    (tmp_path / "tuesday" / "notes.txt").touch()
 
-    with pytest.raises(UsageError, match=r"monday: there is such a run already; 'bulklink resume monday'"):
+    for name in ("monday", "tuesday"):
+        with pytest.raises(
+            UsageError, match=f"{name}: there is such a run already; 'bulklink resume {name}'"
+        ):
+            RunDirectory.create(tmp_path, name)
+    assert (tmp_path / "tuesday" / "notes.txt").exists()
+
+
+def test_the_name_of_a_run_that_never_began_can_be_taken(tmp_path: Path) -> None:
+    """As of one whose process was killed when it had its folder, or its tables, and nothing in them."""
+    for name, ledger in (("folder", None), ("file", b""), ("tables", b"made")):
+        if ledger == b"made":
+            make_run(tmp_path, name, None)
+        else:
+            (tmp_path / name).mkdir()
+        run = RunDirectory(tmp_path / name)
+        if ledger == b"":
+            run.ledger.touch()
+        run.log.touch()
+
+        assert RunDirectory.create(tmp_path, name).run_id == name
+        assert list(run.path.iterdir()) == []
+
+
+def test_the_name_of_a_run_that_is_about_to_begin_is_taken(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "monday", None)
+    with run_lock(run.path), pytest.raises(UsageError, match="there is such a run already"):
         RunDirectory.create(tmp_path, "monday")
+    assert run.ledger.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Standard streams that the caller closed, filled or left: what a run does and how it ends stays the same."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.ledger.schema import connect
+from worker.ledger.store import Store
+from worker.run import RunDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+BULKLINK = f"{sys.executable} -m worker"
+LEAVER = "| (exec <&-; sleep 0.3)"
+"""A reader who does not even begin: what is written to it fails, as behind ``| true``."""
+
+
+def shell(folder: Path, line: str, **variables: str) -> int:
+    """The exit code of bulklink within a shell's line; only a real shell and interpreter close streams so."""
+    done = subprocess.run(
+        ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
+        cwd=folder,
+        env={**os.environ, "BULKLINK_TOKEN": "demo-token", **variables},
+        check=False,
+        timeout=60,
+        capture_output=True,
+    )
+    assert b"Traceback" not in done.stderr
+    return done.returncode
+
+
+@pytest.mark.parametrize(
+    "streams",
+    ["0<&- 1>&- 2>&-", "--json --progress bar >/dev/null 2>/dev/full", f"2>&1 {LEAVER}"],
+)
+def test_a_standard_error_that_is_closed_full_or_unread_changes_nothing(
+    simulate: "Simulate", tmp_path: Path, streams: str
+) -> None:
+    (tmp_path / "pairs.csv").write_text("deal,contact\n1,2\n3,4\n")
+    portal = simulate("calm")
+
+    assert shell(tmp_path, f"{BULKLINK} run pairs.csv --run-id it {streams}", BULKLINK_PORTAL=portal.url) == 0
+
+    assert portal.links() == {(1, 2), (3, 4)}
+    assert (tmp_path / "runs/it/report.json").exists()
+
+
+@pytest.mark.parametrize("words", ["runs", "--help", "run --help"])
+def test_a_reader_who_leaves_is_no_failure(tmp_path: Path, words: str) -> None:
+    run = RunDirectory.create(tmp_path / "runs", "it")
+    with closing(connect(run.ledger, mode="rwc")) as db:
+        Store(db).put_meta({"run_id": "it", "portal": "", "input_path": "", "input_name": "", "settings": {}})
+
+    assert shell(tmp_path, f"{BULKLINK} {words} {LEAVER}") == 0
+
+
+def test_help_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    assert shell(tmp_path, f"{BULKLINK} --help >/dev/full") == 1
