@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -143,6 +143,29 @@ class RedisServer(Broker):
         ]
 
 
+class RedisClusterNode(RedisServer):
+    """A node of a cluster; options are as above."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder, *options)
+        self._bus = free_port()
+
+    def command(self) -> list[str]:
+        return [
+            *super().command(),
+            *("--cluster-enabled", "yes", "--cluster-port", str(self._bus), "--cluster-node-timeout", "2000"),
+            *("--cluster-config-file", str(self.folder / "nodes.conf")),
+        ]
+
+    def ask(self, *words: str) -> str:
+        """What redis-cli prints."""
+        done = subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, check=True)
+        return done.stdout.decode()
+
+    def meet(self, other: "RedisClusterNode") -> None:
+        self.ask("CLUSTER", "MEET", "127.0.0.1", str(other.port), str(other._bus))
+
+
 class RabbitMQServer(Broker):
     """Options are lines of its rabbitmq.conf."""
 
@@ -230,6 +253,25 @@ def running(kind: type[_Kind], *options: str) -> Iterator[_Kind]:
             yield broker
         finally:
             broker.kill()
+
+
+_SLOTS = 16_384
+
+
+@contextmanager
+def redis_cluster(size: int) -> Iterator[list[RedisClusterNode]]:
+    """Nodes that share the slots of one cluster, without replicas."""
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(running(RedisClusterNode)) for _ in range(size)]
+        for number, node in enumerate(nodes):
+            first, end = (_SLOTS * at // size for at in (number, number + 1))
+            node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
+            nodes[0].meet(node)
+        deadline = time.monotonic() + _START_SECONDS
+        while not all("cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes):
+            assert time.monotonic() < deadline, "the nodes do not become a cluster"
+            time.sleep(0.05)
+        yield nodes
 
 
 def _session_url(kind: type[Broker], variable: str) -> Iterator[str]:

@@ -102,6 +102,13 @@ class QueueError(WorkerError):
     exit_code = Exit.PORTAL
 
 
+class QueueMissing(QueueError):
+    """The broker is there, and has no such queue yet."""
+
+    def __init__(self, shown: str, kind: str, name: str) -> None:
+        super().__init__(f"{shown}: there is no {kind} {name}; 'bulklink publish' makes it")
+
+
 class QueueUnavailable(QueueError):
     """The broker cannot be reached just now."""
 

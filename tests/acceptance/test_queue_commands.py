@@ -217,16 +217,26 @@ def test_a_run_of_a_queue_is_not_resumed_and_the_line_says_what_to_do(
     assert "put" in one_line(done.stderr)
 
 
-@pytest.mark.parametrize("words", [("publish", "pairs.csv"), ("dead",)])
+@pytest.mark.parametrize(
+    ("words", "said"), [(("publish", "pairs.csv"), "; nothing was published"), (("dead",), "")]
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:s3cret@{}/0?stream=links",
+        "amqp://u:s3cret@{}/?queue=links",
+        "nats://u:s3cret@{}?stream=links",
+    ],
+)
 def test_a_broker_that_is_down_is_exit_6_in_one_line_and_quick(
-    bulklink: "CommandLine", words: tuple[str, ...]
+    bulklink: "CommandLine", words: tuple[str, ...], said: str, url: str
 ) -> None:
     write_pairs(bulklink.folder, 3)
-    port = free_port()
+    where = f"127.0.0.1:{free_port()}"
     began = time.monotonic()
-    done = bulklink(*words, f"redis://127.0.0.1:{port}/0?stream=links")
+    done = bulklink(*words, url.format(where))
     assert done.returncode == 6
-    assert f"127.0.0.1:{port}" in one_line(done.stderr)
+    assert done.stderr == f"bulklink: no broker at {where} (connection refused){said}\n"
     assert time.monotonic() - began < 10
     assert not list(bulklink.folder.glob("runs/*"))
 
@@ -241,7 +251,9 @@ def test_a_worker_whose_broker_is_down_is_exit_6_in_one_line_and_leaves_nothing(
         "work", f"redis://127.0.0.1:{port}/0?stream=links", "--portal", portal.url, "--drain", "-q"
     )
     assert done.returncode == 6
-    assert f"127.0.0.1:{port}" in one_line(done.stderr)
+    assert done.stderr == (
+        f"bulklink: no broker at 127.0.0.1:{port} (connection refused); nothing was taken\n"
+    )
     assert time.monotonic() - began < 10
     assert not list(bulklink.folder.glob("runs/*"))
     assert portal.books()["posts"] == 0
@@ -317,12 +329,26 @@ def test_a_queue_that_is_not_there_is_exit_6_and_named(
     bulklink: "CommandLine", simulate: "Simulate", queue: str
 ) -> None:
     portal = simulate("calm")
-    done = bulklink("work", queue, "--portal", portal.url, "--drain", "-q", "--wait-for-broker", "60s")
+    done = bulklink("work", queue, "--portal", portal.url, "--drain", "-q")
     assert done.returncode == 6
-    assert name_of(queue) in one_line(done.stderr)
+    assert f"there is no stream {name_of(queue)}; 'bulklink publish' makes it" in one_line(done.stderr)
     assert not list(bulklink.folder.glob("runs/*"))
     with Redis.from_url(queue.partition("?")[0]) as client:
         assert not client.exists(name_of(queue))
+
+
+def test_a_queue_that_is_not_there_yet_is_waited_for_as_long_as_its_broker_is(
+    bulklink: "CommandLine", simulate: "Simulate", queue: str
+) -> None:
+    portal = simulate("calm")
+    words = ("work", queue, "--portal", portal.url, "--drain", "--wait-for-broker", "60s", "--run-id", "one")
+    with bulklink.start(*words, "--json") as process:
+        log = bulklink.folder / "runs/one/run.log"
+        wait_until(lambda: log.exists() and "there is no stream" in log.read_text())
+        put_raw(queue, b'{"opportunity_id":1,"contact_id":2}')
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["counts"]["linked"]) == (0, 1)
+    assert portal.links() == {(1, 2)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tests.contracts.conftest import LEASE, Lab
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueMissing, QueueUnavailable
 from worker.queues import Message, Queue, Why
 
 LONG = 30.0
@@ -438,7 +438,7 @@ async def test_a_queue_is_a_context(lab: Lab) -> None:
 async def test_to_open_a_queue_makes_none(lab: Lab) -> None:
     for _ in range(2):
         queue = lab.new_queue()
-        with pytest.raises(QueueError, match=lab.name) as caught:
+        with pytest.raises(QueueMissing, match=f"{lab.name}; 'bulklink publish' makes it") as caught:
             await queue.open()
         await queue.close()
         assert not isinstance(caught.value, QueueUnavailable)

@@ -122,7 +122,11 @@ async def letters_of(address: QueueAddress) -> list[tuple[str, bytes]]:
 @pytest.mark.parametrize("url", ["?stream=a.b", "?stream=a:b", "?stream=a&durable=b.c"])
 def test_a_name_that_nats_cannot_bear_is_refused(url: str) -> None:
     address = parse_address(f"nats://user:s3cret@127.0.0.1{url}")
-    for opening in (lambda it: open_queue(it, lease=LEASE), open_publisher, open_dead_letters):
+    for opening in (
+        lambda it: open_queue(it, lease=LEASE),
+        lambda it: open_publisher(it, for_work=True),
+        open_dead_letters,
+    ):
         with pytest.raises(UsageError, match=r"may hold no \. and no :") as caught:
             opening(address)
         assert "s3cret" not in str(caught.value)

@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel
 
 from tests.brokers import RabbitMQServer, running
 from tests.proxy import Proxy
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues import (
     Message,
     Publisher,
@@ -183,6 +183,53 @@ async def test_a_classic_queue_of_the_user_is_used_as_it_is(
     assert [letter.identity for letter in await letters.letters(5)] == ["c"]
     await letters.close()
     await publisher.close()
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-max-length-bytes": 1_000_000, "x-max-age": "1h"}])
+async def test_a_queue_of_type_stream_is_refused_by_workers_and_by_who_publishes_for_them(
+    address: QueueAddress, channel: AbstractChannel, arguments: dict[str, Any]
+) -> None:
+    await channel.declare_queue(address.name, durable=True, arguments={"x-queue-type": "stream", **arguments})
+    for openable in (open_queue(address, lease=30.0), open_publisher(address)):
+        with pytest.raises(
+            QueueError, match=f"{address.name} is a stream, .* a quorum queue is needed"
+        ) as error:
+            await openable.open()
+        assert not isinstance(error.value, QueueUnavailable)
+    results = open_publisher(address, for_work=False)
+    await results.open()
+    await results.publish([("a", b"1")])
+    await results.close()
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-queue-type": "quorum"}, {"x-max-priority": 5}])
+async def test_to_ask_for_the_type_of_a_queue_takes_nothing_from_it(
+    address: QueueAddress, channel: AbstractChannel, arguments: dict[str, Any]
+) -> None:
+    await channel.declare_queue(address.name, durable=True, arguments=arguments)
+    await channel.default_exchange.publish(aio_pika.Message(b"x"), address.name)
+    publisher = open_publisher(address)
+    await publisher.open()
+    await publisher.close()
+    async with open_queue(address, lease=30.0) as queue, open_queue(address, lease=30.0):
+        (message,) = await all_that_waits(queue)
+        assert message.deliveries == 1
+
+
+async def test_a_user_who_may_only_publish_is_not_asked_for_more(
+    server: RabbitMQServer, address: QueueAddress
+) -> None:
+    publisher = open_publisher(address)
+    await publisher.open()
+    await publisher.close()
+    server.control("add_user", "writer", "secret")
+    server.control("set_permissions", "writer", "^$", ".*", "^$")
+    writer = open_publisher(
+        parse_address(f"{address.server.replace('guest:guest', 'writer:secret')}?queue={address.name}")
+    )
+    await writer.open()
+    await writer.publish([("a", b"1")])
+    await writer.close()
 
 
 async def test_a_worker_makes_the_dead_letters_of_a_queue_that_has_none(
@@ -367,7 +414,7 @@ async def test_a_queue_that_is_not_there_is_named(address: QueueAddress) -> None
     queue = open_queue(address, lease=30.0)
     with pytest.raises(QueueError, match=address.name) as error:
         await queue.open()
-    assert type(error.value) is QueueError
+    assert type(error.value) is QueueMissing
     await queue.close()
 
 

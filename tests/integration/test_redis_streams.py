@@ -117,6 +117,8 @@ async def letters_of(address: QueueAddress) -> list[tuple[str, bytes]]:
         ({"id": "7", "opportunity_id": "12"}, {"id": "7", "opportunity_id": "12"}),
         ({"data": '{"opportunity_id": 12}'}, {"opportunity_id": 12}),
         ({"message": ' {"opportunity_id": 12}', "trace": "t"}, {"opportunity_id": 12}),
+        ({"payload": '{"opportunity_id": 12}', "trace": "t"}, {"opportunity_id": 12}),
+        ({"payload": "hello", "opportunity_id": "1"}, {"payload": "hello", "opportunity_id": "1"}),
         ({"message": "hello", "opportunity_id": "1"}, {"message": "hello", "opportunity_id": "1"}),
         ({"body": '{"opportunity_id": 12}', "data": "{}"}, {"opportunity_id": 12}),
         ({b"\xff": b"\xfe"}, {"\\xff": "\\xfe"}),

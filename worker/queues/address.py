@@ -30,6 +30,13 @@ class QueueAddress:
     shown: str
 
     @property
+    def endpoint(self) -> str:
+        """``HOST:PORT`` of the server, for people."""
+        parts = urlsplit(self.server)
+        host = parts.hostname or "localhost"
+        return f"{f'[{host}]' if ':' in host else host}:{parts.port or _PORTS[parts.scheme]}"
+
+    @property
     def dead_name(self) -> str:
         """Name of the stream or queue of dead letters."""
         return f"{self.name}.dead"
@@ -44,6 +51,7 @@ _BROKERS = {
     "nats": ("nats", "stream", "durable"),
     "tls": ("nats", "stream", "durable"),
 }
+_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671, "nats": 4222, "tls": 4222}
 # A path that the client library would not understand, and would pass over in silence.
 _PATHS = {
     "redis": (re.compile(r"/?|/\d+"), "the path is the number of a database, such as /0"),
@@ -70,14 +78,14 @@ def parse_address(url: str) -> QueueAddress:
     if not name:
         raise UsageError(f"{where}: which queue? add ?{name_key}=NAME")
     group = query.get(group_key, _DEFAULT_GROUP) if group_key else _DEFAULT_GROUP
-    _check_names(where, name, group)
+    _check_names(where, _without_tag(broker, name), group)
     shown = {name_key: name} | ({group_key: group} if group_key in query else {})
     return QueueAddress(
         broker=broker,
         server=parts._replace(query="").geturl(),
         name=name,
         group=group,
-        shown=f"{where}{parts.path}?{urlencode(shown)}",
+        shown=f"{where}{parts.path}?{urlencode(shown, safe='{}')}",
     )
 
 
@@ -130,6 +138,12 @@ def _check_names(where: str, *names: str) -> None:
         # What NATS and file names can bear is enough for all of them.
         if not word or len(word) > _LONGEST_NAME or not all(c.isalnum() or c in "-_.:" for c in word):
             raise UsageError(f"{where}: {word!r} is no name: letters, digits and - _ . :")
+
+
+def _without_tag(broker: str, name: str) -> str:
+    """The name of a stream without the braces of its hash tag, if it may have one and is right otherwise."""
+    tagged = re.fullmatch(r"([^{}]*)\{([^{}]+)\}([^{}]*)", name) if broker == "redis" else None
+    return name if tagged is None else "".join(tagged.groups())
 
 
 def _server_of(url: str, scheme: str) -> tuple[SplitResult, str]:

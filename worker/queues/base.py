@@ -76,6 +76,13 @@ class Queue(Protocol):
     def name(self) -> str:
         """Name of the stream or queue, without any credentials."""
 
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What people must be told of, a line each: messages that no worker is handed, or that are gone.
+
+        It may change with each call that is made; it is still there after ``close``.
+        """
+
     async def open(self) -> None:
         """Connect, and make sure that the queue is there; makes no queue."""
 

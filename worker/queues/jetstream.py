@@ -54,12 +54,13 @@ def open_queue(address: QueueAddress, *, lease: float) -> "JetStreamQueue":
     return JetStreamQueue(address, lease)
 
 
-def open_publisher(address: QueueAddress) -> JetStreamPublisher:
-    """A queue to put messages on, not connected yet.
+def open_publisher(address: QueueAddress, *, for_work: bool) -> JetStreamPublisher:
+    """A queue to put messages on, not connected yet; any stream does, whatever for.
 
     Raises:
         UsageError: NATS cannot bear such a name.
     """
+    del for_work
     check_names(address)
     return JetStreamPublisher(address)
 
@@ -110,6 +111,11 @@ class JetStreamQueue:
     def name(self) -> str:
         """Name of the stream."""
         return self._server.address.name
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     async def open(self) -> None:
         """Connect, and make sure that the stream is there; its consumer is made if it is not."""

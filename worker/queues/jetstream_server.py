@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -14,8 +13,9 @@ from nats.js import JetStreamContext
 from nats.js import errors as js_faults
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
 
-from worker.errors import QueueError, QueueUnavailable, UsageError
+from worker.errors import QueueError, QueueMissing, QueueUnavailable, UsageError
 from worker.queues.address import QueueAddress
+from worker.queues.faults import connection_fault
 
 CALL_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
@@ -27,7 +27,6 @@ _FINAL_WORDS = ("authorization violation", "authorization failed", "authenticati
 _FINAL = (
     faults.MaxPayloadError,
     faults.BadSubjectError,
-    ssl.SSLCertVerificationError,
 )
 # JetStream is not enabled: on this server, for this account.
 _NO_JETSTREAM = {10039, 10076}
@@ -160,10 +159,12 @@ class Server:
 
     def no_stream(self) -> QueueError:
         """The stream is not there."""
-        return QueueError(f"{self.address.shown}: there is no stream {self.address.name}")
+        return QueueMissing(self.address.shown, "stream", self.address.name)
 
     def error(self, error: BaseException) -> QueueError:
         """What an error of the library means, in one line."""
+        if (fault := connection_fault(self.address, error)) is not None:
+            return fault
         kind: type[QueueError] = QueueUnavailable
         text = " ".join(str(error).split()).removeprefix("nats: ") or type(error).__name__
         if isinstance(error, js_faults.APIError):
@@ -181,6 +182,8 @@ class Server:
             kind = QueueError
         elif isinstance(error, TimeoutError):
             text = "the server does not answer"
+        elif "expecting INFO" in text:  # it hung up before it said anything
+            text = "the connection was lost"
         return kind(f"{self.address.shown}: {text}")
 
     def _result(self, acting: "asyncio.Task[_T]", client: Client) -> _T:

@@ -11,7 +11,7 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueMissing, QueueUnavailable
 from worker.queues.base import DeadLetter, Message, Why
 
 
@@ -58,9 +58,9 @@ class MemoryBroker:
         self._exists = True
 
     def look(self) -> None:
-        """Raises QueueError if the queue is not there."""
+        """Raises QueueMissing if the queue is not there."""
         if not self._exists:
-            raise QueueError(f"memory:{self.name}: there is no queue {self.name}")
+            raise QueueMissing(f"memory:{self.name}", "queue", self.name)
 
     def put(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Add (identity, body) messages."""
@@ -145,6 +145,7 @@ class MemoryQueue:
         self._broker = broker
         self._lease = lease
         self._is_open = False
+        self.complaints: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -33,13 +33,17 @@ def open_queue(address: QueueAddress, *, lease: float) -> Queue:
     return queue
 
 
-def open_publisher(address: QueueAddress) -> Publisher:
+def open_publisher(address: QueueAddress, *, for_work: bool = True) -> Publisher:
     """A queue to put messages on, not connected yet.
+
+    Args:
+        address: where it is.
+        for_work: what is put there is for workers; one that they could not work on is refused when opened.
 
     Raises:
         UsageError: the library for this broker is not installed.
     """
-    publisher: Publisher = _module(address).open_publisher(address)
+    publisher: Publisher = _module(address).open_publisher(address, for_work=for_work)
     return publisher
 
 

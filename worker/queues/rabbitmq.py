@@ -12,7 +12,7 @@ import aiormq.abc
 from aio_pika.abc import AbstractChannel
 from aiormq.abc import DeliveredMessage
 
-from worker.errors import QueueError
+from worker.errors import QueueError, QueueMissing
 from worker.queues.address import QueueAddress
 from worker.queues.base import Message, Why
 from worker.queues.rabbitmq_ends import RabbitDeadLetters, RabbitPublisher
@@ -42,9 +42,9 @@ def open_queue(address: QueueAddress, *, lease: float) -> "RabbitQueue":
     return RabbitQueue(address)
 
 
-def open_publisher(address: QueueAddress) -> RabbitPublisher:
+def open_publisher(address: QueueAddress, *, for_work: bool) -> RabbitPublisher:
     """A queue to put messages on, not connected yet."""
-    return RabbitPublisher(address)
+    return RabbitPublisher(address, for_work=for_work)
 
 
 def open_dead_letters(address: QueueAddress) -> RabbitDeadLetters:
@@ -77,11 +77,17 @@ class RabbitQueue:
         """Name of the queue."""
         return self._address.name
 
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """None: what the broker gives up goes to the dead letters."""
+        return ()
+
     async def open(self) -> None:
         """Connect, and make sure that the queue is there."""
         await self._link.open()
         try:
             await self._count_waiting()
+            await self._link.refuse_stream(self.name)
         except QueueError:
             await self._link.close()
             raise
@@ -226,7 +232,7 @@ class RabbitQueue:
     async def _count_waiting(self) -> int:
         waiting = await self._link.waiting(self.name)
         if waiting is None:
-            raise QueueError(f"{self._address.shown}: there is no queue {self.name}")
+            raise QueueMissing(self._address.shown, "queue", self.name)
         return waiting
 
     def _forget(self) -> None:

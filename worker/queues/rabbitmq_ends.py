@@ -21,16 +21,23 @@ _SECONDS_EACH = 0.05
 class RabbitPublisher:
     """See :class:`worker.queues.base.Publisher`."""
 
-    def __init__(self, address: QueueAddress) -> None:
+    def __init__(self, address: QueueAddress, *, for_work: bool = True) -> None:
         self._address = address
+        self._for_work = for_work
         self._outbox = Outbox(address, "publish")
 
     async def open(self) -> None:
-        """Connect, and make the queue and its dead letters if there are none."""
+        """Connect, and make the queue and its dead letters if there are none.
+
+        Raises:
+            QueueError: it is a stream, on which no worker could work.
+        """
         await self._outbox.link.open()
         try:
             # First the dead letters: the queue must never be without a place to put them.
             await self._outbox.make(dead_queue(self._address), work_queue(self._address))
+            if self._for_work:
+                await self._outbox.link.refuse_stream(self._address.name)
         except QueueError:
             await self.close()
             raise

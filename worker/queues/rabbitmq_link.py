@@ -2,16 +2,26 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError, PublishError
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    DeliveryError,
+    PublishError,
+)
+from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
+from worker.queues.faults import connection_fault
 
 _T = TypeVar("_T")
 
@@ -29,9 +39,9 @@ _FINAL = (
     "NOT_FOUND",
     "NOT_IMPLEMENTED",
     "RESOURCE_LOCKED",
-    "CERTIFICATE_VERIFY_FAILED",
-    "WRONG_VERSION_NUMBER",  # TLS, to a port that does not speak it
 )
+_IS_STREAM = re.compile(r"of queue type \w*stream")
+_CUT_OFF = "Server connection unexpectedly closed"
 # The same words stand before these, which pass: a node starts up, or somebody else disconnects.
 _PASSING = (" is down", "down or inaccessible", " is reached")
 
@@ -163,6 +173,31 @@ class Link:
         # A question for a queue that is not there costs the channel it is asked on.
         return await self.aside(look)
 
+    async def refuse_stream(self, queue: str) -> None:
+        """Make sure that a queue is none of type stream, in which nothing is ever acknowledged or moved.
+
+        The broker tells no type. But it refuses a priority that is no number, from whoever wants to consume,
+        and in other words if there are no priorities at all.
+
+        Raises:
+            QueueError: it is a stream.
+        """
+
+        async def ask(channel: AbstractChannel) -> str:
+            broker = await channel.get_underlay_channel()
+            await broker.basic_qos(prefetch_count=1)
+            try:
+                await broker.basic_consume(queue, _take_nothing, arguments={"x-priority": "none"})
+            except ChannelPreconditionFailed as error:
+                return str(error)
+            except ChannelAccessRefused:
+                pass  # who may only publish cannot ask
+            return ""
+
+        if _IS_STREAM.search(await self.aside(ask)):
+            kept = "is a stream, which keeps what is done; a quorum queue is needed"
+            raise QueueError(f"{self._address.shown}: {queue} {kept}")
+
     async def close(self) -> None:
         """Disconnect. Never raises, may be called twice."""
         self._is_closed = True
@@ -232,6 +267,10 @@ class Link:
             task.exception()  # whoever asked may be gone
 
 
+async def _take_nothing(_: DeliveredMessage) -> None:
+    """What a broker might hand out all the same goes back when the channel is closed."""
+
+
 async def _nothing(_: AbstractChannel) -> None:
     """Opening the channel was all."""
 
@@ -248,8 +287,10 @@ def _said(address: QueueAddress, error: BaseException) -> QueueError:
     """What an error of the library means, in one line."""
     if isinstance(error, QueueError):
         return error
+    if (fault := connection_fault(address, error)) is not None:
+        return fault
     text = " ".join(" ".join(str(word) for word in error.args).split())
-    if isinstance(error, asyncio.CancelledError) or not text:
+    if isinstance(error, asyncio.CancelledError) or not text or _CUT_OFF in text:
         text = "the connection was lost"
     if "Connection.OpenOk" in text and "Connection.Close" in text:
         # The library keeps the server's own words to itself when the virtual host is refused.

@@ -20,14 +20,21 @@ _LETTERS_AT_ONCE = 100
 class RedisPublisher:
     """See :class:`worker.queues.base.Publisher`."""
 
-    def __init__(self, address: QueueAddress) -> None:
+    def __init__(self, address: QueueAddress, *, for_work: bool = True) -> None:
         self._server = Server(address)
+        self._for_work = for_work
 
     async def open(self) -> None:
-        """Connect, and make the stream and its group if there are none."""
+        """Connect, and make the stream and its group if there are none.
+
+        Raises:
+            QueueError: no worker could work on such a stream here.
+        """
         await self._server.open()
         try:
             await self._server.make_group(with_stream=True)
+            if self._for_work:
+                await self._server.check_scripts()
         except QueueError:
             await self._server.close()
             raise
@@ -103,4 +110,4 @@ class RedisDeadLetters:
         await self._server.close()
 
     async def _page(self, after: str, most: int, client: Redis) -> Any:
-        return await client.xrange(self._server.address.dead_name, min=after, count=most)
+        return await client.xrange(self._server.keys.dead, min=after, count=most)

@@ -1,18 +1,22 @@
 """How a Redis server is spoken to: the connection, its errors, and every change of a queue as one script."""
 
 import asyncio
+import codecs
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 from redis import exceptions as faults
 from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter, Why
+from worker.queues.faults import connection_fault
 
 # KEYS of all scripts: the stream, its delayed messages, its dead letters.
 # ARGV of those that begin with this: group, consumer, then what the script says.
@@ -65,8 +69,21 @@ if is_own(ARGV[3]) then
 end
 """
 
+# for each: entry, identity, body, deliveries. Of what was trimmed away while we hold it; it cannot be lost
+# between the two steps, for we would ask again.
+RESTORE = f"""{_OWN}
+for i = 3, #ARGV, 4 do
+  if is_own(ARGV[i]) then
+    redis.call('XADD', KEYS[1], '*', 'id', ARGV[i + 1], 'body', ARGV[i + 2], 'deliveries', ARGV[i + 3])
+    forget(ARGV[i])
+  end
+end
+"""
+
 # lease in milliseconds, how many at most, where to go on; gives where to go on, milliseconds until the next
-# delayed message is due (or -1), and what is now ours: entry, fields, deliveries
+# delayed message is due (or -1), what is now ours: entry, fields, deliveries; and the entries that were held
+# for too long, and trimmed away. (XAUTOCLAIM would forget those that were trimmed away even if they are held
+# by a worker that lives, and can put them back.)
 TEND = f"""{_OWN}
 local now = time()
 local upto = string.format('%.3f', now)
@@ -77,30 +94,52 @@ for _, packed in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', upto, 'LIMI
 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local due = first[2] and math.max(0, math.ceil(first[2] - now)) or -1
-local found, cursor, most = {{}}, ARGV[5], tonumber(ARGV[4])
-for _ = 1, 100 do
-  local some = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', most - #found)
-  cursor = some[1]
-  for _, it in ipairs(some[2]) do
-    local pending = redis.call('XPENDING', KEYS[1], ARGV[1], it[1], it[1], 1, ARGV[2])
-    found[#found + 1] = {{it[1], it[2], pending[1][4]}}
+local found, gone, most = {{}}, {{}}, tonumber(ARGV[4])
+local some = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], ARGV[5], '+', most)
+for _, it in ipairs(some) do
+  local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], it[1])
+  if #got > 0 then
+    found[#found + 1] = {{it[1], got[1][2], it[4] + 1}}
+  else
+    redis.call('XACK', KEYS[1], ARGV[1], it[1])
+    gone[#gone + 1] = it[1]
   end
-  if cursor == '0-0' or #found >= most then break end
 end
-return {{cursor, due, found}}
+return {{#some == most and '(' .. some[most][1] or '-', due, found, gone}}
 """
 
-# entry...; gives those that are no longer ours
+# entry...; gives those that are no longer ours, and those that are, but were trimmed away. The latter are not
+# claimed: that would make the server forget them.
 RENEW = f"""{_OWN}
-local lost = {{}}
+local lost, trimmed = {{}}, {{}}
 for i = 3, #ARGV do
-  if is_own(ARGV[i]) then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
-  else
+  if not is_own(ARGV[i]) then
     lost[#lost + 1] = ARGV[i]
+  elseif #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 0 then
+    trimmed[#trimmed + 1] = ARGV[i]
+  else
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
   end
 end
-return lost
+return {{lost, trimmed}}
+"""
+
+# where to go on, how many entries; counts those that the group has passed and nobody holds: they came before
+# it. Gives where to go on, empty at the end, and how many there were.
+OUTSIDE = """
+local last = '0-0'
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local group = {}
+  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
+  if group['name'] == ARGV[1] then last = group['last-delivered-id'] end
+end
+local count, cursor = 0, ''
+local entries = redis.call('XRANGE', KEYS[1], ARGV[3], last, 'COUNT', ARGV[4])
+for _, entry in ipairs(entries) do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1) == 0 then count = count + 1 end
+end
+if #entries == tonumber(ARGV[4]) then cursor = '(' .. entries[#entries][1] end
+return {cursor, count}
 """
 
 # gives 1 or 0
@@ -150,8 +189,6 @@ _FINAL = (
     faults.AuthorizationError,
     faults.NoPermissionError,
 )
-# TLS that cannot come about passes for a lost connection.
-_FINAL_WORDS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
 _PASSING = (
     faults.ConnectionError,
     faults.TimeoutError,
@@ -160,42 +197,81 @@ _PASSING = (
     faults.ClusterDownError,
     faults.MasterDownError,
     faults.TryAgainError,
+    faults.MovedError,
+    faults.AskError,
 )
 # Some have no class of their own, and none has one when a script of an older server runs into it.
 _PASSING_WORDS = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "BUSY ", "LOADING ", "MASTERDOWN ")
 _LOST_GROUP_WORDS = ("NOGROUP", "UNBLOCKED")
+_LOST = "the connection was lost"
+_CROWDED = "max number of clients reached"
+_OLDEST = 7
+"""Major version of the first server whose answers we understand."""
 
 
 class LostGroupError(QueueError):
     """The stream or its consumer group is gone, and all that was held with it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where the parts of a queue are: the stream, its delayed messages, its dead letters."""
+
+    stream: str
+    delayed: str
+    dead: str
+
+    @classmethod
+    def of(cls, name: str, *, cluster: bool) -> Self:
+        """Keys of a queue; in a cluster all go where the stream is, or no script could use them together.
+
+        What stands in braces decides where a key goes, and a name without braces goes where it would in them.
+        """
+        stem = f"{{{name}}}" if cluster and "{" not in name else name
+        return cls(name, f"{stem}.delayed", f"{stem}.dead")
+
+
 class Server:
     """A connection to the server of a queue. Nothing is tried twice: whoever calls knows how long to wait.
 
     A call whose caller is cancelled goes on by itself, for the library sometimes swallows a cancellation.
+
+    Attributes:
+        address: of the queue.
+        keys: of the queue; known for certain once connected.
     """
 
     def __init__(self, address: QueueAddress) -> None:
         self.address = address
-        self._keys = [address.name, f"{address.name}.delayed", address.dead_name]
+        self.keys = Keys.of(address.name, cluster=False)
+        self._version = ""
+        self._is_cluster = False
         self._client: Redis | None = None
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
-        """Connect, unless connected."""
+        """Connect, unless connected; to all of a cluster, if the server belongs to one."""
         if self._client is not None:
             return
-        self._client = Redis.from_url(
-            self.address.server,
-            protocol=2,  # answers have one shape, whatever the library's version prefers
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=_CALL_SECONDS,
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_keepalive=True,
-        )
+        options: dict[str, Any] = {
+            "protocol": 2,  # answers have one shape, whatever the library's version prefers
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": _CALL_SECONDS,
+            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_keepalive": True,
+        }
+        self._client = Redis.from_url(self.address.server, **options)
         try:
             await self.call(lambda client: client.ping())
+            hello = await self.call(_hello)
+            self._version = text_of(hello.get(b"version", b""))
+            self._is_cluster = hello.get(b"mode") == b"cluster"
+            self.keys = Keys.of(self.address.name, cluster=self._is_cluster)
+            if self._is_cluster:
+                await self._client.aclose()
+                # It has all commands that we use, and finds the node that each belongs to.
+                self._client = cast("Redis", RedisCluster.from_url(self.address.server, **options))
+                await self.call(lambda client: client.ping())
         except BaseException:
             await self.close()
             raise
@@ -233,29 +309,56 @@ class Server:
         Raises:
             LostGroupError: there is no such consumer group.
         """
-        return await self.call(lambda client: client.register_script(script)(self._keys, arguments))
+        keys = [self.keys.stream, self.keys.delayed, self.keys.dead]
+        return await self.call(lambda client: client.register_script(script)(keys, arguments))
 
     async def make_group(self, *, with_stream: bool = False) -> None:
-        """Make the consumer group unless it is there; it is given all that the stream holds."""
+        """Make the consumer group unless it is there; it is given all that the stream holds.
+
+        Raises:
+            QueueMissing: there is no stream, and none is to be made.
+            QueueError: the server is too old.
+        """
         name, group = self.address.name, self.address.group
+        major = self._version.partition(".")[0]
+        if major.isdigit() and int(major) < _OLDEST:
+            too_old = f"Redis {self._version} is too old; {_OLDEST}.0 or newer is needed"
+            raise QueueError(f"{self.address.shown}: {too_old}")
 
         async def make(client: Redis) -> None:
             try:
                 await client.xgroup_create(name, group, id="0", mkstream=with_stream)
             except faults.ResponseError as error:
                 if "requires the key to exist" in str(error):
-                    raise QueueError(f"{self.address.shown}: there is no stream {name}") from error
+                    raise QueueMissing(self.address.shown, "stream", name) from error
                 if "BUSYGROUP" not in str(error):
                     raise
 
         await self.call(make)
+
+    async def check_scripts(self) -> None:
+        """Let a script touch all keys of the queue, as those of workers do.
+
+        Raises:
+            QueueError: this server does not let them; that only we have not the right to is none.
+        """
+        try:
+            await self.run(IS_DRAINED, self.address.group)
+        except QueueUnavailable:
+            raise
+        except QueueError as error:
+            if isinstance(error.__cause__, faults.NoPermissionError):
+                return
+            name = self.address.name
+            advice = "" if "{" in name else f"; a name in braces may help: stream={{{name}}}"
+            raise QueueError(f"{error}; no worker could work on this stream{advice}") from error
 
     async def _work(self, work: Callable[[Redis], Awaitable[Any]]) -> Any:
         if self._client is None:
             raise self._closed()
         try:
             return await work(self._client)
-        except faults.RedisError as error:
+        except (faults.RedisError, faults.RedisClusterException) as error:  # the latter is none of the former
             raise self._said(error) from error
 
     def _closed(self) -> QueueUnavailable:
@@ -263,15 +366,38 @@ class Server:
 
     def _said(self, error: Exception) -> QueueError:
         """What an error of the library means, in one line."""
-        text = " ".join(str(error).split()) or "the connection was lost"
+        fault = connection_fault(self.address, error)
+        if self._is_cluster and (
+            isinstance(fault, QueueUnavailable) or type(error) is faults.RedisClusterException
+        ):
+            return QueueUnavailable(f"{self.address.shown}: a node of the cluster cannot be reached")
+        if fault is not None:
+            return fault
+        text = " ".join(str(error).split()) or _LOST
         kind: type[QueueError] = QueueError
+        # Those that are of these very types are the library's own; what the server says has a type below.
+        if type(error) is faults.ConnectionError and _CROWDED not in text:
+            text = _LOST
+        elif type(error) is faults.TimeoutError:
+            text = "the server does not answer"
+        elif isinstance(error, faults.InvalidResponse):
+            text = f"what answers at {self.address.endpoint} is no Redis"
         if any(word in text for word in _LOST_GROUP_WORDS):
             kind = LostGroupError
-        elif isinstance(error, _FINAL) or any(word in text for word in _FINAL_WORDS):
+        elif isinstance(error, _FINAL):
             kind = QueueError
         elif isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
             kind = QueueUnavailable
         return kind(f"{self.address.shown}: {text}")
+
+
+async def _hello(client: Redis) -> dict[bytes, Any]:
+    """What the server says of itself; nothing if it is none that does."""
+    try:
+        answer: Any = await client.execute_command("HELLO")  # type: ignore[no-untyped-call]  # it has no types
+    except faults.ResponseError:
+        return {}
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=False))
 
 
 def _hear(task: "asyncio.Task[Any]") -> None:
@@ -294,11 +420,15 @@ def content_of(entry: str, fields: Mapping[bytes, bytes]) -> tuple[str, bytes, i
     if b"body" in fields:
         identity = text_of(fields.get(b"id", b"")) or entry
         return identity, fields[b"body"], number_of(fields.get(b"deliveries"))
-    for name in (b"data", b"message"):
-        if name in fields and (len(fields) == 1 or fields[name].lstrip().startswith(b"{")):
+    for name in (b"data", b"message", b"payload"):
+        if name in fields and (len(fields) == 1 or _is_object(fields[name])):
             return entry, fields[name], 0
     flat = {text_of(name): text_of(value) for name, value in fields.items()}
     return entry, json.dumps(flat, ensure_ascii=False).encode(), 0
+
+
+def _is_object(value: bytes) -> bool:
+    return value.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
 
 
 def letter_fields(identity: str, body: bytes, why: Why, deliveries: int) -> Sequence[str | bytes | int]:

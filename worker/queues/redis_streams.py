@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import shlex
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,8 +21,10 @@ from worker.queues.redis_server import (
     DEAD,
     IS_DRAINED,
     LEAVE,
+    OUTSIDE,
     RELEASE,
     RENEW,
+    RESTORE,
     TEND,
     LostGroupError,
     Server,
@@ -31,6 +34,10 @@ from worker.queues.redis_server import (
 )
 
 _AT_ONCE = 500
+_PAGES = 200
+"""Of entries that may lie outside the group; a stream that holds more of them is not counted to its end."""
+
+_NAMED = 10
 # How long a message may be due, or a lease have run out, before a worker who waits looks again.
 _LOOK_SECONDS = 1.0
 _CLOSING_SECONDS = 5.0
@@ -46,9 +53,9 @@ def open_queue(address: QueueAddress, *, lease: float) -> "RedisQueue":
     return RedisQueue(address, lease)
 
 
-def open_publisher(address: QueueAddress) -> RedisPublisher:
+def open_publisher(address: QueueAddress, *, for_work: bool) -> RedisPublisher:
     """A queue to put messages on, not connected yet."""
-    return RedisPublisher(address)
+    return RedisPublisher(address, for_work=for_work)
 
 
 def open_dead_letters(address: QueueAddress) -> RedisDeadLetters:
@@ -76,18 +83,42 @@ class RedisQueue:
         self._renewing: asyncio.Task[None] | None = None
         self._is_open = False
         self._look_at = 0.0
-        self._cursor = b"0-0"
+        self._cursor = b"-"
+        self._outside = 0
+        self._trimmed: list[str] = []
 
     @property
     def name(self) -> str:
         """Name of the stream."""
         return self._server.address.name
 
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """Entries that came before the group, and entries that were trimmed away before they were done."""
+        address = self._server.address
+        said = []
+        if self._outside:
+            more = "at least " if self._outside >= _PAGES * _AT_ONCE else ""
+            server = address.shown.partition("?")[0]
+            said.append(
+                f"{address.shown}: {more}{_entries(self._outside)} came before the group {address.group},"
+                " for no worker to be handed; to take them in:"
+                f" redis-cli -u {server} XGROUP SETID {shlex.quote(self.name)} {address.group} 0"
+            )
+        if self._trimmed:
+            names = ", ".join(self._trimmed[:_NAMED]) + (", ..." if len(self._trimmed) > _NAMED else "")
+            said.append(
+                f"{address.shown}: {_entries(len(self._trimmed))} trimmed away before they were done,"
+                f" and lost: {names}"
+            )
+        return tuple(said)
+
     async def open(self) -> None:
         """Connect, and make sure that the stream is there; the group is made if it is not."""
         await self._server.open()
         try:
             await self._server.make_group()
+            await self._count_outside()
         except QueueError:
             await self._server.close()
             raise
@@ -149,7 +180,10 @@ class RedisQueue:
 
     async def is_drained(self) -> bool:
         """Nothing waits, nothing is delayed, and nobody holds anything."""
-        return bool(await self._settle(IS_DRAINED))
+        if not await self._settle(IS_DRAINED):
+            return False
+        await self._count_outside()
+        return True
 
     async def close(self) -> None:
         """Disconnect; what is still held is handed out again. Never raises, may be called twice."""
@@ -205,8 +239,9 @@ class RedisQueue:
         """What was delayed comes back, and so does what others have held for too long."""
         lease = math.ceil(self._lease * 1_000)
         arguments = (self._server.address.group, self._consumer, lease, most, self._cursor)
-        self._cursor, due, found = await self._server.run(TEND, *arguments)
-        pause = min(_LOOK_SECONDS, self._lease / 4) if self._cursor == b"0-0" else 0.0
+        self._cursor, due, found, gone = await self._server.run(TEND, *arguments)
+        self._trimmed += map(text_of, gone)
+        pause = min(_LOOK_SECONDS, self._lease / 4) if self._cursor == b"-" else 0.0
         if due >= 0:
             pause = min(pause, due / 1_000)
         self._look_at = asyncio.get_running_loop().time() + pause
@@ -236,12 +271,28 @@ class RedisQueue:
                 held = list(self._held.values())
                 for start in range(0, len(held), _AT_ONCE):
                     some = {_entry(message.handle): message for message in held[start : start + _AT_ONCE]}
-                    for entry in await self._settle(RENEW, *some) or ():
-                        self._drop([some[text_of(entry)].handle])
+                    lost, trimmed = await self._settle(RENEW, *some) or ((), ())
+                    back = [some[text_of(entry)] for entry in trimmed]
+                    if back:
+                        # Handed out again while we work on it, which the ledger bears; else, were we to die,
+                        # nobody would have it.
+                        copies = [part for message in back for part in _copy(message, message.deliveries)]
+                        await self._settle(RESTORE, *copies)
+                    self._drop([message.handle for message in back])
+                    self._drop([some[text_of(entry)].handle for entry in lost])
                 pause = self._lease / 3
             except QueueError:
                 # Whoever makes the next call is told. Until the lease is over nothing is lost.
                 pause = self._lease / 10
+
+    async def _count_outside(self) -> None:
+        cursor, total = "-", 0
+        for _ in range(_PAGES):
+            following, count = await self._settle(OUTSIDE, cursor, _AT_ONCE) or (b"", 0)
+            cursor, total = text_of(following), total + count
+            if not cursor:
+                break
+        self._outside = total
 
     async def _give_all_back(self) -> None:
         unseen = {message.handle for message in self._fetched}
@@ -276,7 +327,11 @@ class RedisQueue:
     def _forget(self) -> None:
         self._held.clear()
         self._fetched.clear()
-        self._cursor = b"0-0"
+        self._cursor = b"-"
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count:,} entries"
 
 
 def _entry(handle: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
 
-from worker.errors import QueueUnavailable
+from worker.errors import QueueError, QueueUnavailable
 
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 15.0
@@ -27,17 +27,21 @@ class Patience:
         self._rng = rng
 
     async def until_done(
-        self, call: Callable[[], Awaitable[_T]], *, give_up_after: float | None = None
+        self,
+        call: Callable[[], Awaitable[_T]],
+        *,
+        give_up_after: float | None = None,
+        wait_for: type[QueueError] | tuple[type[QueueError], ...] = QueueUnavailable,
     ) -> _T:
         """The result of ``call()``, which is made again as long as the broker cannot be reached.
 
         Args:
             call: makes the call once.
             give_up_after: seconds; None to wait for ever, or until cancelled.
+            wait_for: errors that may pass.
 
         Raises:
-            QueueUnavailable: it could not be reached in that time.
-            QueueError: the broker says no.
+            QueueError: one of those, and it did not pass in that time; or the broker says no.
         """
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -45,7 +49,7 @@ class Patience:
         while True:
             try:
                 result = await call()
-            except QueueUnavailable as error:
+            except wait_for as error:
                 if give_up_after is not None and clock() - started + wait > give_up_after:
                     raise
                 self._tell(f"{error}; trying again")

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import orjson
 
-from worker.errors import Exit, StoppedError, UsageError
+from worker.errors import Exit, QueueError, QueueUnavailable, StoppedError, UsageError
 from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.models import Pair, Row, Status
 from worker.plan import judge
@@ -132,12 +132,23 @@ class Publication:
                 await self._open_and_publish()
         except asyncio.CancelledError:
             self._end(signal.Signals(self.state.stopped_by))
+        except QueueError as error:
+            kind = QueueUnavailable if isinstance(error, QueueUnavailable) else QueueError
+            raise kind(f"{error}; {self._so_far()}") from error
         finally:
             await self._publisher.close()
 
     def _end(self, number: signal.Signals) -> NoReturn:
-        go_on = f"the same command and --resume {self._directory.run_id}"
-        raise StoppedError(Exit(128 + number), go_on) from None
+        raise StoppedError(Exit(128 + number), self._go_on) from None
+
+    @property
+    def _go_on(self) -> str:
+        return f"the same command and --resume {self._directory.run_id}"
+
+    def _so_far(self) -> str:
+        if self._fresh and not self.state.rows:
+            return "nothing was published"
+        return f"{self.state.published:,} published so far; go on with: {self._go_on}"
 
     async def _open_and_publish(self) -> None:
         async with Ledger(self._directory.path / LEDGER, create=self._fresh) as ledger:

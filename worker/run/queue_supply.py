@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from worker.errors import QueueMissing, QueueUnavailable
 from worker.ledger import Arrival, Delivery, Ledger
 from worker.models import Outcome, Pair, Status
 from worker.plan import judge
@@ -85,6 +86,8 @@ class QueueSupply:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
+        self._tell = tell
+        self._told: tuple[str, ...] = ()
         self._empty_since: float | None = None
         self._complete = False
 
@@ -95,6 +98,7 @@ class QueueSupply:
             QueueError: the broker refuses us.
         """
         await self._ledger.put_meta(columns=MESSAGE_COLUMNS, input_complete=True)
+        self._tell_of_complaints()
         self._settler = asyncio.create_task(self._settling.work())
         receiving = asyncio.create_task(self._receive())
         try:
@@ -149,10 +153,17 @@ class QueueSupply:
             if limit is not None:
                 room = min(room, limit - self._tally.rows)
             messages = await self._patience.until_done(partial(self._queue.receive, room, WAIT))
+            self._tell_of_complaints()
             if messages:
                 await self._take_in(messages)
             elif self._plan.drain and await self._is_drained():
+                self._tell_of_complaints()
                 return
+
+    def _tell_of_complaints(self) -> None:
+        if self._queue.complaints != self._told:
+            self._told = self._queue.complaints
+            self._tell("; ".join(self._told))
 
     async def _wait_for_room(self) -> int:
         """Room for so many messages; not for each single one, or each would cost a call."""
@@ -280,8 +291,6 @@ class QueueOrigin:
         wait_for: seconds to wait at the start for brokers that are away.
     """
 
-    lost = ""
-
     def __init__(
         self, shown: str, queue: Queue, results: Publisher | None, *, plan: QueuePlan, wait_for: float
     ) -> None:
@@ -291,6 +300,11 @@ class QueueOrigin:
         self._plan = plan
         self._wait_for = wait_for
 
+    @property
+    def lost(self) -> str:
+        """What the queue holds and no worker is handed, or what is gone from it."""
+        return "; ".join(self._queue.complaints)
+
     def go_on(self, run_id: str) -> str:  # noqa: ARG002 - it is not this run that goes on
         """Another run is handed out what this one had."""
         return f"bulklink work '{self.facts['input_path']}'"
@@ -299,17 +313,22 @@ class QueueOrigin:
         """The queue, connected.
 
         Raises:
-            QueueError: it is not there, refuses us, or cannot be reached in time.
+            QueueError: it cannot be reached, or is not there, in time; or it refuses us.
         """
         patience = Patience(tell, Random())  # noqa: S311 - spreads tries
         try:
-            await patience.until_done(self._queue.open, give_up_after=self._wait_for)
+            # A queue that is not there yet is waited for too: its publisher may be about to make it.
+            await patience.until_done(
+                self._queue.open, give_up_after=self._wait_for, wait_for=(QueueUnavailable, QueueMissing)
+            )
             if self._results is not None:
                 await patience.until_done(self._results.open, give_up_after=self._wait_for)
-        except BaseException:
+        except BaseException as error:
             await self._queue.close()
             if self._results is not None:
                 await self._results.close()
+            if isinstance(error, QueueUnavailable):
+                raise QueueUnavailable(f"{error}; nothing was taken") from error
             raise
         return QueueSupply(self._queue, self._results, ledger, tally, plan=self._plan, tell=tell)
 

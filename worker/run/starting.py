@@ -68,7 +68,7 @@ def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings
     queue = open_queue(address, lease=settings.lease)
     results = None
     if settings.results is not None:
-        results = open_publisher(parse_address(settings.results.get_secret_value()))
+        results = open_publisher(parse_address(settings.results.get_secret_value()), for_work=False)
     plan = QueuePlan(
         prefetch=settings.concurrency * PREFETCH,
         drain=settings.drain,

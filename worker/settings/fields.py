@@ -249,7 +249,9 @@ class Settings(BaseSettings):
         description="A message worth another try comes again after that time, doubled at each delivery.",
     )
     wait_for_broker: Annotated[_Seconds, Option("TIME")] = Field(
-        default=0.0, ge=0, description="How long to wait at the start for a broker that is not up yet."
+        default=0.0,
+        ge=0,
+        description="How long to wait at the start for a broker or a queue that is not there yet.",
     )
     runs_dir: Annotated[_Path, Option("DIR")] = Field(
         default=Path("runs"), description="Folder that holds a folder for each run."

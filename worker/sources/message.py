@@ -1,5 +1,6 @@
 """The body of a queue message as a row. Judges no id and knows no broker."""
 
+import codecs
 from typing import Any
 
 from worker.models import Row
@@ -26,7 +27,7 @@ def read_message(body: bytes) -> Row:
     if len(body) > MAX_MESSAGE:
         return _faulty(body, FAULT_LARGE)
     try:
-        found = read_object(body)
+        found = read_object(body.removeprefix(codecs.BOM_UTF8))
         opportunity, no_opportunity = _find(OPPORTUNITY, found)
         contact, no_contact = _find(CONTACT, found)
         own_id = cell_of(found.get("id"))[:FAULT_TEXT_LENGTH]

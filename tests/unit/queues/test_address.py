@@ -27,6 +27,8 @@ SECRET = "s3cret"
         ("nats://h:4222?stream=links&durable=d", "nats", "nats://h:4222", "links", "d"),
         ("tls://h:4222/?stream=links", "nats", "tls://h:4222/", "links", "bulklink"),
         ("  REDIS://h/0?stream=x\n", "redis", "redis://h/0", "x", "bulklink"),
+        ("redis://h/0?stream={links}", "redis", "redis://h/0", "{links}", "bulklink"),
+        ("redis://h/0?stream=a.{li-nks}:b", "redis", "redis://h/0", "a.{li-nks}:b", "bulklink"),
         ("redis://h/0?group=g&stream=x", "redis", "redis://h/0", "x", "g"),
     ],
 )
@@ -45,6 +47,7 @@ def test_a_url_names_a_queue(url: str, broker: str, server: str, name: str, grou
         ("amqp://s3cret:s3cret@h/vhost?queue=x", "amqp://h/vhost?queue=x"),
         ("nats://s3cret@h?stream=x&durable=d", "nats://h?stream=x&durable=d"),
         ("nats:///?stream=x", "nats://localhost/?stream=x"),
+        ("redis://h/0?stream={links}", "redis://h/0?stream={links}"),
     ],
 )
 def test_what_is_shown_names_the_queue_and_no_credentials(url: str, shown: str) -> None:

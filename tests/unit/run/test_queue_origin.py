@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.run.queue_desk import PLAN, HereLedger, Results, Run
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueMissing, QueueUnavailable
 from worker.queues.memory import MemoryBroker, MemoryQueue
 from worker.run.queue_supply import QueueOrigin, QueueSupply
 from worker.run.tally import Tally
@@ -65,7 +65,7 @@ def test_an_origin_waits_for_a_broker_only_as_long_as_it_may_and_leaves_nothing_
         async with origin_of(60.0) as one:
             (one.broker if which == "queue" else one.other).is_up = False
             began = asyncio.get_running_loop().time()
-            with pytest.raises(QueueUnavailable):
+            with pytest.raises(QueueUnavailable, match=r"the broker is down; nothing was taken$"):
                 await one.open()
             assert 40.0 <= asyncio.get_running_loop().time() - began <= 60.0
             assert len(one.notes) > 5
@@ -90,12 +90,54 @@ def test_an_origin_goes_on_when_the_broker_comes(virtual_time: Run) -> None:
     virtual_time(story())
 
 
-def test_a_queue_that_is_not_there_is_no_reason_to_wait(virtual_time: Run) -> None:
+def test_a_queue_that_is_not_there_yet_is_waited_for_like_its_broker(virtual_time: Run) -> None:
     async def story() -> None:
         async with origin_of(60.0) as one:
             one.broker._exists = False
-            with pytest.raises(QueueError, match="there is no queue links"):
+            asyncio.get_running_loop().call_later(20.0, one.broker.make)
+            supply = await one.open()
+            assert one.notes[0].endswith("there is no queue links; 'bulklink publish' makes it; trying again")
+            assert one.notes[-1] == ""
+            await supply.close()
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize("wait", [0.0, 60.0])
+def test_a_queue_that_never_comes_is_an_error_that_says_what_makes_it(virtual_time: Run, wait: float) -> None:
+    async def story() -> None:
+        async with origin_of(wait) as one:
+            one.broker._exists = False
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(QueueMissing, match=r"there is no queue links; 'bulklink publish' makes it$"):
                 await one.open()
-            assert one.notes == []
+            assert asyncio.get_running_loop().time() - began <= wait
+
+    virtual_time(story())
+
+
+def test_what_a_queue_complains_of_is_told_at_once_and_when_all_is_over(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with origin_of(0.0) as one:
+            one.queue.complaints = ("3 entries came before the group",)
+            supply = await one.open()
+            reading = asyncio.create_task(supply.read())
+            await asyncio.sleep(0.1)
+            assert one.notes == ["3 entries came before the group"]
+            one.queue.complaints = ("3 entries came before the group", "1 entry is lost")
+            await reading
+            assert one.notes[1:] == ["3 entries came before the group; 1 entry is lost"]
+            await supply.close()
+            assert one.origin.lost == one.notes[1]
+
+    virtual_time(story())
+
+
+def test_a_queue_without_complaints_has_lost_nothing(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with origin_of(0.0) as one:
+            supply = await one.open()
+            await supply.close()
+            assert one.origin.lost == ""
 
     virtual_time(story())

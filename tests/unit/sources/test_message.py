@@ -48,6 +48,13 @@ def test_the_documented_message_is_a_pair() -> None:
     assert judge(row) == Pair(0, 0, 1234, 88)
 
 
+def test_a_message_with_a_byte_order_mark_is_a_message() -> None:
+    """As PowerShell and .NET write it."""
+    assert ids(b'\xef\xbb\xbf{"opportunity_id": 4, "contact_id": 2}') == ("4", "2")
+    assert fault(b"\xef\xbb\xbfhello") == "not valid JSON"
+    assert fault(b'\xef\xbb\xbf\xef\xbb\xbf{"opportunity_id": 4, "contact_id": 2}') == "not valid JSON"
+
+
 @pytest.mark.parametrize(
     "name",
     ["opportunity_id", "Opportunity ID", "OPPORTUNITY-ID", "opportunityid", "opportunity", "Deal", "deal_id"],
