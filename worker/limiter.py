@@ -31,6 +31,12 @@ RETRY_TIME_SHARE = 0.1
 RETRY_RESERVE = 10.0
 """Retries that may come at once."""
 
+LONGEST_FLOOR = 32.0
+"""Seconds; when the portal throttles again and again, everyone is held back for at least as long as that."""
+
+RENEWED = "token_renewed"
+"""Reason of a 401 that was answered with a new token: nobody was too fast, so nobody is held back."""
+
 _ROUNDING = 1e-9
 
 
@@ -87,7 +93,12 @@ class PacedThrottler(Throttler):
     @property
     def paused(self) -> bool:
         """Whether everyone is being held back just now."""
-        return asyncio.get_running_loop().time() < self._paused_until
+        return self.pause_left > 0
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds for which everyone is still held back."""
+        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
 
     def pause(self, seconds: float) -> None:
         """Give no turn to anyone for ``seconds`` from now; a shorter pause never cuts a longer one."""
@@ -210,6 +221,11 @@ class Limiter:
         """Time for which the portal has held everyone back so far."""
         return self._throttler.paused_seconds
 
+    @property
+    def pause_left(self) -> float:
+        """Seconds for which the portal still holds everyone back."""
+        return self._throttler.pause_left
+
     @asynccontextmanager
     async def permit(self) -> AsyncIterator[None]:
         """Be one of the requests in flight."""
@@ -259,7 +275,13 @@ class Limiter:
         self._throttler.let_go()
 
     def observe(self, attempt: Attempt) -> None:
-        """Learn from an attempt: a throttled one speaks for the whole portal and holds everyone back."""
+        """Learn from an attempt: a throttled one speaks for the whole portal and holds everyone back.
+
+        The first one for as long as it says. From the second in a row on also for at least a floor that
+        doubles each time: what the portal names (nothing, 0, a date gone by) was not enough.
+        """
+        if attempt.reason == RENEWED:
+            return
         if attempt.result is not Result.THROTTLED:
             self._throttled_in_a_row = 0
             return
@@ -267,6 +289,8 @@ class Limiter:
             # An answer that comes in a pause is to a request sent before it, and tells nothing new.
             self._throttled_in_a_row += 1
         named = attempt.retry_after
-        seconds = named if named is not None else 2.0 ** min(self._throttled_in_a_row, 6) / 2
+        doubled = self._throttled_in_a_row - (1 if named is None else 2)
+        floor = min(2.0**doubled, LONGEST_FLOOR) if doubled >= 0 else 0.0
+        seconds = min(max(named or 0.0, floor), self._max_pause)
         # A little later than asked: the portal's clock and ours need not agree to the millisecond.
-        self._throttler.pause(min(seconds, self._max_pause) + self._rng.uniform(0.0, 0.1))
+        self._throttler.pause(seconds + self._rng.uniform(0.0, 0.1))

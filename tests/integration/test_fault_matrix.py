@@ -567,6 +567,25 @@ THROTTLED = (
         "429_more_often_than_a_pair_is_tried",
         status(429, per_pair=7, retry_after="0", only=[[1, 1], [2, 2]]),
         "throttled",
+        patches=CAPPED,
+    ),
+    *(
+        Case(
+            f"429_without_end_with_{name}_ends_when_it_is_given_up",
+            status(429, retry_after=text, **LATE),
+            5,
+            {"linked": 19, "not_attempted": PAIRS - 19},
+            "the portal has only asked to slow down for 1s",
+            held=19,
+            options={"give_up_after": 1.0},
+        )
+        for name, text in (
+            ("nothing", ""),
+            ("garbage", "soon"),
+            ("a_day", "86400"),
+            ("0", "0"),
+            ("a_date_gone_by", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        )
     ),
     recovers(
         "rate_far_above_the_window",
@@ -625,7 +644,9 @@ def pairs(tmp_path: Path) -> str:
     return str(path)
 
 
-def _run(folder: Path, url: str, pairs: str, options: Mapping[str, object]) -> tuple[Path, Report]:
+def _run(
+    folder: Path, url: str, pairs: str, options: Mapping[str, object], notes: list[str] | None = None
+) -> tuple[Path, Report]:
     flags = {
         "portal": url,
         "token": "demo-token",
@@ -635,7 +656,7 @@ def _run(folder: Path, url: str, pairs: str, options: Mapping[str, object]) -> t
         **options,
     }
     job = start_job(load_settings(flags), pairs, lambda: load_settings(flags))
-    job.work(lambda _tally: None)
+    job.work(lambda tally: None if notes is None else notes.append(tally.note))
     return job.directory.path, write_files(job.directory)
 
 
@@ -739,13 +760,14 @@ def test_every_request_of_a_verify_and_a_rollback_is_counted_also_over_connectio
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
-    for room in ("client", "login"):
-        monkeypatch.setattr(f"worker.portal.{room}.pause_after", lambda _named, _number: 0.0)
+    monkeypatch.setattr("worker.portal.tries.FIRST_PAUSE", 0.0)
 
 
-def _fails_to_start(folder: Path, url: str, pairs: str, **options: object) -> str:
+def _fails_to_start(
+    folder: Path, url: str, pairs: str, notes: list[str] | None = None, **options: object
+) -> str:
     with pytest.raises(PortalUnreachable) as caught:
-        _run(folder, url, pairs, options)
+        _run(folder, url, pairs, options, notes)
     assert caught.value.exit_code == 6
     assert not list((folder / "runs").iterdir())
     (line,) = str(caught.value).splitlines()
@@ -805,6 +827,30 @@ def test_https_to_a_port_that_speaks_none_is_exit_6(aside: Aside[Any], pairs: st
 
     assert "no connection" in line
     assert portal.books.requests == 0
+
+
+@pytest.mark.parametrize("credentials", [{}, LOGS_IN], ids=["token", "log-in"])
+@pytest.mark.parametrize("status_code", [429, 503])
+def test_a_portal_that_throttles_without_end_from_the_start_is_told_and_given_up(
+    status_code: int,
+    credentials: Mapping[str, object],
+    aside: Aside[Any],
+    pairs: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.portal.tries.LONG_PAUSE", 0.5)
+    portal = Portal(Scenario.from_toml(outage("status", status=status_code, retry_after="86400")))
+    aside(portal.__aenter__())
+    notes: list[str] = []
+    try:
+        line = _fails_to_start(tmp_path, portal.url, pairs, notes, give_up_after=1.0, **credentials)
+    finally:
+        aside(portal.__aexit__(None, None, None))
+
+    assert "has only asked to slow down for 1s" in line
+    assert notes == ["the portal asks to slow down: asking again in 1 s (it names 1d)"]
+    assert portal.books.requests == 2
 
 
 @pytest.mark.usefixtures("impatient")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.dealt import now
-from worker.limiter import Limiter, PacedThrottler, RetryBudget
+from worker.limiter import RENEWED, Limiter, PacedThrottler, RetryBudget
 from worker.models import Attempt, Result
 from worker.quantities import Rate
 
@@ -349,6 +349,30 @@ def test_a_throttled_answer_that_names_a_time_counts_towards_the_growth(virtual_
     limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
     answers = [throttled(7.0), throttled(), throttled()]
     assert virtual_time(pauses(limiter, answers)) == [pytest.approx(t) for t in (7, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("named", "pauses_in_a_row"),
+    [
+        (0.0, (0, 1, 2, 4, 8, 16, 32, 32, 32)),
+        (3.0, (3, 3, 3, 4, 8, 16, 32, 32, 32)),
+        (100.0, (100,) * 9),
+    ],
+)
+def test_throttled_again_and_again_everyone_is_held_back_longer_whatever_is_named(
+    virtual_time: Run, named: float, pauses_in_a_row: tuple[float, ...]
+) -> None:
+    """0, or a date gone by, must not be hammered."""
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
+    held = virtual_time(pauses(limiter, [throttled(named)] * 9))
+    assert held == [pytest.approx(pause) for pause in pauses_in_a_row]
+
+
+def test_a_renewed_token_holds_nobody_back_and_ends_no_row_of_throttled_answers(virtual_time: Run) -> None:
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
+    renewed = Attempt(1, Result.THROTTLED, RENEWED, 401, 0.0)
+    answers = [renewed, renewed, throttled(0.0), throttled(0.0), renewed, throttled(0.0)]
+    assert virtual_time(pauses(limiter, answers)) == [pytest.approx(t) for t in (0, 0, 0, 1, 0, 2)]
 
 
 def test_answers_to_requests_sent_before_a_pause_began_do_not_make_it_grow(virtual_time: Run) -> None:

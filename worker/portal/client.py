@@ -4,7 +4,6 @@ An expected failure is a value, an :class:`Attempt`. An exception is an answer a
 pair; nothing later can succeed, so it ends the run.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,12 +15,12 @@ from yarl import URL
 from worker.breaker import NOT_STORED
 from worker.contact import Contact
 from worker.errors import PortalUnreachable, WrongBaseUrl
+from worker.limiter import RENEWED
 from worker.models import Attempt, Look, Member, Pair, Result
 from worker.portal.auth import Credentials, Session
 from worker.portal.classify import (
     BAD_REQUEST,
     NOT_FOUND,
-    RENEWED,
     Answer,
     Verdict,
     classify,
@@ -29,8 +28,9 @@ from worker.portal.classify import (
     read_body,
 )
 from worker.portal.http import Failure, Http
-from worker.portal.login import TRIES, log_in, pause_after
+from worker.portal.login import log_in
 from worker.portal.spelling import Spellings
+from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import Envelope, WireFormat, as_list, contact_of
 
 _T = TypeVar("_T")
@@ -61,11 +61,21 @@ class PortalClient:
         base: address of the portal, without ``/api/2.0``.
         wire: form in which answers are asked for (contract 1b).
         timeout: seconds for one request, connecting included.
+        waiting: bounds the waits of what is about no pair.
     """
 
-    def __init__(self, base: str, credentials: Credentials, *, wire: WireFormat, timeout: float) -> None:
+    def __init__(
+        self,
+        base: str,
+        credentials: Credentials,
+        *,
+        wire: WireFormat,
+        timeout: float,
+        waiting: Waiting | None = None,
+    ) -> None:
         self._http = Http(base, timeout=timeout)
-        self._session = Session(credentials, partial(log_in, self._http))
+        self._waiting = waiting or Waiting()
+        self._session = Session(credentials, partial(log_in, self._http, self._waiting))
         self._spellings = Spellings(wire)
 
     async def __aenter__(self) -> Self:
@@ -88,16 +98,18 @@ class PortalClient:
         Raises:
             PortalError: the portal refuses us, is closed, is no portal, or does not answer.
         """
-        for number in range(TRIES):
-            finding = await self._harmless(number + 1)
-            if finding.attempt.result in (Result.OK, Result.PERMANENT):
+        tries = Tries(self._http.origin, self._waiting)
+        while True:
+            finding = await self._harmless(tries.made + 1)
+            attempt, verdict = finding.attempt, finding.verdict
+            if attempt.result in (Result.OK, Result.PERMANENT):
+                tries.end()
                 return
-            if finding.final or number == TRIES - 1:
-                break
-            await asyncio.sleep(
-                0.0 if finding.verdict.reason == RENEWED else pause_after(finding.attempt.retry_after, number)
-            )
-        raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {finding.verdict.hint}")
+            if verdict.reason == RENEWED:
+                continue
+            throttled = attempt.result is Result.THROTTLED
+            if finding.final or not await tries.again(attempt.retry_after, throttled=throttled):
+                raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {verdict.hint}")
 
     async def change(self, credentials: Credentials) -> None:
         """Go on with these credentials; a token is read now, a log-in comes when it is needed.
@@ -220,8 +232,7 @@ class PortalClient:
                 body=kind,
                 hresult=None if envelope is None else envelope.hresult,
                 message=None if envelope is None else envelope.error_message,
-                # Unreadable is not absent: only a portal in maintenance sends none (contract 3.4).
-                retry_after=reply.retry_after or (0.0 if "Retry-After" in reply.headers else None),
+                retry_after=reply.asks_to_wait,
                 location=None if location is None else _host(location),
                 proven=proof is not None,
                 sent=writes,

@@ -43,6 +43,11 @@ class Reply:
         value = self.headers.get("Retry-After")
         return parse_retry_after(value, date=self.headers.get("Date"), now=time.time())
 
+    @property
+    def asks_to_wait(self) -> float | None:
+        """The same, but 0 for a time that cannot be read: only a portal in maintenance sends none (3.4)."""
+        return self.retry_after or (0.0 if "Retry-After" in self.headers else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -1,58 +1,47 @@
 """Exchange a user name and a password for a token (contract 6.1 to 6.4)."""
 
-import asyncio
-
 from worker.errors import PortalRefused, PortalUnreachable
 from worker.models import Result
 from worker.portal.classify import BAD_REQUEST, Answer, Verdict, classify, read_body
 from worker.portal.http import Http, Reply
 from worker.portal.spelling import Spellings
+from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import Envelope
-
-TRIES = 4
-"""Requests that are about no pair are sent so often before we give up."""
 
 _PATH = "authentication"
 _AUTHENTICATION_FAILED = -2146233087
-_LONGEST_PAUSE = 60.0
 
 
-def pause_after(named: float | None, number: int) -> float:
-    """Seconds before the next try of a request that is about no pair; ``named`` is what Retry-After said."""
-    return min(0.5 * 2.0**number if named is None else named, _LONGEST_PAUSE)
-
-
-async def log_in(http: Http, username: str, password: str) -> str:
+async def log_in(http: Http, waiting: Waiting, username: str, password: str) -> str:
     """Log in once, trying again only while the portal does not get to look at the password.
 
     Raises:
         PortalRefused: it looked, and said no or asked for a second factor.
         PortalError: it is closed, is no portal, or does not answer.
     """
-    detail = ""
     spellings = Spellings("json")
-    for number in range(TRIES):
+    tries = Tries(http.origin, waiting)
+    while True:
         outcome = await http.call(
             "POST",
             spellings.of(_PATH),
             json={"userName": username, "password": password},
             headers={"Content-Type": "application/json"},
         )
-        named = None
         if isinstance(outcome, Reply):
-            named = outcome.retry_after
-            token = _read(http.origin, outcome, username)
-            if isinstance(token, str):
-                return token
-            spellings.learn(_PATH, refused=token.reason == BAD_REQUEST)
-            detail = f"HTTP {outcome.status} {token.reason}: {token.hint}"
+            read = _read(http.origin, outcome, username)
+            if isinstance(read, str):
+                tries.end()
+                return read
+            spellings.learn(_PATH, refused=read.reason == BAD_REQUEST)
+            throttled = read.result is Result.THROTTLED
+            detail = f"HTTP {outcome.status} {read.reason}: {read.hint}"
+            goes_on = await tries.again(outcome.retry_after, throttled=throttled)
         else:
             detail = outcome.detail
-            if outcome.final:
-                break
-        if number < TRIES - 1:
-            await asyncio.sleep(pause_after(named, number))
-    raise PortalUnreachable(f"{http.origin}: log-in failed: {detail}")
+            goes_on = not outcome.final and await tries.again(None, throttled=False)
+        if not goes_on:
+            raise PortalUnreachable(f"{http.origin}: log-in failed: {detail}")
 
 
 def _read(origin: str, reply: Reply, username: str) -> str | Verdict:
@@ -69,7 +58,14 @@ def _read(origin: str, reply: Reply, username: str) -> str | Verdict:
         )
     sound = envelope.response is not None and envelope.error_message is None
     verdict = classify(
-        Answer(reply.status, kind, hresult=envelope.hresult, message=envelope.error_message, proven=sound)
+        Answer(
+            reply.status,
+            kind,
+            hresult=envelope.hresult,
+            message=envelope.error_message,
+            retry_after=reply.asks_to_wait,
+            proven=sound,
+        )
     )
     if verdict.stop is not None:
         raise verdict.stop(f"{origin}: log-in: HTTP {reply.status} {verdict.reason}: {verdict.hint}")

@@ -1,6 +1,7 @@
 """What to do about a cause: one sentence for each reason a row can fail for."""
 
-from worker.portal.classify import HINTS, RENEWED
+from worker.limiter import RENEWED
+from worker.portal.classify import HINTS
 
 _INPUT = "Correct the cells in rejected.csv and run that file."
 

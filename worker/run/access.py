@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.limiter import Limiter
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
+from worker.portal.tries import Waiting
 from worker.run.pacing import SharedTurns
 from worker.settings import Settings
 
@@ -32,10 +33,14 @@ def credentials_of(settings: Settings) -> Credentials:
     )
 
 
-async def open_portal(stack: AsyncExitStack, settings: Settings) -> PortalClient:
-    """The portal that the settings name; nothing is sent yet."""
+async def open_portal(stack: AsyncExitStack, settings: Settings, tell: Callable[[str], None]) -> PortalClient:
+    """The portal that the settings name; nothing is sent yet. ``tell`` is told of long waits."""
     client = PortalClient(
-        settings.portal or "", credentials_of(settings), wire=settings.wire, timeout=settings.timeout
+        settings.portal or "",
+        credentials_of(settings),
+        wire=settings.wire,
+        timeout=settings.timeout,
+        waiting=Waiting(settings.give_up_after, tell),
     )
     return await stack.enter_async_context(client)
 

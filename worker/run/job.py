@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -148,11 +148,11 @@ class Job:
             log = stack.enter_context(open_log(log_path, verbose=settings.verbose, run_id=run_id))
             asyncio.get_running_loop().set_exception_handler(partial(complain, log))
             ledger = await stack.enter_async_context(Ledger(self.directory.ledger, create=self._fresh))
-            portal = await open_portal(stack, settings)
+            tell = partial(self._tell, log, show)
+            portal = await open_portal(stack, settings, tell)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
                 await self._introduce(ledger)
-            tell = partial(self._tell, log)
             limiter = await open_limiter(stack, settings, self._rate, tell)
             await portal.probe()
             supply = await self._origin.supply(ledger, self.tally, tell)
@@ -194,8 +194,10 @@ class Job:
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
-    def _tell(self, log: FilteringBoundLogger, note: str) -> None:
+    def _tell(self, log: FilteringBoundLogger, show: Callable[[Tally], None], note: str) -> None:
         self.tally.note = note
+        with suppress(OSError):  # a terminal that is gone is no reason to stop
+            show(self.tally)
         if note:
             log.warning("run.note", note=note)
 

@@ -217,7 +217,13 @@ class Errand:
             path = settings.log_file or self.directory.log
             log = stack.enter_context(open_log(path, verbose=settings.verbose, run_id=self.directory.run_id))
             asyncio.get_running_loop().set_exception_handler(partial(complain, log))
-            portal = await open_portal(stack, settings)
-            limiter = await open_limiter(stack, settings, self.rate, self.progress.tell)
+            portal = await open_portal(stack, settings, self._tell)
+            limiter = await open_limiter(stack, settings, self.rate, self._tell)
             await portal.probe()
             await work(Visit(settings, portal, limiter, log=log, progress=self.progress, show=self.show))
+
+    def _tell(self, note: str) -> None:
+        # Shown from here: until the work begins nobody else does.
+        self.progress.tell(note)
+        with suppress(OSError):
+            self.show(self.progress)

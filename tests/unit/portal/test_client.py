@@ -55,7 +55,7 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("worker.portal.client.asyncio.sleep", note)
+    monkeypatch.setattr("worker.portal.tries.asyncio.sleep", note)
     return waits
 
 
@@ -268,7 +268,7 @@ async def test_the_probe_tries_again_as_told_and_gives_up_in_the_end(
     with pytest.raises(PortalUnreachable, match="HTTP 502"):
         await client.probe()
 
-    assert no_sleep == [3.0, 1.0, 2.0]
+    assert no_sleep == [3.0, 1.0, 2.0, 4.0]
 
 
 async def test_the_probe_passes_only_on_the_apis_own_envelope(

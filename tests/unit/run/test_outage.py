@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -34,11 +35,16 @@ class Portal:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def opened(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
-    """An outage that has just begun."""
+def calm(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
+    """A portal of which nothing is known yet."""
     limiter = Limiter(Rate(1000, 1.0), 8, max_pause=300.0, rng=Random(1))  # noqa: S311 - jitter
     notes: list[str] = []
-    outage = Outage(limiter, portal.look, give_up_after, notes.append)
+    return Outage(limiter, portal.look, give_up_after, notes.append), limiter, notes
+
+
+def opened(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
+    """An outage that has just begun."""
+    outage, limiter, notes = calm(portal, give_up_after)
     for _ in range(WINDOW):
         outage.observe(DOWN)
     return outage, limiter, notes
@@ -126,12 +132,133 @@ def test_a_portal_that_answers_with_a_refusal_of_us_ends_the_run(virtual_time: R
 def test_a_throttled_look_is_an_answer(virtual_time: Run) -> None:
     async def story() -> None:
         portal = Portal(Attempt(1, Result.THROTTLED, "throttled", 429, retry_after=5.0))
-        outage, limiter, _ = opened(portal)
+        outage, limiter, notes = opened(portal)
         watching = asyncio.create_task(outage.watch())
         began = asyncio.get_running_loop().time()
         await limiter.turn()
         assert len(portal.looks) == 1
         assert asyncio.get_running_loop().time() - began >= 6.0  # one second to the look, five as it asks
+        assert notes[-1] == "the portal asks to slow down: sending again in 5 s"
         watching.cancel()
+
+    virtual_time(story())
+
+
+def throttled(retry_after: float | None = None) -> Attempt:
+    return Attempt(1, Result.THROTTLED, "throttled", 429, retry_after=retry_after)
+
+
+async def sends(outage: Outage, limiter: Limiter, answer: Callable[[], Attempt]) -> list[float]:
+    """Send one request after the other, until cancelled; when each was."""
+    sent: list[float] = []
+    try:
+        while True:
+            await limiter.turn()
+            sent.append(asyncio.get_running_loop().time())
+            attempt = answer()
+            limiter.observe(attempt)
+            outage.observe(attempt)
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        return sent
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.0, 1.0, 86400.0])
+def test_throttling_without_end_ends_after_the_time_allowed_and_is_not_hammered(
+    virtual_time: Run, retry_after: float | None
+) -> None:
+    async def story() -> None:
+        outage, limiter, notes = calm(Portal(UP), give_up_after=100.0)
+        began = asyncio.get_running_loop().time()
+        sending = asyncio.create_task(sends(outage, limiter, lambda: throttled(retry_after)))
+        with pytest.raises(OutageError, match="slow down for 100s"):
+            await outage.watch()
+        assert asyncio.get_running_loop().time() - began == pytest.approx(100.0, abs=0.1)
+        sending.cancel()
+        assert len(await sending) <= 10
+        assert notes
+
+    virtual_time(story())
+
+
+def test_throttled_and_failing_in_turns_ends_after_the_time_allowed_too(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, _ = calm(Portal(UP), give_up_after=100.0)
+        answers = cycle([throttled(0.0), FAILING])
+        sending = asyncio.create_task(sends(outage, limiter, lambda: next(answers)))
+        with pytest.raises(OutageError, match="100s"):
+            await asyncio.wait_for(outage.watch(), 200.0)
+        sending.cancel()
+
+    virtual_time(story())
+
+
+def test_a_pair_that_is_done_in_between_begins_the_time_allowed_anew(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, _ = calm(Portal(UP), give_up_after=100.0)
+        answers = cycle([throttled(60.0), DONE])
+        sending = asyncio.create_task(sends(outage, limiter, lambda: next(answers)))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(outage.watch(), 10_000.0)
+        sending.cancel()
+
+    virtual_time(story())
+
+
+def test_a_long_pause_is_told_at_once_and_once_and_so_is_its_end(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, notes = calm(Portal(UP))
+        for answer in (*[throttled(4.0)] * 3, *[throttled(20.0)] * 3, *[throttled(86400.0)] * 3):
+            limiter.observe(answer)
+            outage.observe(answer)
+        assert notes == [
+            "the portal asks to slow down: sending again in 20 s",
+            "the portal asks to slow down: sending again in 300 s (it names 1d)",
+        ]
+        outage.observe(DONE)
+        assert notes[2:] == [""]
+
+    virtual_time(story())
+
+
+def test_a_time_without_work_is_no_time_of_failure(virtual_time: Run) -> None:
+    """A worker of an empty queue, whose portal fails for a moment after hours."""
+
+    async def story() -> None:
+        portal = Portal(UP)
+        outage, limiter, _ = calm(portal, give_up_after=100.0)
+        watching = asyncio.create_task(outage.watch())
+        outage.observe(DONE)
+        await asyncio.sleep(10_000.0)
+        for _ in range(WINDOW):
+            outage.observe(DOWN)
+        await limiter.turn()
+        assert len(portal.looks) == 1
+        watching.cancel()
+
+    virtual_time(story())
+
+
+def test_good_answers_that_were_on_their_way_when_everyone_was_held_leave_nobody_held(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        portal = Portal(UP)
+        outage, limiter, _ = opened(portal, give_up_after=100.0)
+        for _ in range(WINDOW):
+            outage.observe(DONE)
+        watching = asyncio.create_task(outage.watch())
+        await asyncio.wait_for(limiter.turn(), 10.0)
+        watching.cancel()
+
+    virtual_time(story())
+
+
+def test_a_good_answer_that_comes_late_does_not_put_the_end_off_for_ever(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, _, _ = opened(Portal(DOWN), give_up_after=100.0)
+        outage.observe(DONE)
+        with pytest.raises(PortalUnreachable):
+            await asyncio.wait_for(outage.watch(), 1_000.0)
 
     virtual_time(story())

@@ -1,0 +1,97 @@
+"""How often, and for how long, a request that is about no pair is made again: the probe and the log-in."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.errors import PortalUnreachable
+from worker.quantities import format_duration
+
+MOST = 4
+"""Requests that fail; one that is throttled does not count."""
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries; the pause doubles from the first to the longest."""
+
+LONG_PAUSE = 5.0
+"""Seconds; from this length on a pause is told to the user."""
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How waits are bounded, and who hears of them.
+
+    Attributes:
+        give_up_after: seconds for which the portal may throttle us.
+        tell: told of a long wait, in words for the user; of its end with an empty text.
+    """
+
+    give_up_after: float = 900.0
+    tell: Callable[[str], None] = _say_nothing
+
+
+class Tries:
+    """The tries of one request.
+
+    Args:
+        origin: the portal, as messages name it.
+        waiting: bounds them.
+
+    Attributes:
+        made: tries that are over.
+    """
+
+    def __init__(self, origin: str, waiting: Waiting) -> None:
+        self._origin = origin
+        self._waiting = waiting
+        self._throttled = 0
+        self._told = False
+        self._give_up_at = asyncio.get_running_loop().time() + waiting.give_up_after
+        self.made = 0
+
+    async def again(self, named: float | None, *, throttled: bool) -> bool:
+        """Wait until the next try is due; False if there is to be none.
+
+        Args:
+            named: seconds that the answer asks to wait; None if it names no time.
+            throttled: that we are to be slower is all that it says.
+
+        Raises:
+            PortalUnreachable: the portal has throttled us for too long.
+        """
+        self.made += 1
+        self._throttled += throttled
+        if not throttled and self.made - self._throttled >= MOST:
+            return False
+        pause = FIRST_PAUSE * 2.0 ** min(self.made - 1, 16)
+        if named is not None:
+            pause = max(named, pause if throttled and self._throttled > 1 else 0.0)
+        pause = min(pause, LONGEST_PAUSE)
+        if throttled:
+            left = self._give_up_at - asyncio.get_running_loop().time()
+            if left <= 0:
+                lasted = format_duration(self._waiting.give_up_after)
+                raise PortalUnreachable(f"{self._origin}: has only asked to slow down for {lasted}")
+            pause = min(pause, left)
+            self._tell(pause, named)
+        await asyncio.sleep(pause)
+        return True
+
+    def end(self) -> None:
+        """There was an answer."""
+        if self._told:
+            self._waiting.tell("")
+
+    def _tell(self, pause: float, named: float | None) -> None:
+        if pause < LONG_PAUSE:
+            return
+        note = f"the portal asks to slow down: asking again in {pause:.0f} s"
+        if named is not None and named > pause + 1.0:
+            note += f" (it names {format_duration(named)})"
+        self._told = True
+        self._waiting.tell(note)
