@@ -7,10 +7,10 @@ import email
 import email.policy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 import orjson
 
@@ -27,6 +27,10 @@ _INDEXED = re.compile(r"\[([0-9]+)\](?:\[(\w+)\]|\.(\w+))", re.ASCII)
 _SCHEME = re.compile(r"/*([a-z][a-z0-9+.-]*:)//", re.ASCII | re.IGNORECASE)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?[\w.:-]+""", re.ASCII | re.IGNORECASE)
 _TYPE = re.compile(r"[\w.+-]+/[\w.+*-]+\s*(;.*)?", re.ASCII)
+
+
+_USUAL = tuple((b"%%%02X" % ord(mark), mark.encode()) for mark in """{}[]":,/?= """)
+"""Escapes of which JSON is full; taking them out leaves little to be read one by one. None makes another."""
 
 
 class BrokenBatch(ValueError):  # noqa: N818 - a request is broken, not we
@@ -82,7 +86,7 @@ def read_steps(ask: Ask) -> list[Step]:
     if None in items:
         # They are sorted before the first is carried out, and null has no order (contract 10.13).
         return [Step(None, _NULL)]
-    ordered = sorted(items, key=lambda item: _order(item or {}))
+    ordered = sorted(items, key=lambda item: (item or {}).get("order", 0))
     return [_step(item or {}, ask) for item in ordered]
 
 
@@ -91,6 +95,8 @@ def _form(ask: Ask) -> Mapping[str, str]:
     if ask.route.method == "GET" or kind not in {_FORM, "multipart/form-data"}:
         return {}
     if kind == _FORM:
+        if lone := _lone_batch(ask.body):
+            return {"batch": lone}
         pairs = parse_qsl(ask.body.decode("utf-8", "replace"), keep_blank_values=True)
     else:
         head = f"Content-Type: {ask.content_type}\r\n\r\n".encode()
@@ -103,6 +109,16 @@ def _form(ask: Ask) -> Mapping[str, str]:
         raise BrokenBatch("too many keys")
     # The first of a name counts here; the portal would join them, which nobody can mean.
     return {key.lower(): value for key, value in reversed(pairs)}
+
+
+def _lone_batch(body: bytes) -> str:
+    """Read the form that has but a batch, the usual one, some twenty times faster than by the general way."""
+    if not body.startswith(b"batch=") or b"&" in body:
+        return ""
+    text = body[len(b"batch=") :].replace(b"+", b" ")
+    for escape, meant in _USUAL:
+        text = text.replace(escape, meant)
+    return unquote_to_bytes(text).decode("utf-8", "replace")
 
 
 def _payload(part: Any) -> str:
@@ -129,9 +145,11 @@ def _members(item: object) -> dict[str, Any] | None:
         raise BrokenBatch("no object")
     # Null is as good as left out.
     members = {key.lower(): value for key, value in item.items() if value is not None}
-    if any(isinstance(members.get(name), (dict, list)) for name in _TEXTS):
-        raise BrokenBatch("an object where a text should be")
-    _order(members)
+    for name, value in members.items():
+        if type(value) in {dict, list} and name in _TEXTS:
+            raise BrokenBatch("an object where a text should be")
+    if "order" in members:
+        members["order"] = _order(members["order"])
     return members
 
 
@@ -145,13 +163,13 @@ def _from_form(form: Mapping[str, str]) -> list[dict[str, Any] | None]:
             found.setdefault(int(match[1]), {})[match[2] or match[3]] = value
     items: list[dict[str, Any] | None] = []
     while (item := found.get(len(items))) is not None:
-        items.append(item)
+        items.append(_members(item))
     return items
 
 
-def _order(item: Mapping[str, Any]) -> int:
+def _order(value: Any) -> int:
     try:
-        return int(item.get("order", 0))
+        return int(value)
     except ValueError as error:
         raise BrokenBatch("an order that is no number") from error
 
@@ -163,20 +181,20 @@ def _step(item: Mapping[str, Any], batch: Ask) -> Step:
 
 def _breaks(item: Mapping[str, Any]) -> Abort | None:
     """Say how an item breaks the dispatcher, if it does."""
-    url, body_type = str(item.get("relativeurl", "")), _body_type(item)
     if "relativeurl" not in item:
         return _NULL
-    if match := _SCHEME.match(url):
+    url, body_type = str(item["relativeurl"]), item.get("bodycontenttype")
+    if "://" in url and (match := _SCHEME.match(url)):
         return Abort(f"'~/{match[1]}' is not a valid virtual path.", replies.HTTP_ERROR)
-    if not _TYPE.fullmatch(body_type):
+    if body_type is None:
+        return None
+    if not _TYPE.fullmatch(str(body_type)):
         return _BAD_TYPE
-    return _NO_CHARSET if item.get("body") and not _CHARSET.search(body_type) else None
+    return _NO_CHARSET if item.get("body") and not _CHARSET.search(str(body_type)) else None
 
 
 def _action(item: Mapping[str, Any], batch: Ask) -> Ask | Reply | Abort | None:
-    body = str(item.get("body", ""))
-    ask = _asked(str(item.get("method", "GET")).upper(), str(item["relativeurl"]))
-    ask = replace(ask, content_type=_body_type(item), body=body.encode(), limited=batch.limited)
+    ask = _asked(item, limited=batch.limited)
     match ask.route.kind:
         case "none":
             return None
@@ -184,19 +202,21 @@ def _action(item: Mapping[str, Any], batch: Ask) -> Ask | Reply | Abort | None:
             return replies.error(404, "Method not found", replies.NO_METHOD, xml=ask.xml)
         case "options":
             return replies.options()
-    if not body and batch.route.method == "POST" and ask.route.method != "GET":
+    if not ask.body and batch.route.method == "POST" and ask.route.method != "GET":
         # Mono reads the length of the whole batch for that of the item, and misses the rest (contract 10.11).
         return replies.error(500, "The request body is incomplete.", replies.HTTP_ERROR, xml=ask.xml)
     return _BAD_DATE if ask.query.has_bad_date else ask
 
 
-def _body_type(item: Mapping[str, Any]) -> str:
-    return str(item.get("bodycontenttype", _BODY_TYPE))
-
-
-def _asked(method: str, url: str) -> Ask:
-    path, _, query = url.partition("#")[0].partition("?")
-    return Ask(routes.find(method, f"/{unquote(path).lstrip('/')}"), _query(query))
+def _asked(item: Mapping[str, Any], *, limited: bool) -> Ask:
+    path, _, query = str(item["relativeurl"]).partition("#")[0].partition("?")
+    return Ask(
+        routes.find(str(item.get("method", "GET")), f"/{unquote(path).lstrip('/')}"),
+        _query(query),
+        str(item.get("bodycontenttype", _BODY_TYPE)),
+        str(item.get("body", "")).encode(),
+        limited,
+    )
 
 
 @lru_cache(256)

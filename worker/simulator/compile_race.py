@@ -18,8 +18,7 @@ class CompileRace:
 
     def enter(self, query: Query, now: float) -> tuple[float, bool]:
         """Let a read begin: give the seconds it takes longer, and whether it loses the race, a 500."""
-        kind = query.compiled if self._seconds else None
-        if kind is None:
+        if not self._seconds or (kind := query.compiled) is None:
             return 0.0, False
         is_first = kind not in self._ready
         left = self._ready.setdefault(kind, now + self._seconds) - now

@@ -53,6 +53,8 @@ class Deck:
 
     def deal_item(self, route: Route, posts: int) -> Fault | None:
         """Deal to an item of a batch, by the same draws as if it had come alone."""
+        if not self._faults:
+            return None
         return self._deal(route, posts, frozenset({(route.opportunity, route.contact)}), is_item=True)
 
     def draws_for_batch(self) -> Random:

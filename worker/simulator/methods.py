@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -68,8 +69,7 @@ class Methods:
 
     def linked(self, ask: Ask, status: int) -> Reply:
         """Answer with the contact, as linking does, and do nothing."""
-        body = self.bodies.single(ask.route.contact, status, ask.xml, ask.query.fields)
-        return replies.success(body, status, xml=ask.xml)
+        return self.bodies.linked(ask.route.contact, status, ask.xml, ask.query.fields)
 
     def _link(self, ask: Ask) -> Reply:
         route, xml = ask.route, ask.xml
@@ -203,8 +203,8 @@ def _listing(ask: Ask, page: Page, pieces: list[bytes]) -> Reply:
 
 def _refuse_body(ask: Ask) -> Reply | None:
     """Parse a body that nobody needs, as the portal does, to fail as it does (contract 1.6)."""
-    kind = ask.content_type.partition(";")[0].strip().lower()
-    if not kind:
+    kind = _kind(ask.content_type)
+    if kind in _FORMS:
         return None
     if _is_json(ask):
         complaint = _complaint(ask.body)
@@ -217,8 +217,16 @@ def _refuse_body(ask: Ask) -> Reply | None:
     return None
 
 
+_FORMS = frozenset({"", "application/x-www-form-urlencoded"})
+
+
+@lru_cache(64)
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def _is_json(ask: Ask) -> bool:
-    return ask.content_type.partition(";")[0].strip().lower() == "application/json"
+    return _kind(ask.content_type) == "application/json"
 
 
 def _complaint(body: bytes) -> str:

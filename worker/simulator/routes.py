@@ -96,20 +96,15 @@ def find(method: str, path: str) -> Route:
         return Route("options", method)
     for kind, methods, pattern in _ROUTES:
         if method in methods and (match := pattern.fullmatch(path)):
-            parts = match.groupdict()
-            return Route(
-                kind,
-                method,
-                _identity(parts.get("opportunity")),
-                _identity(parts.get("contact")),
-                parts["ext"] or "",
-            )
+            parts = match.groupdict("")
+            opportunity, contact = parts.get("opportunity", "0"), parts.get("contact", "0")
+            return Route(kind, method, _identity(opportunity), _identity(contact), parts["ext"])
     return Route("none", method)
 
 
-def _identity(digits: str | None) -> int:
-    if digits is None:
-        return 0
+def _identity(digits: str) -> int:
+    if len(digits) < len(str(INT32)):
+        return int(digits)
     significant = digits.lstrip("0") or "0"
     # Python refuses to read thousands of digits, which a portal merely finds too large.
     return min(int(significant), TOO_LARGE) if len(significant) <= len(str(INT32)) else TOO_LARGE
