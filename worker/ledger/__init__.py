@@ -7,7 +7,7 @@ each step is durable before the next begins. All files of a run directory can be
 from worker.ledger.audit import audit, check
 from worker.ledger.intake import WORN_OUT, Arrival, Delivery
 from worker.ledger.ledger import Ledger
-from worker.ledger.lock import RunLock, run_lock
+from worker.ledger.lock import RunLock, is_locked, run_lock
 from worker.ledger.merge import merge_ledgers
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
 from worker.ledger.store import Admitted, Known
@@ -40,6 +40,7 @@ __all__ = [
     "claims",
     "count_claims",
     "count_made",
+    "is_locked",
     "links_made",
     "merge_ledgers",
     "run_lock",

@@ -2,11 +2,15 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from worker.errors import LedgerError, LockedError
+
+_PATIENCE = 0.2
+"""Seconds for which a lock is asked for again: who only looks whether it is held holds it for a moment."""
 
 
 class RunLock:
@@ -37,15 +41,43 @@ def run_lock(directory: Path) -> RunLock:
         LockedError: another process holds it.
         LedgerError: there is no such directory, or its disk cannot lock.
     """
+    handle = _open(directory)
+    deadline = time.monotonic() + _PATIENCE
+    while not _flock(handle, fcntl.LOCK_EX, directory):
+        if time.monotonic() >= deadline:
+            os.close(handle)
+            raise LockedError(f"run {directory.name} is being worked on by another process")
+        time.sleep(_PATIENCE / 10)
+    return RunLock(handle)
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process works on the run just now; False also if that cannot be told."""
     try:
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        handle = _open(directory)
+        if _flock(handle, fcntl.LOCK_SH, directory):  # shared, so that those who look do not see each other
+            os.close(handle)
+            return False
+    except LedgerError:
+        return False
+    os.close(handle)
+    return True
+
+
+def _open(directory: Path) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise LedgerError(f"{directory}: {error.strerror}") from error
+
+
+def _flock(handle: int, how: int, directory: Path) -> bool:
+    """Lock it; False if another process holds it. On an error the handle is closed."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
         os.close(handle)
-        if not isinstance(error, BlockingIOError):
-            raise LedgerError(f"{directory}: cannot be locked: {error.strerror}") from error
-        raise LockedError(f"run {directory.name} is being worked on by another process") from error
-    return RunLock(handle)
+        raise LedgerError(f"{directory}: cannot be locked: {error.strerror}") from error
+    return True

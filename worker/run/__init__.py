@@ -5,6 +5,7 @@ from worker.run.check import CheckResult, check_input
 from worker.run.directory import RunDirectory, find_run, list_runs
 from worker.run.finish import write_files
 from worker.run.job import Job
+from worker.run.listing import Listed, look_at
 from worker.run.merging import merge_runs
 from worker.run.publication import Published
 from worker.run.rollback import count_links, roll_back
@@ -16,6 +17,7 @@ from worker.run.visit import Progress
 __all__ = [
     "CheckResult",
     "Job",
+    "Listed",
     "Progress",
     "Published",
     "RunDirectory",
@@ -25,6 +27,7 @@ __all__ = [
     "count_links",
     "find_run",
     "list_runs",
+    "look_at",
     "merge_runs",
     "resume_job",
     "roll_back",

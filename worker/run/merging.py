@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from worker.errors import Exit, NeverBegan, UsageError, WorkerError
-from worker.ledger import LedgerReader, merge_ledgers
+from worker.ledger import LedgerReader, is_locked, merge_ledgers
 from worker.run.directory import RunDirectory
 from worker.settings import Settings
 
@@ -17,7 +17,8 @@ _SAME = {"portal": "portals", "columns": "columns"}
 def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[[str], None]) -> RunDirectory:
     """Make a run directory of several, with a ledger in which each row is once; its files are to be written.
 
-    A run that was killed before it began is left out, and told of.
+    A run that was killed before it began is left out, and told of. One that is being worked on is taken as it
+    stands, and told of too, also in the report.
 
     Raises:
         UsageError: they do not belong together, or one is named twice.
@@ -25,7 +26,11 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
     """
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise UsageError("a run to be merged is named twice")
+    at_work = frozenset(run for run in runs if is_locked(run.path))
     begun = _begun(runs, tell)
+    for run in begun:
+        if run in at_work:
+            tell(f"run {run.run_id} is being worked on: taken as it stands now")
     facts = list(begun.values())
     for key, what in _SAME.items():
         # A worker that was killed before it read anything does not say what columns it would have found.
@@ -53,13 +58,17 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
                 **next(({"columns": one["columns"]} for one in facts if "columns" in one), {}),
                 # How each worker ended matters no more: what it left, others may have done.
                 "end_code": Exit.OK,
-                "end_message": f"merged: {', '.join(run_ids)}",
+                "end_message": f"merged: {', '.join(_named(run, at_work) for run in begun)}",
             },
         )
     except WorkerError:
         directory.discard()
         raise
     return directory
+
+
+def _named(run: RunDirectory, at_work: frozenset[RunDirectory]) -> str:
+    return f"{run.run_id} (still being worked on)" if run in at_work else run.run_id
 
 
 def _begun(runs: Sequence[RunDirectory], tell: Callable[[str], None]) -> dict[RunDirectory, dict[str, Any]]:

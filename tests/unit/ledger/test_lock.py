@@ -2,14 +2,16 @@
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from worker.errors import Exit, LedgerError, LockedError
-from worker.ledger import run_lock
+from worker.ledger import is_locked, run_lock
 
 HOLDER = """
 import sys
@@ -96,3 +98,22 @@ def test_a_disk_that_cannot_lock_is_not_another_process(
 
     with pytest.raises(LedgerError, match="No locks available"), run_lock(tmp_path):
         pytest.fail("not locked")
+
+
+def test_whether_a_run_is_locked_can_be_asked_without_disturbing_anyone(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    with run_lock(tmp_path):
+        assert is_locked(tmp_path)
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "none")
+
+
+def test_who_looks_whether_it_is_locked_does_not_keep_anyone_from_locking(tmp_path: Path) -> None:
+    looker = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    soon = threading.Timer(0.05, os.close, (looker,))
+    soon.start()
+
+    with run_lock(tmp_path):
+        soon.join()

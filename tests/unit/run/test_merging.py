@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from worker.errors import LedgerError, UsageError
-from worker.ledger import Delivery, LedgerReader
+from worker.ledger import Delivery, LedgerReader, run_lock
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Row, Status
@@ -138,3 +138,15 @@ def test_no_run_is_merged_twice(settings: Settings, run: Callable[..., RunDirect
     one = run("one", links=1, **BEGUN, **READING)
     with pytest.raises(UsageError, match="named twice"):
         merged(settings, [one, one])
+
+
+def test_a_run_that_is_being_worked_on_is_taken_as_it_stands_and_told_of(
+    run: Callable[..., RunDirectory], settings: Settings
+) -> None:
+    runs = [run("first", links=2, **BEGUN, **READING), run("second", links=1, **BEGUN, **READING)]
+
+    with run_lock(runs[1].path):
+        facts, linked, told = merged(settings, runs)
+
+    assert (linked, facts["end_message"]) == (3, "merged: first, second (still being worked on)")
+    assert told == ["run second is being worked on: taken as it stands now"]
