@@ -28,8 +28,8 @@ from worker.queues import Message
 from worker.removal import Remover
 from worker.retry import Settle
 from worker.run import finish
+from worker.run.acknowledger import Done, Settling
 from worker.run.queue_supply import QueueSupply
-from worker.run.settling import Done, Settling
 from worker.settings import Settings
 
 OPS_PER_COMMIT = 200

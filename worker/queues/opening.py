@@ -9,13 +9,13 @@ from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetters, Publisher, Queue
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 _MODULES = {
     # broker: our module, the extra that brings its library
-    "redis": ("worker.queues.redis_streams", "redis"),
-    "amqp": ("worker.queues.rabbitmq", "rabbitmq"),
-    "nats": ("worker.queues.jetstream", "nats"),
+    "redis": ("worker.queues.redis.queue", "redis"),
+    "amqp": ("worker.queues.rabbitmq.queue", "rabbitmq"),
+    "nats": ("worker.queues.jetstream.queue", "nats"),
 }
 
 
@@ -63,7 +63,7 @@ def open_rate(address: QueueAddress) -> "RedisRate":
     Raises:
         UsageError: the library for Redis is not installed.
     """
-    rate: RedisRate = _import("worker.queues.redis_rate", "redis", address).open_rate(address)
+    rate: RedisRate = _import("worker.queues.redis.rate", "redis", address).open_rate(address)
     return rate
 
 

@@ -16,7 +16,7 @@ from worker.run.pacing import SharedTurns
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 MAX_PAUSE = 300.0
 """Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""

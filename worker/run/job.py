@@ -25,7 +25,7 @@ from worker.run.tally import Tally
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 
 class Job:

@@ -6,10 +6,10 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from worker.run.broker import Patience
+from worker.run.broker_retry import Patience
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 
 class SharedTurns:

@@ -17,7 +17,7 @@ from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.models import Pair, Row, Status
 from worker.plan import judge
 from worker.queues import Publisher
-from worker.run.broker import Patience
+from worker.run.broker_retry import Patience
 from worker.run.directory import RunDirectory
 from worker.run.ingest import chunks, go_past_read
 from worker.run.offload import offload

@@ -15,8 +15,8 @@ from worker.ledger import Arrival, Delivery, Ledger
 from worker.models import Outcome, Pair, Status
 from worker.plan import judge
 from worker.queues import Message, Publisher, Queue, Why
-from worker.run.broker import Patience
-from worker.run.settling import Done, Settling
+from worker.run.acknowledger import Done, Settling
+from worker.run.broker_retry import Patience
 from worker.run.tally import Tally
 from worker.sources import MESSAGE_COLUMNS, read_message
 

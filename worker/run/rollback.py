@@ -25,7 +25,7 @@ from worker.settings import Settings
 from worker.sinks import replaced, write_records
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 
 def count_links(directory: RunDirectory, *, unread: bool) -> tuple[int, int]:

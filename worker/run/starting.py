@@ -24,7 +24,7 @@ from worker.sinks import FILES
 from worker.sources import Source, open_source
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 PREFETCH = 2
 """Messages held per request in flight: enough to have the next ones at hand."""

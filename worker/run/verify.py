@@ -13,7 +13,7 @@ from worker.settings import Settings
 from worker.sinks import replaced, write_records
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 MISSING = "missing"
 BACK = "there_again"

@@ -27,7 +27,7 @@ from worker.run.signals import on_signals
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.queues.redis_rate import RedisRate
+    from worker.queues.redis.rate import RedisRate
 
 _TICK = 0.2
 

@@ -8,9 +8,9 @@ from nats.js.api import RawStreamMsg
 
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter
-from worker.queues.jetstream_headers import NATS_ID, letter_of, requeued_headers
-from worker.queues.jetstream_publisher import Outgoing, publish_all
-from worker.queues.jetstream_server import Server, dead_stream
+from worker.queues.jetstream.connection import Server, dead_stream
+from worker.queues.jetstream.messages import NATS_ID, letter_of, requeued_headers
+from worker.queues.jetstream.publisher import Outgoing, publish_all
 
 _LETTERS_AT_ONCE = 100
 # No such message, or it could not be deleted for that reason.

@@ -15,7 +15,7 @@ from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
 
 from worker.errors import QueueError, QueueMissing, QueueUnavailable, UsageError
 from worker.queues.address import QueueAddress
-from worker.queues.faults import connection_fault
+from worker.queues.connection_errors import connection_fault
 
 CALL_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0

@@ -8,7 +8,7 @@ import pytest
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import parse_address
-from worker.queues.faults import connection_fault
+from worker.queues.connection_errors import connection_fault
 
 SHOWN = "redis://h:6379/0?stream=x"
 

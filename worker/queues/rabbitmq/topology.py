@@ -11,7 +11,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from worker.queues.address import QueueAddress
-from worker.queues.rabbitmq_link import Link, UnroutableError
+from worker.queues.rabbitmq.connection import Link, UnroutableError
 
 # The worker gives a message up long before; this stops one that kills each worker before it can.
 _DELIVERY_LIMIT = 100

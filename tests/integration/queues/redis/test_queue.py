@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 from tests.brokers import RedisServer, running
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import Message, QueueAddress, Why, parse_address
-from worker.queues.redis_ends import RedisDeadLetters, RedisPublisher
-from worker.queues.redis_streams import RedisQueue
+from worker.queues.redis.publisher import RedisDeadLetters, RedisPublisher
+from worker.queues.redis.queue import RedisQueue
 
 _T = TypeVar("_T")
 

@@ -20,9 +20,9 @@ from tests.brokers import NatsServer, free_port, running
 from tests.proxy import Proxy
 from worker.errors import QueueError, QueueUnavailable, UsageError
 from worker.queues import Message, QueueAddress, Why, parse_address
-from worker.queues.jetstream import JetStreamQueue, open_dead_letters, open_publisher, open_queue
-from worker.queues.jetstream_dead import JetStreamDeadLetters
-from worker.queues.jetstream_publisher import JetStreamPublisher
+from worker.queues.jetstream.dead_letters import JetStreamDeadLetters
+from worker.queues.jetstream.publisher import JetStreamPublisher
+from worker.queues.jetstream.queue import JetStreamQueue, open_dead_letters, open_publisher, open_queue
 
 LEASE = 1.0
 LONG = 60.0

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter, Why
-from worker.queues.faults import connection_fault
+from worker.queues.connection_errors import connection_fault
 
 # KEYS of all scripts: the stream, its delayed messages, its dead letters.
 # ARGV of those that begin with this: group, consumer, then what the script says.

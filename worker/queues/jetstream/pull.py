@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from worker.queues.jetstream_server import Server
+from worker.queues.jetstream.connection import Server
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription

@@ -9,8 +9,8 @@ from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, Str
 
 from worker.errors import QueueError
 from worker.queues.address import QueueAddress
-from worker.queues.jetstream_headers import message_headers, size_of
-from worker.queues.jetstream_server import Server
+from worker.queues.jetstream.connection import Server
+from worker.queues.jetstream.messages import message_headers, size_of
 
 _MESSAGES_AT_ONCE = 500
 _BYTES_AT_ONCE = 4_000_000

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from tests.brokers import RedisServer, free_port
 from worker.errors import QueueUnavailable
 from worker.queues import open_rate, parse_rate_address
-from worker.queues.redis_rate import RedisRate
+from worker.queues.redis.rate import RedisRate
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine, SimulatedPortal

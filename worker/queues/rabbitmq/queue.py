@@ -15,10 +15,10 @@ from aiormq.abc import DeliveredMessage
 from worker.errors import QueueError, QueueMissing
 from worker.queues.address import QueueAddress
 from worker.queues.base import Message, Why
-from worker.queues.rabbitmq_ends import RabbitDeadLetters, RabbitPublisher
-from worker.queues.rabbitmq_letter import dead_copy, delayed_copy, deliveries_of, name_of
-from worker.queues.rabbitmq_link import Link
-from worker.queues.rabbitmq_outbox import STEPS, Outbox, dead_queue, delay_queue
+from worker.queues.rabbitmq.connection import Link
+from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of, name_of
+from worker.queues.rabbitmq.publisher import RabbitDeadLetters, RabbitPublisher
+from worker.queues.rabbitmq.topology import STEPS, Outbox, dead_queue, delay_queue
 
 _MOST = 1_000
 # A queue that is asked, and at once asked to stop, may not have come to deliver what waits.

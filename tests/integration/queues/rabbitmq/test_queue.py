@@ -28,8 +28,8 @@ from worker.queues import (
     open_queue,
     parse_address,
 )
-from worker.queues import rabbitmq_link as link
-from worker.queues import rabbitmq_outbox as outbox
+from worker.queues.rabbitmq import connection as link
+from worker.queues.rabbitmq import topology as outbox
 
 _T = TypeVar("_T")
 

@@ -20,11 +20,11 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.base import Message, Why
-from worker.queues.jetstream_dead import JetStreamDeadLetters
-from worker.queues.jetstream_headers import identity_of, letter_headers
-from worker.queues.jetstream_publisher import JetStreamPublisher, publish_all
-from worker.queues.jetstream_server import CALL_SECONDS, Server, check_names, dead_stream
-from worker.queues.jetstream_tap import ENDED, LOST, Tap
+from worker.queues.jetstream.connection import CALL_SECONDS, Server, check_names, dead_stream
+from worker.queues.jetstream.dead_letters import JetStreamDeadLetters
+from worker.queues.jetstream.messages import identity_of, letter_headers
+from worker.queues.jetstream.publisher import JetStreamPublisher, publish_all
+from worker.queues.jetstream.pull import ENDED, LOST, Tap
 
 if TYPE_CHECKING:
     from datetime import datetime

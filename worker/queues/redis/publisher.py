@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from worker.errors import QueueError
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter
-from worker.queues.redis_server import REQUEUE, Server, letter_of, text_of
+from worker.queues.redis.connection import REQUEUE, Server, letter_of, text_of
 
 _MESSAGES_AT_ONCE = 500
 _BYTES_AT_ONCE = 4_000_000

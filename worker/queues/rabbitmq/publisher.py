@@ -10,8 +10,8 @@ from aiormq.abc import DeliveredMessage
 from worker.errors import QueueError
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter
-from worker.queues.rabbitmq_letter import dead_letter, fresh_copy, new_message
-from worker.queues.rabbitmq_outbox import Outbox, dead_queue, work_queue
+from worker.queues.rabbitmq.messages import dead_letter, fresh_copy, new_message
+from worker.queues.rabbitmq.topology import Outbox, dead_queue, work_queue
 
 _LONGEST_NAME = 255
 _AT_ONCE = 100

@@ -15,8 +15,7 @@ from uuid import uuid4
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.base import Message, Why
-from worker.queues.redis_ends import RedisDeadLetters, RedisPublisher
-from worker.queues.redis_server import (
+from worker.queues.redis.connection import (
     ACK,
     DEAD,
     IS_DRAINED,
@@ -32,6 +31,7 @@ from worker.queues.redis_server import (
     letter_fields,
     text_of,
 )
+from worker.queues.redis.publisher import RedisDeadLetters, RedisPublisher
 
 _AT_ONCE = 500
 _PAGES = 200

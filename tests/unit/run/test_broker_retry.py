@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from worker.errors import QueueError, QueueUnavailable
-from worker.run.broker import FIRST_WAIT, LONGEST_WAIT, Patience
+from worker.run.broker_retry import FIRST_WAIT, LONGEST_WAIT, Patience
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from worker.queues.server_clock import ServerClock
+from worker.queues.redis.server_clock import ServerClock
 
 OFFSET = 1_000_000.0
 

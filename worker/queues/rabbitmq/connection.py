@@ -21,7 +21,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
-from worker.queues.faults import connection_fault
+from worker.queues.connection_errors import connection_fault
 
 _T = TypeVar("_T")
 

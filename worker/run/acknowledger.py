@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from worker.queues import Publisher, Queue, Why
-from worker.run.broker import Patience
+from worker.run.broker_retry import Patience
 
 LINGER = 0.05
 """Seconds; a worker that dies within them leaves so many more messages to be looked at again."""

@@ -11,8 +11,8 @@ import pytest
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import Why
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
-from worker.run.broker import Patience
-from worker.run.settling import LINGER, Done, Settling
+from worker.run.acknowledger import LINGER, Done, Settling
+from worker.run.broker_retry import Patience
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from worker.queues.address import QueueAddress
-from worker.queues.redis_server import Server
-from worker.queues.server_clock import ServerClock
+from worker.queues.redis.connection import Server
+from worker.queues.redis.server_clock import ServerClock
 
 # KEYS: when the next turn is due, in microseconds since the epoch.
 # ARGV, all in microseconds: step, how far from now a turn must be at least, pause, and how far it can be at
