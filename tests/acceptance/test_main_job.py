@@ -156,7 +156,11 @@ def test_a_killed_run_is_resumed_and_repeats_no_more_than_was_in_flight(
 
     # Before anybody resumes, the report can be had, and is honest about what it cannot know.
     halted = bulklink("report", "--json")
-    assert json.loads(halted.stdout)["status"] == "interrupted"
+    first = json.loads(halted.stdout)
+    assert first["status"] == "interrupted"
+    # At 1000/s, the time until the kill is counted, though no beat came.
+    assert first["counts"]["linked"] / 1100 < first["timing"]["seconds"] < 20
+    assert 0 < first["timing"]["pairs_per_second"] < 1100
     report = bulklink.report("resume")
 
     assert report["exit_code"] == 3

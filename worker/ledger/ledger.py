@@ -66,7 +66,10 @@ class Ledger:
         return await self._do(lambda store: store.begin_session())
 
     async def beat(self, seconds: float, paused_seconds: float) -> None:
-        """Note how long this session has lasted."""
+        """Note how long this session has lasted, and how much of that it was paused.
+
+        Commits note the former, too; this is for sessions, or the ends of them, in which nothing is written.
+        """
         await self._do(lambda store: store.beat(seconds, paused_seconds))
 
     async def put_meta(self, **values: object) -> None:
@@ -160,6 +163,7 @@ class Ledger:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 answers = [(future, work(self._store)) for work, future in batch]
+                self._store.mark_time()
                 self._db.execute("COMMIT")
             except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits for an answer
                 with suppress(sqlite3.Error):  # that it is closed already, for one

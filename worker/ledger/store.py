@@ -13,6 +13,9 @@ from worker.models import Attempt, Outcome, Pair, PreState, Reject, Result, Row,
 
 _LOW = 0xFFFFFFFF
 
+MARK = 0.05
+"""Seconds of a session that a kill may leave uncounted."""
+
 Known: TypeAlias = tuple[int, tuple[str, ...], int | None]
 """Of a row that is in the ledger: its line, its cells, and the key of its pair; None if it is none."""
 
@@ -32,6 +35,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._session = 0
+        self._began = self._marked = 0.0
         self._cursor = 0
         self._intake = Intake(connection)
 
@@ -55,6 +59,7 @@ class Store:
         )
         cursor = self._db.execute("INSERT INTO sessions (started_at) VALUES (?)", (time.time(),))
         self._session = cursor.lastrowid or 0
+        self._began, self._marked = time.monotonic(), 0.0
         return self._session
 
     def beat(self, seconds: float, paused_seconds: float) -> None:
@@ -63,6 +68,18 @@ class Store:
             "UPDATE sessions SET seconds = ?, paused_seconds = ? WHERE session = ?",
             (seconds, paused_seconds, self._session),
         )
+
+    def mark_time(self) -> None:
+        """Note that this session has lasted until now; called with each commit, so that a kill loses none.
+
+        Not written each time: that is a page more in the commit.
+        """
+        elapsed = time.monotonic() - self._began
+        if self._session and elapsed - self._marked >= MARK:
+            self._marked = elapsed
+            self._db.execute(
+                "UPDATE sessions SET seconds = max(seconds, ?) WHERE session = ?", (elapsed, self._session)
+            )
 
     def put_meta(self, values: Mapping[str, object]) -> None:
         """Set named facts of the run; values are JSON."""

@@ -76,6 +76,23 @@ async def test_facts_and_beats_are_durable_before_they_return(path: Path) -> Non
             assert [session[1:] for session in reader.sessions()] == [(2.0, 0.5)]
 
 
+async def test_a_session_that_is_killed_has_lasted_until_its_last_commit(path: Path) -> None:
+    """Without a beat: a run that is killed every second has none."""
+    async with Ledger(path, create=True) as ledger:
+        await ledger.begin_session()
+        await ledger.admit(chunk([1, 2]))
+        await ledger.claim(2)
+        await asyncio.sleep(0.1)
+        await ledger.settle(linked(1))
+        with LedgerReader(path) as reader:
+            ((_, seconds, _),) = reader.sessions()
+        assert 0.1 <= seconds < 5.0
+        await ledger.beat(60.0, 0.0)
+        await ledger.settle(linked(2))
+        with LedgerReader(path) as reader:
+            assert [session[1] for session in reader.sessions()] == [60.0]
+
+
 async def test_work_goes_on_after_reopening(path: Path) -> None:
     async with Ledger(path, create=True) as ledger:
         await ledger.begin_session()
