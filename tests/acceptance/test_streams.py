@@ -11,7 +11,7 @@ import pytest
 
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.run import RunDirectory
+from worker.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

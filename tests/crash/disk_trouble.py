@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 from worker import cli
-from worker.report import Report
-from worker.run import RunDirectory, write_files
+from worker.report.build import Report
+from worker.run.directory import RunDirectory
+from worker.run.finish import write_files
 
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2

@@ -26,9 +26,14 @@ from typing import Any, Self, TypeVar
 import pytest
 
 from worker.errors import PortalError, PortalUnreachable
-from worker.report import Report
+from worker.report.build import Report
 from worker.retry import RetryPolicy
-from worker.run import RunDirectory, audit_run, roll_back, start_job, verify, write_files
+from worker.run.audit import audit_run
+from worker.run.directory import RunDirectory
+from worker.run.finish import write_files
+from worker.run.rollback import roll_back
+from worker.run.starting import start_job
+from worker.run.verify import verify
 from worker.settings import load_settings
 from worker.simulator import Portal, Scenario
 

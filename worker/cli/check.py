@@ -9,8 +9,8 @@ import click
 from worker.cli.options import INPUT, settings_options
 from worker.cli.output import answer
 from worker.errors import Exit
-from worker.report import counted
-from worker.run import CheckResult, check_input
+from worker.report.summary import counted
+from worker.run.check import CheckResult, check_input
 from worker.settings import Settings, load_settings
 from worker.sources import open_source
 

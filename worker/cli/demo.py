@@ -12,7 +12,7 @@ from worker.cli.options import settings_options
 from worker.cli.output import complain, say
 from worker.cli.simulator_process import books, simulator
 from worker.errors import Exit, OutputError
-from worker.run import start_job
+from worker.run.starting import start_job
 from worker.settings import load_settings
 
 ROWS = 2000

@@ -3,8 +3,8 @@
 import signal
 
 from worker.cli.output import complain, hand_over, say, shown
-from worker.report import ending, summary
-from worker.run import Job
+from worker.report.summary import ending, summary
+from worker.run.job import Job
 from worker.settings import Settings
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 from worker.cli.output import complain, draw
 from worker.errors import one_line
 from worker.models import Status
-from worker.run import Progress, Tally
+from worker.run.tally import Tally
+from worker.run.visit import Progress
 
 PLAIN_EVERY = 10.0
 _BAR = 20

@@ -12,7 +12,7 @@ import click
 from worker.cli.options import INPUT, settings_options
 
 if TYPE_CHECKING:
-    from worker.run import Published
+    from worker.run.publication import Published
 
 _EVERY = 10.0
 
@@ -31,7 +31,7 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     """
     from worker.cli.output import complain, hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
-    from worker.run import start_publication  # noqa: PLC0415 - same
+    from worker.run.starting import start_publication  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     settings = load_settings(flags)

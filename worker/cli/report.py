@@ -9,8 +9,11 @@ from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader, run_lock
-from worker.report import counted, summary
-from worker.run import RunDirectory, audit_run, find_run, merge_runs, write_files
+from worker.report.summary import counted, summary
+from worker.run.audit import audit_run
+from worker.run.directory import RunDirectory, find_run
+from worker.run.finish import write_files
+from worker.run.merging import merge_runs
 from worker.settings import Settings, load_settings
 
 

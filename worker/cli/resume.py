@@ -18,7 +18,8 @@ def command(run: str | None, **flags: Any) -> int:
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.output import say  # noqa: PLC0415 - same
     from worker.ledger import LedgerReader  # noqa: PLC0415 - same
-    from worker.run import find_run, resume_job  # noqa: PLC0415 - same
+    from worker.run.directory import find_run  # noqa: PLC0415 - same
+    from worker.run.starting import resume_job  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)

@@ -19,7 +19,8 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.output import say  # noqa: PLC0415 - same
     from worker.ledger import LedgerReader  # noqa: PLC0415 - same
-    from worker.run import find_run, start_retry  # noqa: PLC0415 - same
+    from worker.run.directory import find_run  # noqa: PLC0415 - same
+    from worker.run.starting import start_retry  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)

@@ -21,8 +21,10 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.output import answer, hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
-    from worker.report import counted  # noqa: PLC0415 - same
-    from worker.run import count_links, find_run, roll_back, start_visit  # noqa: PLC0415 - same
+    from worker.report.summary import counted  # noqa: PLC0415 - same
+    from worker.run.directory import find_run  # noqa: PLC0415 - same
+    from worker.run.rollback import count_links, roll_back  # noqa: PLC0415 - same
+    from worker.run.starting import start_visit  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)

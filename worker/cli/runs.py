@@ -8,7 +8,8 @@ import click
 from worker.cli.options import settings_options
 from worker.cli.output import complain, hand_over
 from worker.errors import LedgerError, one_line
-from worker.run import list_runs, look_at
+from worker.run.directory import list_runs
+from worker.run.listing import look_at
 from worker.settings import load_settings
 
 

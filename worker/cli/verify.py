@@ -19,7 +19,9 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.output import answer, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
-    from worker.run import find_run, start_visit, verify  # noqa: PLC0415 - same
+    from worker.run.directory import find_run  # noqa: PLC0415 - same
+    from worker.run.starting import start_visit  # noqa: PLC0415 - same
+    from worker.run.verify import verify  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)

@@ -21,7 +21,7 @@ def command(queue_url: str | None, **flags: Any) -> int:
     """
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
-    from worker.run import start_work  # noqa: PLC0415 - same
+    from worker.run.starting import start_work  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     settings = load_settings(flags)

@@ -1,7 +1,11 @@
 """The last words on the terminal: what became of the rows, why, and what to do next."""
 
+from typing import TYPE_CHECKING
+
 from worker.models import Status
-from worker.report.build import Report
+
+if TYPE_CHECKING:
+    from worker.report.build import Report
 
 _MEANING = {
     Status.LINKED: "now linked, confirmed by the portal",
@@ -17,7 +21,7 @@ _CAUSES_SHOWN = 6
 _CUT_SHORT = {"interrupted", "aborted"}
 
 
-def summary(report: Report, directory: str) -> list[str]:
+def summary(report: "Report", directory: str) -> list[str]:
     """A few lines; states without rows are left out."""
     lines = [f"run {report.run_id}: {report.status.replace('_', ' ')}, exit code {report.exit_code}"]
     if report.message:
@@ -43,7 +47,7 @@ def summary(report: Report, directory: str) -> list[str]:
     return lines
 
 
-def ending(report: Report) -> str:
+def ending(report: "Report") -> str:
     """Why a run ended before all was done, and how to go on; empty if nothing but its rows ended it."""
     if report.status not in _CUT_SHORT:
         return ""
@@ -51,19 +55,19 @@ def ending(report: Report) -> str:
     return "; ".join([f"{start}: {report.message}", *_what_next(report)])
 
 
-def _what_next(report: Report) -> list[str]:
+def _what_next(report: "Report") -> list[str]:
     if report.status not in _CUT_SHORT or not _resumable(report):
         return []
     return [f"nothing is lost; go on with: {_go_on(report)}"]
 
 
-def _go_on(report: Report) -> str:
+def _go_on(report: "Report") -> str:
     if report.input.kind == "queue":
         return f"bulklink work '{report.input.name}'; the broker hands out again what was left"
     return f"bulklink resume {report.run_id}"
 
 
-def _resumable(report: Report) -> bool:
+def _resumable(report: "Report") -> bool:
     """Whether resume has anything to do; of a standard input that is gone it can read no more."""
     left = report.counts[Status.NOT_ATTEMPTED] + report.counts[Status.UNKNOWN]
     return bool(left) or (not report.input.complete and report.input.name != "-")
@@ -80,7 +84,7 @@ def _noun(count: int, one: str) -> str:
     return f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
 
 
-def _pace(report: Report) -> str:
+def _pace(report: "Report") -> str:
     sent = report.requests
     if not sent.attempts:
         return ""

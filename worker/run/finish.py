@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from worker.ledger import LedgerReader, check
-from worker.report import Report, build_report, write_html
+from worker.report.build import Report, build_report
+from worker.report.html import write_html
 from worker.run.directory import RunDirectory
 from worker.sinks import FILES, replaced, sweep, write_contacts, write_outcomes
 

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 import worker
 from worker.errors import Exit, LedgerError, StoppedError, WorkerError
 from worker.ledger import Ledger, RunLock
-from worker.report import Report
+from worker.report.build import Report
 from worker.run.access import complain, credentials_of, open_limiter, open_portal
 from worker.run.directory import RunDirectory
 from worker.run.finish import write_files

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.ledger import LedgerReader, is_locked
-from worker.report import Report, build_report
+from worker.report.build import Report, build_report
 from worker.run.directory import RunDirectory
 
 RUNNING = "running"

@@ -18,7 +18,7 @@ from worker.ledger import (
 )
 from worker.models import Made, Undo
 from worker.removal import Remover
-from worker.report import ROLLBACK_CSV, Rollback
+from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.directory import RunDirectory
 from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings

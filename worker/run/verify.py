@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.ledger import Claim, LedgerReader, check, claims, count_claims
-from worker.report import VERIFY_CSV, Verification
+from worker.report.verification import VERIFY_CSV, Verification
 from worker.run.directory import RunDirectory
 from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings

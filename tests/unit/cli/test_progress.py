@@ -12,7 +12,8 @@ from worker.cli import output
 from worker.cli import progress as module
 from worker.cli.progress import PLAIN_EVERY, progress
 from worker.models import Status
-from worker.run import Progress, Tally
+from worker.run.tally import Tally
+from worker.run.visit import Progress
 
 
 class Terminal(io.StringIO):

@@ -19,8 +19,7 @@ from worker.ledger.store import Store
 from worker.limiter import RENEWED
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 from worker.portal.classify import HINTS
-from worker.report import Report, build_report
-from worker.report.build import FILES, exit_code_of
+from worker.report.build import FILES, Report, build_report, exit_code_of
 from worker.report.hints import hint_for
 
 FACTS: dict[str, Any] = {

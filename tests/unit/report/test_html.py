@@ -9,7 +9,8 @@ import pytest
 from lxml import html
 
 from worker.models import Status
-from worker.report import Report, write_html
+from worker.report.build import Report
+from worker.report.html import write_html
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;"""
 

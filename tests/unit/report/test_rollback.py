@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from worker.errors import Exit
 from worker.models import Undo
-from worker.report import Rollback
+from worker.report.rollback import Rollback
 
 
 def rollback(

@@ -7,7 +7,8 @@ import pytest
 
 from worker.errors import Exit
 from worker.models import Status
-from worker.report import Report, ending, summary
+from worker.report.build import Report
+from worker.report.summary import ending, summary
 
 RESUME = "nothing is lost; go on with: bulklink resume monday"
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from worker.errors import Exit
-from worker.report import Verification
+from worker.report.verification import Verification
 
 
 def verification(**changes: Any) -> Verification:
