@@ -132,6 +132,20 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("words", [["check", "pairs.csv"], ["run", "pairs.csv", "--dry-run"]])
+def test_a_verb_that_sends_nothing_does_not_wait_for_what_sends(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "pairs.csv").write_text("opportunity_id,contact_id\n1,2\n")
+    code = (
+        f"import sys; from worker.cli import bulklink; bulklink.main({words}, standalone_mode=False);"
+        "print(sorted({'aiohttp', 'structlog', 'lxml', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_every_verb_is_listed_and_has_help() -> None:
     for verb in VERBS:
         done = subprocess.run(

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 
 from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit, parse_rate
 
@@ -121,7 +120,6 @@ def _seconds(value: object) -> object:
 
 _Rate = Annotated[
     Rate,
-    NoDecode,
     BeforeValidator(_rate),
     PlainSerializer(str),
 ]
@@ -136,19 +134,15 @@ _Path = Annotated[Path, AfterValidator(_path)]
 
 _ErrorLimit = Annotated[
     ErrorLimit | None,
-    NoDecode,
     BeforeValidator(lambda v: v if v is None or isinstance(v, ErrorLimit) else parse_error_limit(str(v))),
     PlainSerializer(lambda v: v and str(v)),
 ]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What a command was told, from all places."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_prefix_target="all",
-        env_ignore_empty=True,
+    model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         # An alias is the option's name; pydantic's own attribute names are taken.
@@ -216,7 +210,6 @@ class Settings(BaseSettings):
     )
     columns: Annotated[
         dict[str, str] | None,
-        NoDecode,
         BeforeValidator(_columns),
         Option("opportunity=NAME,contact=NAME", saved=True),
     ] = Field(default=None, description="Columns that hold the two ids, if their names are unusual.")

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from worker.errors import UsageError
 from worker.settings.fields import PREFIX, Settings, option_name, options
@@ -37,25 +36,8 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
     _refuse_unknown_variables()
     file = {} if config is None else _read_file(Path(config))
 
-    class Layered(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic-settings
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - same
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                init_settings,
-                env_settings,
-                InitSettingsSource(settings_cls, file),
-                InitSettingsSource(settings_cls, dict(saved or {})),
-            )
-
     try:
-        settings = Layered(**given)
+        settings = Settings(**{**(saved or {}), **file, **_variables(), **given})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -69,6 +51,12 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
         raise UsageError(f"{origin}: {message}") from None
     _refuse_plain_http(settings, _origin("portal", given, file, config, saved)[0])
     return settings
+
+
+def _variables() -> dict[str, str]:
+    """What the environment sets; an empty variable sets nothing."""
+    upper = {variable.upper(): value for variable, value in os.environ.items() if value}
+    return {name: upper[PREFIX + name.upper()] for name in _names() if PREFIX + name.upper() in upper}
 
 
 def _names() -> list[str]:
