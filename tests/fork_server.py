@@ -1,7 +1,7 @@
 """Forks processes that have imported the product already; :mod:`tests.forks` starts it and talks to it.
 
-A forked process is as a fresh ``python -m MODULE`` but for the time that imports take: its own pid,
-descriptors, folder, environment and signals, and an interpreter that ends in the usual way.
+A forked process is as a fresh ``python -m MODULE`` or ``python FILE.py`` but for the time that imports take:
+its own pid, descriptors, folder, environment and signals, and an interpreter that ends in the usual way.
 """
 
 import gc
@@ -127,8 +127,13 @@ def main() -> None:
     import_all()
     gc.freeze()
     request = serve(socket.socket(fileno=int(sys.argv[1])))
-    sys.argv = [request["module"], *request["words"]]
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    program = request["program"]
+    sys.argv = [program, *request["words"]]
+    if program.endswith(".py"):
+        sys.path[0] = str(Path(program).parent)
+        runpy.run_path(program, run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

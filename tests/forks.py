@@ -41,7 +41,7 @@ class ForkServer:
         """Give the pid of a new process, and the socket on which its exit status will come.
 
         Args:
-            request: what to run: ``module``, ``words``, ``folder``, ``environment`` and ``new_session``.
+            request: what to run: ``program``, ``words``, ``folder``, ``environment`` and ``new_session``.
             standard: the descriptors that are to be its standard input, output and error.
         """
         mine, theirs = socket.socketpair()
@@ -61,12 +61,12 @@ class ForkServer:
 
 
 class Forked(subprocess.Popen[str]):
-    """``python -m MODULE WORDS`` as a fork; the options mean what they mean to a Popen."""
+    """``python -m MODULE WORDS`` or ``python FILE.py WORDS``, forked; options are as those of a Popen."""
 
     def __init__(
         self,
         server: ForkServer,
-        module: str,
+        program: str,
         *words: str,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
@@ -79,7 +79,7 @@ class Forked(subprocess.Popen[str]):
         self._conversation: socket.socket | None = None
         self._taking = threading.Lock()
         super().__init__(
-            [module, *words],
+            [program, *words],
             cwd=cwd,
             env=env,
             stdin=stdin,
@@ -95,7 +95,7 @@ class Forked(subprocess.Popen[str]):
         inherited = enumerate((pipes[0], pipes[3], pipes[5]))
         standard = [number if pipe == -1 else pipe for number, pipe in inherited]
         request = {
-            "module": words[0],
+            "program": words[0],
             "words": words[1:],
             "folder": str(Path(folder or ".").absolute()),
             "environment": dict(os.environ if environment is None else environment),

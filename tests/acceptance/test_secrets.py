@@ -21,12 +21,13 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
 
 from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running
+from tests.forks import Forked, ForkServer
 
 if TYPE_CHECKING:
     from tests.conftest import SimulatedPortal
@@ -89,15 +90,14 @@ def holds_secret(data: bytes) -> bool:
 class Witness:
     """Runs the command, and keeps what it says and how the system shows it beside the files it writes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: ForkServer) -> None:
         self.folder = folder
         self.own: set[Path] = set()
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[str]] = []
+        self._server = server
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
-        # So that temporary files and caches are seen, too. To read the system's certificates takes a tenth of
-        # a start, and nobody speaks TLS here.
-        seen = {"HOME": str(folder), "TMPDIR": str(folder)}
-        self._environment = {**clean, **seen, "SSL_CERT_FILE": os.devnull}
+        # So that temporary files and caches are seen, too.
+        self._environment = {**clean, "HOME": str(folder), "TMPDIR": str(folder)}
         self._titles: set[bytes] = set()
         (folder / "pairs.csv").write_text(
             "opportunity_id,contact_id\n" + "".join(f"{n},{n}\n" for n in range(1, 101))
@@ -110,23 +110,26 @@ class Witness:
         self.own.add(path)
         return path
 
-    def start(
-        self, *words: str, program: Collection[str] = ("-m", "worker"), **variables: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, program: Collection[str] = (), **variables: str) -> subprocess.Popen[str]:
+        """Start the command, or another program in its place."""
         number = len(self.processes)
         with self._said(number, "out").open("wb") as out, self._said(number, "err").open("wb") as err:
-            process = subprocess.Popen(
-                [sys.executable, *program, *words],
-                cwd=self.folder,
-                env={**self._environment, **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+            options: dict[str, Any] = {
+                "cwd": self.folder,
+                "env": {**self._environment, **variables},
+                "stdin": subprocess.DEVNULL,
+                "stdout": out,
+                "stderr": err,
+            }
+            process: subprocess.Popen[str]
+            if program:
+                process = subprocess.Popen([sys.executable, *program, *words], text=True, **options)
+            else:
+                process = Forked(self._server, "worker", *words, **options)
         self.processes.append(process)
         return process
 
-    def wait(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    def wait(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Watch all that run to the end of this one; its exit code and what it wrote on standard error."""
         while process.poll() is None:
             for running_one in self.processes:
@@ -136,13 +139,11 @@ class Witness:
         number = self.processes.index(process)
         return process.returncode, self._said(number, "err").read_text(errors="replace")
 
-    def wait_for_all(self, started: "Mapping[str, subprocess.Popen[bytes]]") -> dict[str, tuple[int, str]]:
+    def wait_for_all(self, started: "Mapping[str, subprocess.Popen[str]]") -> dict[str, tuple[int, str]]:
         """The same of each, by its name."""
         return {name: self.wait(process) for name, process in started.items()}
 
-    def run(
-        self, *words: str, program: Collection[str] = ("-m", "worker"), **variables: str
-    ) -> tuple[int, str]:
+    def run(self, *words: str, program: Collection[str] = (), **variables: str) -> tuple[int, str]:
         return self.wait(self.start(*words, program=program, **variables))
 
     def leaks(self, *, but: str = "") -> list[str]:
@@ -167,8 +168,8 @@ def _titles(pid: int) -> set[bytes]:
 
 
 @pytest.fixture
-def witness(tmp_path: Path) -> Iterator[Witness]:
-    found = Witness(tmp_path)
+def witness(tmp_path: Path, fork_server: ForkServer) -> Iterator[Witness]:
+    found = Witness(tmp_path, fork_server)
     yield found
     for process in found.processes:
         process.kill()

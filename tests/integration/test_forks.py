@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.forks import ForkServer
 
 LOOK = """
-import gc, json, os, signal, sys, threading
+import gc, json, os, signal, sys, tempfile, threading
 
 def about(stream):
     names = ("name", "mode", "encoding", "errors", "newlines", "line_buffering", "write_through")
@@ -40,6 +40,7 @@ here = {
     "descriptors": sorted(n for n in range(256) if os.path.exists(f"/dev/fd/{n}")),
     "streams": [about(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)],
     "standard": [sys.stdin is sys.__stdin__, sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__],
+    "temporary folder": tempfile.tempdir,
     "threads": threading.active_count(),
     "nice": os.nice(0),
     "collecting": gc.isenabled(),
@@ -111,6 +112,19 @@ def test_files_and_a_terminal_are_what_they_are_to_a_fresh_interpreter(fork: Sta
     assert os.read(ours, 100) == b"out\r\nout\r\n"
     os.close(ours)
     os.close(terminal)
+
+
+def test_a_file_is_run_as_a_fresh_interpreter_runs_it(fork_server: "ForkServer", tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    script = folder / "script.py"
+    script.write_text(LOOK)
+    options: dict[str, Any] = {"cwd": tmp_path, "stdin": subprocess.DEVNULL, "env": dict(os.environ)}
+
+    forked = looked(Forked(fork_server, str(script), "a", **options), tmp_path)
+    spawned = looked(subprocess.Popen([sys.executable, script, "a"], text=True, **options), tmp_path)
+
+    assert forked == spawned
 
 
 @pytest.mark.parametrize(
