@@ -10,6 +10,7 @@ import sys
 import types
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import aiohttp
 import aioresponses.core
 import pytest
 
-from tests.forks import Forked, ForkServer, is_read_at_start
+from tests.forks import Forked, ForkServer, is_read_at_start, simulator
 
 pytest_plugins = ["tests.brokers"]
 
@@ -111,27 +112,16 @@ def simulate(
     tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer
 ) -> Iterator[Callable[[str], SimulatedPortal]]:
     """Start simulators for a test: ``simulate(name_or_toml)``."""
-    processes: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
 
-    def start(scenario: str) -> SimulatedPortal:
-        if "\n" in scenario or "=" in scenario:
-            path = tmp_path_factory.mktemp("scenario") / "scenario.toml"
-            path.write_text(scenario)
-            scenario = str(path)
-        words = ("--port", "0", "--scenario", scenario)
-        process = Forked(fork_server, "worker.simulator", *words, stdout=subprocess.PIPE)
-        processes.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("listening on "), line
-        return SimulatedPortal(line.removeprefix("listening on ").strip())
+        def start(scenario: str) -> SimulatedPortal:
+            if "\n" in scenario or "=" in scenario:
+                path = tmp_path_factory.mktemp("scenario") / "scenario.toml"
+                path.write_text(scenario)
+                scenario = str(path)
+            return SimulatedPortal(stack.enter_context(simulator(fork_server, scenario)))
 
-    yield start
-    for process in processes:
-        process.terminate()
-        assert process.wait(10) == 0
-        assert process.stdout is not None
-        process.stdout.close()
+        yield start
 
 
 class CommandLine:

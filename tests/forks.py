@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _AT_START = ("PYTHON", "LANG", "LC_", "LD_", "SSL_", "OPENSSL_")
 
@@ -58,6 +59,12 @@ class ForkServer:
     def close(self) -> None:
         self._control.close()
         self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Forked(subprocess.Popen[str]):
@@ -130,3 +137,22 @@ class Forked(subprocess.Popen[str]):
                 assert status, "the fork server has ended"
                 self.returncode = os.waitstatus_to_exitcode(int.from_bytes(status, "big"))
         return True
+
+
+@contextmanager
+def simulator(server: ForkServer, scenario: str) -> Iterator[str]:
+    """The address of a simulated portal in a process of its own, for as long as the block lasts.
+
+    Args:
+        server: starts it.
+        scenario: the name of a built-in one, or the path of a file.
+    """
+    words = ("--port", "0", "--scenario", scenario)
+    with Forked(server, "worker.simulator", *words, stdout=subprocess.PIPE) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            assert line.startswith("listening on "), line
+            yield line.removeprefix("listening on ").strip()
+        finally:
+            process.terminate()
+    assert process.returncode == 0

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.request import urlopen
+
+from tests.forks import Forked, ForkServer, simulator
 
 OPPORTUNITIES, CONTACTS = 2_000, 5_000
 
@@ -139,35 +140,30 @@ class Portal:
 
 
 @contextmanager
-def simulator(folder: Path, scenario: str) -> Iterator[Portal]:
+def portal_of(server: ForkServer, folder: Path, scenario: str) -> Iterator[Portal]:
     """A portal for as long as the block lasts."""
     path = folder / "scenario.toml"
     path.write_text(scenario)
-    words = [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", str(path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            if not line.startswith("listening on "):
-                raise SystemExit("the simulator did not start")
-            yield Portal(line.removeprefix("listening on ").strip())
-        finally:
-            process.terminate()
+    with simulator(server, str(path)) as url:
+        yield Portal(url)
 
 
 class Command:
     """The command line in one folder, with a clean environment, and with a planted bug if one is named."""
 
-    def __init__(self, folder: Path, plant: str | None) -> None:
+    def __init__(self, folder: Path, plant: str | None, server: ForkServer) -> None:
         self.folder = folder
-        self._program = [str(PLANTED), plant] if plant else ["-m", "worker"]
+        self._server = server
+        self._program = [str(PLANTED), plant] if plant else ["worker"]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
         self._environment = {**clean, "BULKLINK_TOKEN": "demo-token"}
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a worker; what it says goes to a file, so that no full pipe can hold it up."""
         with (self.folder / "worker.err").open("wb") as errors:
-            return subprocess.Popen(
-                [sys.executable, *self._program, *words, "--quiet", "--progress", "none"],
+            return Forked(
+                self._server,
+                *(*self._program, *words, "--quiet", "--progress", "none"),
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -185,21 +181,21 @@ class Command:
 
     def report(self, run: str) -> tuple[dict[str, Any], str]:
         """``bulklink report RUN --json``, always by the worker as it is; the report, and what went wrong."""
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", "report", run, "--json", "--quiet"],
+        with Forked(
+            self._server,
+            *("worker", "report", run, "--json", "--quiet"),
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        if not done.stdout:
-            return {}, f"exit code {done.returncode}: {done.stderr.strip()}"
-        report: dict[str, Any] = json.loads(done.stdout)
-        agrees = report["exit_code"] == done.returncode
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            out, err = process.communicate(timeout=PATIENCE)
+        if not out:
+            return {}, f"exit code {process.returncode}: {err.strip()}"
+        report: dict[str, Any] = json.loads(out)
+        agrees = report["exit_code"] == process.returncode
         return (
             report,
-            "" if agrees else f"exit code {done.returncode}, but {report['exit_code']} in the report",
+            "" if agrees else f"exit code {process.returncode}, but {report['exit_code']} in the report",
         )

@@ -34,14 +34,15 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tests.crash import kill_books  # noqa: E402 - after the path
 from tests.crash.kill_books import Command, Input, Portal  # noqa: E402 - same
 from tests.crash.kill_judge import Judge, can_resume, tell  # noqa: E402 - same
+from tests.forks import ForkServer  # noqa: E402 - same
 
 SHORTEST, LONGEST = 0.01, 1.5
 """Seconds from a worker's first POST to its end."""
 
 AT_START = 0.1
-"""Share of kills that do not wait for a POST: imports, lock, tables, probe, reading are killed too."""
+"""Share of kills that do not wait for a POST: lock, tables, probe, reading are killed too."""
 
-START_TAKES = 1.2
+START_TAKES = 0.4
 """Seconds, about; a kill at start-up comes within them."""
 
 
@@ -120,7 +121,7 @@ class KillLoop:
         self.judge.undone()
         return kills
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[str]:
         if self._begun:
             return self._command.start("resume", self.run)
         self._begun = True
@@ -146,7 +147,7 @@ class KillLoop:
             code = process.wait()
         return code
 
-    def _wait_for_a_post(self, process: subprocess.Popen[bytes], before: int) -> None:
+    def _wait_for_a_post(self, process: subprocess.Popen[str], before: int) -> None:
         deadline = time.monotonic() + kill_books.PATIENCE
         while process.poll() is None and self._portal.posts() == before:
             if time.monotonic() > deadline:
@@ -218,8 +219,8 @@ def main() -> int:
         if options.undo:
             before, holdings = kill_books.write_holdings(source, rng)
         scenario = f"seed = {options.seed}\n{holdings}{kill_books.FAULTS if options.faults else ''}"
-        with kill_books.simulator(folder, scenario) as portal:
-            loop = KillLoop(Command(folder, options.plant), portal, source, before, options)
+        with ForkServer() as server, kill_books.portal_of(server, folder, scenario) as portal:
+            loop = KillLoop(Command(folder, options.plant, server), portal, source, before, options)
             loop.kill()
             loop.finish()
             repeats = portal.repeats()

@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running  # noqa: E402 - after the path
-from tests.crash.kill_books import CALM, FAULTS, OPPORTUNITIES, PLANTED, Portal, simulator  # noqa: E402 - same
+from tests.crash.kill_books import CALM, FAULTS, OPPORTUNITIES, PLANTED, Portal, portal_of  # noqa: E402 - same
+from tests.forks import Forked, ForkServer  # noqa: E402 - same
 from worker.queues import open_dead_letters, open_publisher, open_queue, parse_address  # noqa: E402 - same
 
 BROKERS: dict[str, tuple[type[Broker], str]] = {
@@ -91,19 +92,20 @@ class Worker:
 
     number: int
     lives: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
 
 
 class Crew:
     """Workers that are started again as long as there is work."""
 
-    def __init__(self, folder: Path, url: str, portal: Portal, plant: str | None) -> None:
+    def __init__(self, folder: Path, url: str, portal: Portal, plant: str | None, server: ForkServer) -> None:
         self.folder = folder
+        self._server = server
         self.kills = 0
         self.odd: list[str] = []
         self._url = url
         self._portal = portal
-        self._program = [str(PLANTED), plant] if plant else ["-m", "worker"]
+        self._program = [str(PLANTED), plant] if plant else ["worker"]
         self.workers = [Worker(number) for number in range(1, WORKERS + 1)]
 
     def start(self, worker: Worker) -> None:
@@ -111,27 +113,14 @@ class Crew:
         worker.lives += 1
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
         with (self.folder / f"worker-{worker.number}.err").open("wb") as errors:
-            worker.process = subprocess.Popen(
-                [
-                    *(sys.executable, *self._program, "work", "--drain", "--portal", self._portal.url),
-                    *("--rate", "2000/s", "--concurrency", str(CONCURRENCY), "--lease", LEASE),
-                    *(
-                        "--retry-delay",
-                        "1s",
-                        "--wait-for-broker",
-                        "60s",
-                        "--run-id",
-                        f"w{worker.number}-{worker.lives}",
-                        "--quiet",
-                    ),
-                ],
+            worker.process = Forked(
+                self._server,
+                *(*self._program, "work", "--drain", "--portal", self._portal.url),
+                *("--rate", "2000/s", "--concurrency", str(CONCURRENCY), "--lease", LEASE),
+                *("--retry-delay", "1s", "--wait-for-broker", "60s", "--quiet"),
+                *("--run-id", f"w{worker.number}-{worker.lives}"),
                 cwd=self.folder,
-                env={
-                    **clean,
-                    "BULKLINK_TOKEN": "demo-token",
-                    "BULKLINK_QUEUE_URL": self._url,
-                    "PYTHONPATH": str(ROOT),
-                },
+                env={**clean, "BULKLINK_TOKEN": "demo-token", "BULKLINK_QUEUE_URL": self._url},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -166,22 +155,19 @@ class Crew:
     def report(self) -> dict[str, Any]:
         """The merged report of all lives that came to have a ledger."""
         runs = [path.parent.name for path in sorted(self.folder.glob("runs/w*/ledger.db"))]
-        done = self._bulklink("report", *runs, "--run-id", "merged", "--json", "--quiet")
-        if not done.stdout:
-            self.odd.append(f"no merged report: {done.stderr}")
-            return {"counts": {}}
-        report: dict[str, Any] = json.loads(done.stdout)
-        return report
-
-    def _bulklink(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *words],
+        with Forked(
+            self._server,
+            *("worker", "report", *runs, "--run-id", "merged", "--json", "--quiet"),
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            out, err = process.communicate()
+        if not out:
+            self.odd.append(f"no merged report: {err}")
+            return {"counts": {}}
+        report: dict[str, Any] = json.loads(out)
+        return report
 
 
 async def publish(url: str, plan: Plan) -> None:
@@ -232,8 +218,8 @@ def work_it_off(crew: Crew, broker: Broker, portal: Portal, total: int, rng: Ran
 
 
 @contextmanager
-def _crew(folder: Path, url: str, portal: Portal, plant: str | None) -> Iterator[Crew]:
-    crew = Crew(folder, url, portal, plant)
+def _crew(folder: Path, url: str, portal: Portal, plant: str | None, server: ForkServer) -> Iterator[Crew]:
+    crew = Crew(folder, url, portal, plant, server)
     try:
         yield crew
     finally:
@@ -254,12 +240,13 @@ def main(words: list[str]) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-queue-") as name,
         running(kind) as broker,
-        simulator(Path(name), CALM + FAULTS) as portal,
+        ForkServer() as server,
+        portal_of(server, Path(name), CALM + FAULTS) as portal,
     ):
         url = f"{broker.url}?{name_key}=links"
         asyncio.run(publish(url, plan))
         started = time.monotonic()
-        with _crew(Path(name), url, portal, options.plant) as crew:
+        with _crew(Path(name), url, portal, options.plant, server) as crew:
             work_it_off(crew, broker, portal, len(plan.pairs), rng)
             seconds = time.monotonic() - started
             drained, dead = asyncio.run(look(url))

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.forks import Forked
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import CommandLine, SimulatedPortal
+    from tests.forks import ForkServer
 
     Simulate = Callable[[str], SimulatedPortal]
 
@@ -91,24 +94,30 @@ def test_a_planted_bug_in_looking_or_undoing_turns_it_red(plant: str, sign: str)
     assert "Traceback" not in done.stderr
 
 
-def die(folder: Path, blow: str, *words: str) -> None:
+def die(server: "ForkServer", folder: Path, blow: str, *words: str) -> None:
     """Run the command until an exact moment of its own, and be killed there."""
-    killed = subprocess.run(
-        [sys.executable, str(HERE / "planted.py"), blow, *words],
-        cwd=folder,
-        env={**os.environ, "BULKLINK_TOKEN": "demo-token"},
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    environment = {**os.environ, "BULKLINK_TOKEN": "demo-token"}
+    program = str(HERE / "planted.py")
+    with Forked(server, program, blow, *words, cwd=folder, env=environment) as process:
+        assert process.wait(60) == -signal.SIGKILL
 
 
 def test_a_run_killed_before_its_facts_were_written_is_explained(
-    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+    bulklink: "CommandLine", simulate: "Simulate", fork_server: "ForkServer", tmp_path: Path
 ) -> None:
     (tmp_path / "pairs.csv").write_text("opportunity_id,contact_id\n1,2\n")
     portal = simulate("calm")
-    die(tmp_path, "die-before-facts", "run", "pairs.csv", "--run-id", "dead", "--portal", portal.url)
+    die(
+        fork_server,
+        tmp_path,
+        "die-before-facts",
+        "run",
+        "pairs.csv",
+        "--run-id",
+        "dead",
+        "--portal",
+        portal.url,
+    )
 
     for words in (("report", "dead"), ("resume", "dead"), ("runs",)):
         done = bulklink(*words)
@@ -116,13 +125,13 @@ def test_a_run_killed_before_its_facts_were_written_is_explained(
 
 
 def test_files_of_a_run_killed_after_its_first_rows_name_the_columns_as_the_input_did(
-    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+    bulklink: "CommandLine", simulate: "Simulate", fork_server: "ForkServer", tmp_path: Path
 ) -> None:
     """With the two ids in the other order a guessed header turns pairs round, and a retry links those."""
     (tmp_path / "pairs.csv").write_text("contact_id,opportunity_id\n111,222\n")
     portal = simulate("calm")
     words = ("--portal", portal.url)
-    die(tmp_path, "die-before-columns", "run", "pairs.csv", "--run-id", "dead", *words)
+    die(fork_server, tmp_path, "die-before-columns", "run", "pairs.csv", "--run-id", "dead", *words)
 
     bulklink("report", "dead")
     bulklink("run", "runs/dead/retry.csv", "--run-id", "again", *words)

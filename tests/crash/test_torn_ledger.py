@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import CommandLine, SimulatedPortal
+    from tests.forks import ForkServer
 
     Simulate = Callable[[str], SimulatedPortal]
 
@@ -99,13 +100,15 @@ NO_LEDGERS: dict[str, tuple[tuple[Damage, ...], int]] = {
 
 
 @pytest.fixture
-def killed(bulklink: "CommandLine", simulate: "Simulate") -> "tuple[Path, SimulatedPortal]":
+def killed(
+    bulklink: "CommandLine", simulate: "Simulate", fork_server: "ForkServer"
+) -> "tuple[Path, SimulatedPortal]":
     """The directory of a run that was folded once and is now killed half-way, and its portal."""
     write_input(bulklink.folder / "pairs.csv", 200)
     portal = simulate("calm")
     words = ("run", "pairs.csv", "--run-id", "it", "--portal", portal.url, "--rate", "300/s")
-    end_when(50, portal.url, bulklink.folder, signal.SIGTERM, *words)
-    end_when(110, portal.url, bulklink.folder, signal.SIGKILL, "resume", "it")
+    end_when(fork_server, 50, portal.url, bulklink.folder, signal.SIGTERM, *words)
+    end_when(fork_server, 110, portal.url, bulklink.folder, signal.SIGKILL, "resume", "it")
     run = bulklink.folder / "runs/it"
     assert (run / WAL).stat().st_size > 20 * FRAME
     return run, portal

@@ -32,6 +32,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tests.crash.torn_damage import DB, WAL, drawn_damage, named_damages  # noqa: E402 - after the path
 from tests.crash.torn_judge import Judge, try_case  # noqa: E402 - same
 from tests.crash.torn_sample import KINDS, SetOfLinks, make_sample  # noqa: E402 - same
+from tests.forks import ForkServer  # noqa: E402 - same
 from worker.run import access  # noqa: E402 - same
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of ours within
@@ -51,10 +52,11 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="torn-", dir=MEMORY) as name,
         patch.object(access, "PortalClient", SetOfLinks),
+        ForkServer() as server,
     ):
         for kind in KINDS:
             folder = Path(name).resolve()
-            sample = make_sample(folder / kind, kind, options.rows)
+            sample = make_sample(server, folder / kind, kind, options.rows)
             files = {"wal": [WAL], "db": [DB]}.get(options.only, [WAL, DB])
             files = [file for file in files if (sample.run / file).exists()]
             damages = [

@@ -5,16 +5,13 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.request import urlopen
 
+from tests.forks import Forked, ForkServer, simulator
 from worker.models import Attempt, Pair, Result
 
 CONTACTS = 1000
@@ -92,28 +89,18 @@ def write_input(path: Path, rows: int) -> frozenset[Link]:
     return frozenset(wanted)
 
 
-@contextmanager
-def simulator() -> Iterator[str]:
-    """The address of a portal, for as long as the block lasts."""
-    words = [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", "calm"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            yield line.removeprefix("listening on ").strip()
-        finally:
-            process.terminate()
-
-
 def books(url: str, part: str = "") -> Any:
     """One page of the portal's books."""
     with urlopen(f"{url}/_books{part}", timeout=30) as answer:  # noqa: S310 - our own simulator
         return json.load(answer)
 
 
-def end_when(posts: int, url: str, folder: Path, how: signal.Signals, *words: str) -> None:
+def end_when(
+    server: ForkServer, posts: int, url: str, folder: Path, how: signal.Signals, *words: str
+) -> None:
     """Run the command, and end it once that many link POSTs have arrived in all."""
-    command = [sys.executable, "-m", "worker", *words, "--quiet"]
-    with subprocess.Popen(command, cwd=folder, env={**os.environ, "BULKLINK_TOKEN": "demo-token"}) as process:
+    environment = {**os.environ, "BULKLINK_TOKEN": "demo-token"}
+    with Forked(server, "worker", *words, "--quiet", cwd=folder, env=environment) as process:
         while books(url)["posts"] < posts and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(how)
@@ -121,16 +108,18 @@ def end_when(posts: int, url: str, folder: Path, how: signal.Signals, *words: st
         time.sleep(0.01)
 
 
-def make_sample(folder: Path, kind: str, rows: int) -> Sample:
+def make_sample(server: ForkServer, folder: Path, kind: str, rows: int) -> Sample:
     """Interrupt a real run about half-way."""
     folder.mkdir()
     wanted = write_input(folder / "pairs.csv", rows)
-    with simulator() as url:
+    with simulator(server, "calm") as url:
         words = ["run", "pairs.csv", "--run-id", kind, "--portal", url, "--rate", "300/s"]
         if kind == "old":
-            end_when(rows // 4, url, folder, signal.SIGTERM, *words)
+            end_when(server, rows // 4, url, folder, signal.SIGTERM, *words)
             words = ["resume", kind]
-        end_when(rows // 2, url, folder, signal.SIGTERM if kind == "closed" else signal.SIGKILL, *words)
+        end_when(
+            server, rows // 2, url, folder, signal.SIGTERM if kind == "closed" else signal.SIGKILL, *words
+        )
         held = frozenset((o, c) for o, c in books(url, "/links"))
     run = folder / "runs" / kind
     if (run / "ledger.db-wal").exists() == (kind == "closed") or not 0 < len(held) < len(wanted):
