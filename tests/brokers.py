@@ -1,9 +1,11 @@
 """Real brokers for tests: Redis, RabbitMQ and NATS JetStream, each on a free port, with a folder of its own.
 
-For a session, one of each is started when it is first asked for, unless TEST_REDIS_URL, TEST_RABBITMQ_URL or
-TEST_NATS_URL names one that runs. A test that stops or kills its broker starts one for itself.
+One of each, for all processes that run tests, is started when it is first asked for, unless TEST_REDIS_URL,
+TEST_RABBITMQ_URL or TEST_NATS_URL names one that runs. A test that stops or kills its broker starts one for
+itself.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -274,30 +276,86 @@ def redis_cluster(size: int) -> Iterator[list[RedisClusterNode]]:
         yield nodes
 
 
-def _session_url(kind: type[Broker], variable: str) -> Iterator[str]:
+def _lock(path: Path, how: int) -> int:
+    """A descriptor that holds the lock until it is closed, which the system does for a process that dies."""
+    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(held, how)
+    except BaseException:
+        os.close(held)
+        raise
+    return held
+
+
+_kept: list[Broker] = []
+"""Started here, and perhaps still used by another process when this one has no more tests."""
+
+
+@contextmanager
+def shared(kind: type[Broker], folder: Path) -> Iterator[str]:
+    """The URL of a broker that all who name the same folder share; the last one to leave ends it.
+
+    Skips the test if it is not installed.
+    """
+    required(kind.program.removesuffix("-server"))
+    place = folder / kind.program
+    place.mkdir(exist_ok=True)
+    door = _lock(place / "door", fcntl.LOCK_EX)
+    try:
+        if not (place / "url").exists():
+            # Not in a folder of pytest: RabbitMQ has no use for long paths.
+            broker = kind(Path(tempfile.mkdtemp(prefix="bulklink-")))
+            broker.start()
+            _kept.append(broker)
+            (place / "url").write_text(f"{broker.url} {broker.pid} {broker.folder}")
+        users = _lock(place / "users", fcntl.LOCK_SH)
+    finally:
+        os.close(door)
+    url, group, data = (place / "url").read_text().split(" ", 2)
+    yield url
+    os.close(users)
+    door = _lock(place / "door", fcntl.LOCK_EX)
+    try:
+        with suppress(BlockingIOError):
+            os.close(_lock(place / "users", fcntl.LOCK_EX | fcntl.LOCK_NB))
+            (place / "url").unlink(missing_ok=True)
+            for broker in _kept:
+                if broker.url == url:
+                    broker.kill()
+            with suppress(ProcessLookupError):  # another process may have started it
+                os.killpg(int(group), signal.SIGKILL)
+            shutil.rmtree(data, ignore_errors=True)
+    finally:
+        os.close(door)
+
+
+def _session_url(kind: type[Broker], variable: str, factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get(variable):
         yield url
         return
-    with running(kind) as broker:
-        yield broker.url
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
+    with shared(kind, folder) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis that all tests share, so no test may stop it or empty it."""
-    yield from _session_url(RedisServer, "TEST_REDIS_URL")
+    yield from _session_url(RedisServer, "TEST_REDIS_URL", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_url() -> Iterator[str]:
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A RabbitMQ that all tests share, so no test may stop it."""
-    yield from _session_url(RabbitMQServer, "TEST_RABBITMQ_URL")
+    yield from _session_url(RabbitMQServer, "TEST_RABBITMQ_URL", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def nats_url() -> Iterator[str]:
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A NATS server that all tests share, so no test may stop it."""
-    yield from _session_url(NatsServer, "TEST_NATS_URL")
+    yield from _session_url(NatsServer, "TEST_NATS_URL", tmp_path_factory)
 
 
 @pytest.fixture
