@@ -28,13 +28,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 
-# As a program it would look for modules in its own folder only.
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":  # then it looks for modules in its own folder only
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.crash import kill_books  # noqa: E402 - after the path
-from tests.crash.kill_books import Command, Input, Portal  # noqa: E402 - same
-from tests.crash.kill_judge import Judge, can_resume, tell  # noqa: E402 - same
-from tests.forks import ForkServer  # noqa: E402 - same
+from tests.crash import kill_books
+from tests.crash.kill_books import Command, Input, Portal
+from tests.crash.kill_judge import Judge, can_resume, tell
+from tests.forks import ForkServer
 
 SHORTEST, LONGEST = 0.01, 1.5
 """Seconds from a worker's first POST to its end."""
@@ -177,7 +177,7 @@ class KillLoop:
         self._begun = False
 
 
-def parse(words: list[str] | None = None) -> argparse.Namespace:
+def parse(words: list[str]) -> argparse.Namespace:
     """The options."""
     first, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
@@ -202,9 +202,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def main() -> int:
-    """Kill, finish, judge, and say so in one line."""
-    options = parse()
+def main(words: list[str], server: ForkServer) -> int:
+    """Kill, finish, judge, and say so in one line; the server starts the workers."""
+    options = parse(words)
     started = time.monotonic()
     rng = Random(options.seed)  # noqa: S311 - data
     with (
@@ -219,7 +219,7 @@ def main() -> int:
         if options.undo:
             before, holdings = kill_books.write_holdings(source, rng)
         scenario = f"seed = {options.seed}\n{holdings}{kill_books.FAULTS if options.faults else ''}"
-        with ForkServer() as server, kill_books.portal_of(server, folder, scenario) as portal:
+        with kill_books.portal_of(server, folder, scenario) as portal:
             loop = KillLoop(Command(folder, options.plant, server), portal, source, before, options)
             loop.kill()
             loop.finish()
@@ -238,4 +238,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ForkServer() as fork_server:
+        sys.exit(main(sys.argv[1:], fork_server))

@@ -34,13 +34,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":  # then it looks for modules in its own folder only
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running  # noqa: E402 - after the path
-from tests.crash.kill_books import CALM, FAULTS, OPPORTUNITIES, PLANTED, Portal, portal_of  # noqa: E402 - same
-from tests.forks import Forked, ForkServer  # noqa: E402 - same
-from worker.queues import open_dead_letters, open_publisher, open_queue, parse_address  # noqa: E402 - same
+from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running
+from tests.crash.kill_books import CALM, FAULTS, OPPORTUNITIES, PLANTED, Portal, portal_of
+from tests.forks import Forked, ForkServer
+from worker.queues import open_dead_letters, open_publisher, open_queue, parse_address
 
 BROKERS: dict[str, tuple[type[Broker], str]] = {
     "redis": (RedisServer, "stream"),
@@ -226,8 +226,8 @@ def _crew(folder: Path, url: str, portal: Portal, plant: str | None, server: For
         crew.end()
 
 
-def main(words: list[str]) -> int:
-    """Do it; gives the exit code."""
+def main(words: list[str], server: ForkServer) -> int:
+    """Do it; gives the exit code. The server starts the workers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--broker", choices=BROKERS, required=True)
     parser.add_argument("--messages", type=int, default=30_000)
@@ -240,7 +240,6 @@ def main(words: list[str]) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-queue-") as name,
         running(kind) as broker,
-        ForkServer() as server,
         portal_of(server, Path(name), CALM + FAULTS) as portal,
     ):
         url = f"{broker.url}?{name_key}=links"
@@ -306,4 +305,5 @@ def judge(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with ForkServer() as fork_server:
+        sys.exit(main(sys.argv[1:], fork_server))
