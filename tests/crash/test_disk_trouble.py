@@ -5,9 +5,8 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +16,13 @@ import pytest
 
 from tests.crash.disk_trouble import BadDisk
 from tests.crash.torn_sample import SetOfLinks
+from tests.forks import Forked, ForkServer
 from worker import cli
 from worker.ledger import LedgerReader
 from worker.models import Attempt, Pair, Status
 from worker.run import access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _pytest.mark import ParameterSet
 
     from tests.conftest import CommandLine, SimulatedPortal
@@ -50,17 +48,26 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def troubled(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+Troubled = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def troubled(tmp_path: Path, fork_server: ForkServer) -> Troubled:
     """The command in trouble."""
-    return subprocess.run(
-        [sys.executable, str(HERE / "disk_trouble.py"), *words],
-        cwd=folder,
-        env={**os.environ, "BULKLINK_TOKEN": "demo-token", "PYTHONPATH": str(HERE.parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        with Forked(
+            fork_server,
+            *(str(HERE / "disk_trouble.py"), *words),
+            cwd=tmp_path,
+            env={**os.environ, "BULKLINK_TOKEN": "demo-token", "PYTHONPATH": str(HERE.parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            out, err = process.communicate(timeout=100)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    return run
 
 
 def refused(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
@@ -100,12 +107,12 @@ def makes_good(bulklink: "CommandLine", portal: "SimulatedPortal") -> None:
 
 @pytest.mark.parametrize("most", [30_000, 900_000, *slow(0, 5_000, 70_000, 200_000, 2_000_000)])
 def test_a_full_disk_ends_the_run_and_resume_makes_good(
-    bulklink: "CommandLine", simulate: "Simulate", most: int
+    troubled: Troubled, bulklink: "CommandLine", simulate: "Simulate", most: int
 ) -> None:
     """From the first table to the last outcomes; it is the WAL that grows first and most."""
     portal = simulate("calm")
 
-    done = troubled(bulklink.folder, "file-size", str(most), *RUN, "--portal", portal.url)
+    done = troubled("file-size", str(most), *RUN, "--portal", portal.url)
 
     assert "runs/it/ledger.db: " in refused(done)
     assert len(portal.links()) < ROWS
@@ -113,13 +120,13 @@ def test_a_full_disk_ends_the_run_and_resume_makes_good(
 
 
 def test_a_disk_that_is_full_again_on_resume_is_told_and_made_good(
-    bulklink: "CommandLine", simulate: "Simulate"
+    troubled: Troubled, bulklink: "CommandLine", simulate: "Simulate"
 ) -> None:
     portal = simulate("calm")
-    troubled(bulklink.folder, "file-size", "200000", *RUN, "--portal", portal.url)
+    troubled("file-size", "200000", *RUN, "--portal", portal.url)
     before = portal.links()
 
-    done = troubled(bulklink.folder, "file-size", "240000", "resume", "it")
+    done = troubled("file-size", "240000", "resume", "it")
 
     assert "runs/it/ledger.db: " in refused(done)
     assert before <= portal.links() < ALL
@@ -128,12 +135,12 @@ def test_a_disk_that_is_full_again_on_resume_is_told_and_made_good(
 
 @pytest.mark.parametrize("most", [9_000, *slow(100, 300_000)])
 def test_files_for_which_there_was_no_room_are_made_later(
-    bulklink: "CommandLine", simulate: "Simulate", most: int
+    troubled: Troubled, bulklink: "CommandLine", simulate: "Simulate", most: int
 ) -> None:
     portal = simulate("calm")
     run = bulklink.folder / "runs/it"
 
-    done = troubled(bulklink.folder, "file-size-at-end", str(most), *RUN, "--portal", portal.url)
+    done = troubled("file-size-at-end", str(most), *RUN, "--portal", portal.url)
 
     assert "contacts.jsonl: " in refused(done)
     assert portal.links() == ALL == intents(run)
@@ -181,15 +188,15 @@ def test_a_disk_without_space_ends_the_run_and_resume_makes_good(
 
 
 @pytest.fixture
-def anyone(tmp_path: Path) -> "Callable[..., subprocess.CompletedProcess[str]]":
+def anyone(troubled: Troubled) -> Troubled:
     """The command of someone whom permissions bind."""
-    if troubled(tmp_path, "anyone", "--version").returncode != 0:
+    if troubled("anyone", "--version").returncode != 0:
         pytest.skip("root cannot give up its rights here")
-    return lambda *words: troubled(tmp_path, "anyone", *words)
+    return lambda *words: troubled("anyone", *words)
 
 
 def test_a_runs_folder_that_cannot_be_written_is_exit_2_and_named(
-    anyone: "Callable[..., subprocess.CompletedProcess[str]]", simulate: "Simulate", pairs: Path
+    anyone: Troubled, simulate: "Simulate", pairs: Path
 ) -> None:
     portal = simulate("calm")
     runs = pairs.with_name("runs")
@@ -211,7 +218,7 @@ def test_a_runs_folder_that_is_a_file_is_exit_2_and_named(
 
 @pytest.mark.parametrize(("locked", "named"), [("", "runs/it/"), ("ledger.db", "runs/it/ledger.db: ")])
 def test_a_run_that_cannot_be_written_is_not_gone_on_with(
-    anyone: "Callable[..., subprocess.CompletedProcess[str]]",
+    anyone: Troubled,
     bulklink: "CommandLine",
     simulate: "Simulate",
     locked: str,
@@ -251,7 +258,7 @@ class Watching(SetOfLinks):
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Callable[..., int]]":
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The command in this process, against a portal that watches."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BULKLINK_TOKEN", "demo-token")
@@ -278,7 +285,7 @@ FEW = 60
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize("fails_at", [*range(1, 13), *slow(*range(13, 40))])
 def test_after_an_error_of_the_disk_nothing_is_sent_and_resume_makes_good(
-    here: "Callable[..., int]",
+    here: Callable[..., int],
     pairs: Path,
     capsys: pytest.CaptureFixture[str],
     fails_at: int,
@@ -310,7 +317,7 @@ def test_after_an_error_of_the_disk_nothing_is_sent_and_resume_makes_good(
 
 
 @pytest.mark.alone
-def test_a_disk_that_is_slow_delays_the_requests_and_shares_its_commits(here: "Callable[..., int]") -> None:
+def test_a_disk_that_is_slow_delays_the_requests_and_shares_its_commits(here: Callable[..., int]) -> None:
     started = time.monotonic()
     with BadDisk.plug_in(seconds=0.2):
         code = here("run", "pairs.csv", "--run-id", "it", "--limit", "48", "--concurrency", "8")
@@ -322,7 +329,7 @@ def test_a_disk_that_is_slow_delays_the_requests_and_shares_its_commits(here: "C
     assert commits * 0.2 <= time.monotonic() - started < commits * 0.2 + 3.0
 
 
-def test_a_run_does_not_end_with_a_commit_for_each_lane(here: "Callable[..., int]") -> None:
+def test_a_run_does_not_end_with_a_commit_for_each_lane(here: Callable[..., int]) -> None:
     with BadDisk.plug_in():
         here("run", "pairs.csv", "--run-id", "it", "--limit", "160", "--concurrency", "16")
 
