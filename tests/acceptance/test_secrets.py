@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +27,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 import pytest
 
 from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running
-from tests.forks import Forked, ForkServer
+from tests.forks import Forked, ForkServer, is_read_at_start
 
 if TYPE_CHECKING:
     from tests.conftest import SimulatedPortal
@@ -110,8 +110,10 @@ class Witness:
         self.own.add(path)
         return path
 
-    def start(self, *words: str, program: Collection[str] = (), **variables: str) -> subprocess.Popen[str]:
-        """Start the command, or another program in its place."""
+    def start(
+        self, *words: str, program: Sequence[str] = ("worker",), **variables: str
+    ) -> subprocess.Popen[str]:
+        """Start the command, or another program in its place: a file, or what Python itself takes."""
         number = len(self.processes)
         with self._said(number, "out").open("wb") as out, self._said(number, "err").open("wb") as err:
             options: dict[str, Any] = {
@@ -122,10 +124,10 @@ class Witness:
                 "stderr": err,
             }
             process: subprocess.Popen[str]
-            if program:
+            if program[0] == "-c" or any(map(is_read_at_start, variables)):
                 process = subprocess.Popen([sys.executable, *program, *words], text=True, **options)
             else:
-                process = Forked(self._server, "worker", *words, **options)
+                process = Forked(self._server, *program, *words, **options)
         self.processes.append(process)
         return process
 
@@ -143,7 +145,7 @@ class Witness:
         """The same of each, by its name."""
         return {name: self.wait(process) for name, process in started.items()}
 
-    def run(self, *words: str, program: Collection[str] = (), **variables: str) -> tuple[int, str]:
+    def run(self, *words: str, program: Sequence[str] = ("worker",), **variables: str) -> tuple[int, str]:
         return self.wait(self.start(*words, program=program, **variables))
 
     def leaks(self, *, but: str = "") -> list[str]:
