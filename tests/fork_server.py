@@ -4,6 +4,7 @@ A forked process is as a fresh ``python -m MODULE`` or ``python FILE.py`` but fo
 its own pid, descriptors, folder, environment and signals, and an interpreter that ends in the usual way.
 """
 
+import atexit
 import gc
 import importlib
 import io
@@ -15,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -129,11 +131,36 @@ def main() -> None:
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     program = request["program"]
     sys.argv = [program, *request["words"]]
-    if program.endswith(".py"):
-        sys.path[0] = str(Path(program).parent)
-        runpy.run_path(program, run_name="__main__")
-    else:
-        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    code = 0
+    try:
+        if program.endswith(".py"):
+            sys.path[0] = str(Path(program).parent)
+            runpy.run_path(program, run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise
+        code = end.code or 0
+    leave(code)
+    sys.exit(code)
+
+
+def leave(code: int) -> None:
+    """End as an interpreter does, but for taking all modules apart, which takes ten times as long as a fork.
+
+    Returns if what was printed cannot be written: the usual end has its own way with that.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+    except (OSError, ValueError):
+        return
+    gc.collect()  # what is told when something is lost that was not closed
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":

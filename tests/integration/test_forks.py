@@ -131,6 +131,11 @@ def test_a_file_is_run_as_a_fresh_interpreter_runs_it(fork_server: "ForkServer",
     ("program", "code"),
     [
         ("import sys; sys.exit(3)", 3),
+        ("import sys; sys.exit()", 0),
+        ("import sys; sys.exit('no')", 1),
+        ("import sys; sys.exit(-1)", 255),
+        ("import sys; sys.stdout.close()", 0),
+        ("import sys; sys.stdout = None", 0),
         ("1 / 0", 1),
         ("import os; os._exit(255)", 255),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9),
@@ -144,6 +149,40 @@ def test_it_ends_as_a_fresh_interpreter_does(fork: Start, tmp_path: Path, progra
         assert forked.wait(30) == code
     with spawn(tmp_path, stderr=subprocess.DEVNULL) as spawned:
         assert spawned.wait(30) == code
+
+
+def test_its_last_words_are_those_of_a_fresh_interpreter(fork: Start, tmp_path: Path) -> None:
+    program = """
+import asyncio, atexit, sys, threading, time
+class Lost:
+    def __del__(self): print("lost", file=sys.stderr)
+async def sleep(): await asyncio.sleep(60)
+def late(): time.sleep(0.1); print("thread")
+lost = Lost()
+lost.again = lost
+del lost
+atexit.register(print, "at exit")
+threading.Thread(target=late).start()
+loop = asyncio.new_event_loop()
+task = loop.create_task(sleep())
+loop.run_until_complete(asyncio.sleep(0))
+del task
+loop.close()
+del loop
+print("end")
+"""
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with fork(program, **options) as forked:
+        said = forked.communicate(timeout=30)
+    with spawn(tmp_path, **options) as spawned:
+        expected = spawned.communicate(timeout=30)
+
+    assert said[0] == expected[0] == "end\nthread\nat exit\n"
+    words = [
+        [line for line in err.splitlines() if line.startswith(("lost", "Task was destroyed"))]
+        for err in (said[1], expected[1])
+    ]
+    assert sorted(words[0]) == sorted(words[1]) == ["Task was destroyed but it is pending!", "lost"]
 
 
 def test_signals_reach_it_by_its_pid_and_it_is_gone_afterwards(fork: Start) -> None:
