@@ -53,6 +53,38 @@ class PreState(StrEnum):
     UNREAD = "unread"
 
 
+EXTRA = "_extra"
+"""Name of the last columns of a file that we write, with the cells that the input has beyond its header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How an input is written; what comes back of it is written alike.
+
+    Attributes:
+        delimiter: between cells; of CSV only.
+        encoding: ``utf-8``, ``utf-16-le`` or ``utf-16-be``.
+        bom: whether it begins with a byte order mark.
+        line_end: LF, CR or both.
+        sep_line: whether its first line tells Excel the delimiter.
+    """
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    bom: bool = False
+    line_end: str = "\n"
+    sep_line: bool = False
+
+    def __post_init__(self) -> None:
+        if (
+            self.encoding not in {"utf-8", "utf-16-le", "utf-16-be"}
+            or self.line_end not in {"\n", "\r", "\r\n"}
+            or len(self.delimiter) != 1
+            or self.delimiter in '"\r\n\0'
+        ):
+            raise ValueError("no input is written like this")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One record of the input, before anyone judged it.
@@ -60,7 +92,8 @@ class Row:
     Attributes:
         number: 1 for the first record after the header.
         line: the physical line where the record starts, 1 for the first line of the file.
-        cells: the original text of the source's columns, in their order.
+        cells: the original text of the source's columns, in their order; of a faulty row that has more, also
+            those beyond the columns.
         opportunity: text of the opportunity cell as it stands, or None if the record has none.
         contact: text of the contact cell as it stands, or None if the record has none.
         fault: why the record could not be read as a record; empty if it could.

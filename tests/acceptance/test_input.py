@@ -3,6 +3,8 @@
 import gzip
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,3 +40,108 @@ def test_a_cut_file_is_kept_up_to_the_break_and_resume_takes_the_rest_of_the_sam
     path.write_bytes(whole)
     assert bulklink("resume", "one").returncode == 0
     assert portal.links() == {(n, n * 7919 % 4999 + 1) for n in range(1, 1001)}
+
+
+ODD = (
+    "Deal ID;Contact ID;Note\r\n"
+    ";;\r\n"
+    "11;21;;;\r\n"
+    "12;22\r\n"
+    ' ; ;""\r\n'
+    f"13;23;{'x' * 200_000}\r\n"
+    "14;24;zu;viel\r\n"
+    "15;keine;Grüße\r\n"
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_excel_comes_back_as_excel_reads_it(
+    bulklink: "CommandLine", simulate: "Simulate", encoding: str
+) -> None:
+    portal = simulate("[portal]\n")
+    (bulklink.folder / "pairs.csv").write_bytes(ODD.encode(encoding))
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, "--run-id", "one")
+    assert report["exit_code"] == 3
+    assert {word: n for word, n in report["counts"].items() if n} == {"rows": 5, "linked": 3, "invalid": 2}
+    assert portal.links() == {(11, 21), (12, 22), (13, 23)}
+
+    folder = bulklink.folder / "runs/one"
+    assert (folder / "rejected.csv").read_bytes() == (
+        "Deal ID;Contact ID;Note;_line;_status;_http_status;_reason;_attempts;_extra\r\n"
+        "14;24;zu;7;invalid;;row has 1 cell more than the header;0;viel\r\n"
+        "15;keine;Grüße;8;invalid;;contact_id is not a whole number;0;\r\n"
+    ).encode(encoding)
+    assert f"13;23;{'x' * 200_000};6;linked;" in (folder / "linked.csv").read_bytes().decode(encoding)
+    assert bulklink("report", "one", "--check").returncode == 0
+
+    assert bulklink("rollback", "one", "--unread").returncode == 0
+    assert (folder / "rollback.csv").read_bytes().startswith("Deal ID;Contact ID;".encode(encoding))
+    assert bulklink("verify", "one").returncode == 0
+    assert (folder / "verify.csv").read_bytes().startswith("Deal ID;Contact ID;".encode(encoding))
+
+
+def test_rejected_rows_are_corrected_where_they_came_back_and_run_again(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\n")
+    (bulklink.folder / "pairs.csv").write_bytes(ODD.encode("utf-8-sig"))
+    bulklink("run", "pairs.csv", "--portal", portal.url, "--run-id", "one")
+    path = bulklink.folder / "runs/one/rejected.csv"
+
+    assert bulklink("run", str(path), "--portal", portal.url, "--run-id", "again").returncode == 3
+    again = (bulklink.folder / "runs/again/rejected.csv").read_bytes()
+    assert again.count(b"row has 1 cell more than the header") == 1
+    assert len(portal.links()) == 3
+
+    text = path.read_bytes().replace(b";viel", b";").replace(b";keine;", b";25;")
+    path.write_bytes(text)
+    assert bulklink("run", str(path), "--portal", portal.url).returncode == 0
+    assert portal.links() == {(11, 21), (12, 22), (13, 23), (14, 24), (15, 25)}
+
+
+def test_columns_chosen_by_number_are_the_same_columns_in_a_retry(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    """Columns that begin with _ do not come back, so the numbers are others there."""
+    portal = simulate('[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\ntimes = 1\non = "post"\n')
+    (bulklink.folder / "pairs.csv").write_text("_x|deal|deal|contact\n9|8|1|2\n7|6|3|4\n")
+    words = ("--portal", portal.url, "--max-attempts", "1", "--delimiter", "|", "--concurrency", "1")
+    first = bulklink("run", "pairs.csv", *words, "--columns", "opportunity=#3,contact=4", "--run-id", "one")
+    assert first.returncode == 5, first.stderr
+    assert portal.links() == {(3, 4)}
+    assert bulklink("retry", "one").returncode == 0
+    assert portal.links() == {(1, 2), (3, 4)}
+
+
+def test_half_an_emoji_in_a_file_of_json_is_linked_and_can_be_written(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\n")
+    (bulklink.folder / "pairs.json").write_text(
+        '{"opportunity_id": 11, "contact_id": 21, "note": "cut \\ud83d"}\n'
+        '{"opportunity_id": null, "contact_id": null, "note": ""}\n'
+        '{"opportunity_id": 12, "contact_id": "x", "note": "\\ud83d\\ude00"}\n'
+    )
+    report = bulklink.report("run", "pairs.json", "--portal", portal.url, "--run-id", "one")
+    assert {word: n for word, n in report["counts"].items() if n} == {"rows": 2, "linked": 1, "invalid": 1}
+    assert portal.links() == {(11, 21)}
+    assert r"11,21,cut \ud83d,1,linked" in (bulklink.folder / "runs/one/linked.csv").read_text("utf-8")
+    assert "12,x,\U0001f600,3,invalid" in (bulklink.folder / "runs/one/rejected.csv").read_text("utf-8")
+
+
+def test_two_columns_that_could_both_be_the_opportunity_are_refused_before_anything_is_sent(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\n")
+    (bulklink.folder / "pairs.csv").write_text("Deal ID,deal,contact_id\n11,12,21\n")
+    for verb in ("check", "run"):
+        done = bulklink(verb, "pairs.csv", **({"BULKLINK_PORTAL": portal.url} if verb == "run" else {}))
+        assert done.returncode == 2
+        assert done.stderr.strip().endswith(
+            "pairs.csv: more than one column could be opportunity_id: Deal ID (column 1), deal (column 2);"
+            " choose one by its number, such as --columns opportunity=#1"
+        )
+    assert not portal.links()
+    hint = done.stderr.strip().rpartition("such as ")[2].split()
+    assert bulklink("run", "pairs.csv", "--portal", portal.url, *hint).returncode == 0
+    assert portal.links() == {(11, 21)}

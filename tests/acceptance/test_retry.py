@@ -42,7 +42,7 @@ def test_what_a_run_left_is_tried_once_more_and_nothing_else(
     assert portal.books()["posts"] == before + 2
     assert portal.links() == {(1, 1), (1, 2), (1, 3), (1, 4)}
     with (bulklink.folder / "runs/two/linked.csv").open() as file:
-        rows = [(row["Deal"], row["Person"], row["Note"]) for row in csv.DictReader(file)]
+        rows = [(row["Deal"], row["Person"], row["Note"]) for row in csv.DictReader(file, delimiter=";")]
     assert rows == [("1", "2", "b, c"), ("1", "4", "f")]
 
 

@@ -14,11 +14,13 @@ import zstandard
 
 from worker.errors import InputError
 from worker.sources import Source, open_source
+from worker.sources.base import Chosen
+from worker.sources.csv_file import CsvFile
 
 CSV = (
     "opportunity_id,contact_id,note,_status\n"
     "1234,88,plain,linked\n"
-    "\n"
+    " ,,\t,\n"
     ' 0012 ,7,"a, ""quoted"" cell",\n'
     "x,,\u00fc\u20ac\U0001f600,\n"
     '"5,6,broken\n'
@@ -27,7 +29,7 @@ CSV = (
 JSONL = (
     "\n"
     '{"opportunity_id": 1234, "contact_id": 88, "note": "plain", "_status": "linked"}\n'
-    "\n"
+    '{"opportunity_id": " ", "contact_id": null, "note": "\\t"}\n'
     '{"opportunity_id": " 0012 ", "contact_id": "7", "note": "a, \\"quoted\\" cell"}\n'
     '{"opportunity_id": "x", "contact_id": null, "note": "\u00fc\u20ac\U0001f600"}\n'
     '"5,6,broken\n'
@@ -68,6 +70,12 @@ FILES: dict[str, tuple[str, bytes]] = {
 Opener = Callable[[], Source]
 
 
+def unpacked(data: bytes) -> bytes:
+    if data.startswith(b"\x1f\x8b"):
+        return gzip.decompress(data)
+    return zstandard.decompress(data) if data.startswith(b"\x28\xb5\x2f\xfd") else data
+
+
 @pytest.fixture(params=FILES)
 def case(request: pytest.FixtureRequest) -> tuple[str, bytes]:
     return FILES[request.param]
@@ -97,6 +105,36 @@ def test_rows_come_in_order_with_their_number_line_and_cells(opener: Opener) -> 
     assert [(row.number, row.cells) for row in rows if not row.fault] == [
         (number, cells) for number, _, cells in EXPECTED if cells
     ]
+
+
+def test_what_has_no_text_is_no_row_and_is_counted(opener: Opener) -> None:
+    source = opener()
+    lines = [row.line for row in source.rows()]
+
+    assert 3 not in lines
+    assert source.blank == 7 - len(lines) - isinstance(source, CsvFile)  # the header is no row either
+
+
+def test_it_says_how_the_input_is_written(opener: Opener, case: tuple[str, bytes]) -> None:
+    dialect = opener().dialect
+    data = unpacked(case[1])
+
+    assert dialect.encoding == {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(data[:2], "utf-8")
+    assert dialect.bom is data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"))
+    text = data.decode({"utf-8": "utf-8-sig"}.get(dialect.encoding, "utf-16"))
+    assert dialect.line_end == ("\r\n" if "\r\n" in text else "\r" if "\r" in text else "\n")
+    assert dialect.delimiter == (";" if "contact_id;" in text else ",")
+
+
+def test_it_says_which_columns_hold_the_ids(opener: Opener) -> None:
+    source = opener()
+    list(source.rows())
+
+    numbers = (1, 2) if isinstance(source, CsvFile) else (None, None)
+    assert source.ids == {
+        "opportunity": Chosen("opportunity_id", 0, numbers[0]),
+        "contact": Chosen("contact_id", 1, numbers[1]),
+    }
 
 
 def test_the_ids_are_handed_over_as_they_stand(opener: Opener) -> None:
@@ -166,5 +204,6 @@ def test_an_input_of_blank_lines_is_empty(case: tuple[str, bytes], tmp_path: Pat
 def test_both_formats_hold_the_same_content() -> None:
     """Guards the suite itself: what is expected of one file must be in the other."""
     objects = [json.loads(line) for line in JSONL.splitlines() if line.startswith("{")]
+    objects = [item for item in objects if any(str(value or "").strip() for value in item.values())]
 
     assert [item["note"] for item in objects] == [cells[2] for _, _, cells in EXPECTED if cells]

@@ -69,7 +69,7 @@ class LedgerReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         if not path.is_file():
             raise LedgerError(f"{path}: no such ledger")
         self._db = connect(path, mode="ro")
@@ -90,7 +90,7 @@ class LedgerReader:
         try:
             return {name: json.loads(value) for name, value in rows}
         except ValueError as error:
-            raise LedgerError(f"{self._path}: damaged: a fact of the run is no JSON") from error
+            raise LedgerError(f"{self.path}: damaged: a fact of the run is no JSON") from error
 
     def facts(self) -> dict[str, Any]:
         """The named facts of a run that has begun.
@@ -101,10 +101,10 @@ class LedgerReader:
         """
         facts = self.meta()
         if "run_id" not in facts:
-            raise NeverBegan(self._path)
+            raise NeverBegan(self.path)
         for name in ("portal", "input_path", "input_name", "settings"):  # written in one transaction
             if name not in facts:
-                raise LedgerError(f"{self._path}: damaged: it does not say its {name}")
+                raise LedgerError(f"{self.path}: damaged: it does not say its {name}")
         return facts
 
     def counts(self) -> dict[Status, int]:
@@ -118,9 +118,19 @@ class LedgerReader:
         (last,) = next(self.query("SELECT coalesce(max(row), 0) FROM rows"))
         if sum(counts.values()) != last:
             raise LedgerError(
-                f"{self._path}: damaged: {sum(counts.values()):,} rows have a state, {last:,} were read"
+                f"{self.path}: damaged: {sum(counts.values()):,} rows have a state, {last:,} were read"
             )
         return counts
+
+    def most_cells(self, status: Status) -> int:
+        """Cells of the row that has most, of those in a state; 0 if there is none."""
+        most: int
+        (most,) = next(
+            self.query(
+                "SELECT coalesce(max(json_array_length(cells)), 0) FROM rows WHERE status = ?", (status,)
+            )
+        )
+        return most
 
     def some_rows(self, rows: Sequence[int]) -> Iterator[RowRecord]:
         """The rows of these numbers, in input order, one at a time."""
@@ -206,7 +216,7 @@ class LedgerReader:
             for row in self._db.execute(sql, values):  # noqa: UP028 - see above
                 yield row
         except sqlite3.Error as error:
-            raise LedgerError(f"{self._path}: {plain(error)}") from error
+            raise LedgerError(f"{self.path}: {plain(error)}") from error
 
 
 def _record(values: Sequence[Any]) -> RowRecord:

@@ -13,6 +13,7 @@ import orjson
 from lxml import etree
 
 from worker.contact import Contact, parse_contact
+from worker.json_text import mend
 
 WireFormat = Literal["json", "xml"]
 
@@ -20,6 +21,9 @@ _MAX_DEPTH = 32
 """The deepest real reply nests about eight levels; what nests deeper is meant to exhaust a reader."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
+
+_CHARACTER = re.compile(rb"&#(x?)([0-9a-fA-F]{1,10});")
+_IN_XML = re.compile(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _XML = etree.XMLParser(
     resolve_entities=False,
@@ -145,7 +149,10 @@ def _read_json(body: bytes) -> dict[str, Any]:
     try:
         root = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise NotAnEnvelope(f"the body is not JSON: {error.msg}") from None
+        try:
+            root = orjson.loads(mend(body.decode()))  # half an emoji in a name says nothing against the id
+        except ValueError:
+            raise NotAnEnvelope(f"the body is not JSON: {error.msg}") from None
     if not isinstance(root, dict):
         raise NotAnEnvelope("the body is JSON, but no object")
     # Counting brackets is some thirty times cheaper than walking, and clears every single contact.
@@ -168,7 +175,10 @@ def _is_deep(root: dict[str, Any]) -> bool:
 
 def _read_xml(body: bytes) -> dict[str, Any]:
     try:
-        root = etree.fromstring(body, _XML)
+        try:
+            root = etree.fromstring(body, _XML)
+        except etree.XMLSyntaxError:
+            root = etree.fromstring(_CHARACTER.sub(_replaced, body), _XML)
     except etree.XMLSyntaxError:
         raise NotAnEnvelope("the body is not XML") from None
     if root.getroottree().docinfo.internalDTD is not None:
@@ -178,6 +188,15 @@ def _read_xml(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NotAnEnvelope("the body is XML, but no <result> with members")
     return value
+
+
+def _replaced(reference: re.Match[bytes]) -> bytes:
+    """The reference to a character, or to the replacement character if XML has no such character."""
+    try:
+        character = chr(int(reference[2], 16 if reference[1] else 10))
+    except (ValueError, OverflowError):
+        return reference[0]
+    return reference[0] if _IN_XML.fullmatch(character) else b"&#xFFFD;"
 
 
 def _value(element: etree._Element, depth: int) -> str | dict[str, Any]:

@@ -24,10 +24,9 @@ def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
         check(reader, directory.ledger)
         if into is None:
             sweep(folder)
-        columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
         write_contacts(reader, folder / "contacts.jsonl")
         for name in FILES:
-            write_outcomes(reader, folder / name, columns)
+            write_outcomes(reader, folder / name)
         report = build_report(reader)
     write_html(report, folder / "report.html")
     with replaced(folder / "report.json") as file:

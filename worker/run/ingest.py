@@ -1,6 +1,7 @@
 """Read the input into the ledger, ahead of the sending and whatever its pace: the disk is the buffer."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 
@@ -35,12 +36,17 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
         # Before the rows they name: files made after a crash must not guess which cell is which.
         if source.columns != columns:  # those of a JSONL file show up one by one
             columns = source.columns
-            await ledger.put_meta(columns=columns)
+            await ledger.put_meta(**form_facts(source))
         tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
         feed.more()
     digest = source.digest() if limit is None else None  # of a part it would say nothing
-    await ledger.put_meta(columns=source.columns, input_complete=True, input_sha256=digest)
+    await ledger.put_meta(**form_facts(source), input_complete=True, input_sha256=digest)
     tally.complete = True
+
+
+def form_facts(source: Source) -> dict[str, object]:
+    """What the ledger is told of the form of an input, so that the files of the run can be written alike."""
+    return {"columns": source.columns, "ids": source.ids, "dialect": asdict(source.dialect)}
 
 
 def chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

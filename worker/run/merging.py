@@ -11,6 +11,7 @@ from worker.settings import Settings
 MERGED = "merged"
 """Kind of input of a run that was made of others; nothing can be resumed in it."""
 
+_FORM = ("columns", "ids", "dialect")
 _SAME = {"portal": "portals", "columns": "columns"}
 
 
@@ -55,7 +56,10 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
                 "input_complete": all(_is_complete(one) for one in facts),
                 "merged": run_ids,
                 "settings": facts[0]["settings"],
-                **next(({"columns": one["columns"]} for one in facts if "columns" in one), {}),
+                # The files are written as those of the first run that has read any are.
+                **next(
+                    ({key: one[key] for key in _FORM if key in one} for one in facts if "columns" in one), {}
+                ),
                 # How each worker ended matters no more: what it left, others may have done.
                 "end_code": Exit.OK,
                 "end_message": f"merged: {', '.join(_named(run, at_work) for run in begun)}",

@@ -19,7 +19,7 @@ from worker.plan import judge
 from worker.queues import Publisher
 from worker.run.broker_retry import Patience
 from worker.run.directory import RunDirectory
-from worker.run.ingest import chunks, go_past_read
+from worker.run.ingest import chunks, form_facts, go_past_read
 from worker.run.offload import offload
 from worker.run.signals import StopSignals, on_signals, on_stop
 from worker.sinks import replaced, write_outcomes
@@ -200,7 +200,7 @@ class Publication:
                 return
             if self._source.columns != self._columns:
                 self._columns = self._source.columns
-                await ledger.put_meta(columns=self._columns)
+                await ledger.put_meta(**form_facts(self._source))
             admitted = await ledger.admit([(row, judge(row)) for row in chunk])
             state.rows += len(chunk)
             state.duplicate += admitted.duplicates
@@ -227,7 +227,6 @@ class Publication:
     def _write_files(self) -> None:
         folder = self._directory.path
         with LedgerReader(folder / LEDGER) as reader:
-            columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
-            write_outcomes(reader, folder / "rejected.csv", columns)
+            write_outcomes(reader, folder / "rejected.csv")
         with replaced(folder / "publish.json") as file:
             file.write(json.dumps({**asdict(self.state), "exit_code": self.state.exit_code}, indent=2) + "\n")

@@ -22,7 +22,7 @@ from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.directory import RunDirectory
 from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings
-from worker.sinks import replaced, write_records
+from worker.sinks import form_of, replaced, write_records
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
@@ -107,7 +107,7 @@ def _write(directory: RunDirectory, settings: Settings, progress: Progress, seco
         records = reader.some_rows([one.row for one in undone])
         write_records(
             directory.path / ROLLBACK_CSV,
-            reader.meta().get("columns", ["opportunity_id", "contact_id"]),
+            form_of(reader),
             (
                 (row, (row.line, one.state, one.http_status, one.reason, row.attempts))
                 for row, one in zip(records, undone, strict=True)

@@ -151,6 +151,21 @@ def _shared_rate(settings: Settings) -> "RedisRate | None":
     return open_rate(parse_rate_address(settings.shared_rate.get_secret_value(), portal))
 
 
+def saved_for_retry(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a run began with, as they are for its ``retry.csv``.
+
+    That has the columns that were kept, so one that was chosen by its number may have another number there.
+    """
+    saved: dict[str, Any] = dict(facts["settings"])
+    saved["limit"] = None
+    saved["delimiter"] = facts.get("dialect", {}).get("delimiter", ",")
+    for role, (name, place, number) in facts.get("ids", {}).items():
+        wanted = (saved["columns"] or {}).get(role)
+        if wanted is not None and number is not None and wanted in {str(number), f"#{number}"} - {name}:
+            saved["columns"] = {**saved["columns"], role: f"#{place + 1}"}
+    return saved
+
+
 def start_retry(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Job | None:
     """Make ready a new run over the rows of another that are worth another try; None if none is.
 

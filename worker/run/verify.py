@@ -10,7 +10,7 @@ from worker.report.verification import VERIFY_CSV, Verification
 from worker.run.directory import RunDirectory
 from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings
-from worker.sinks import replaced, write_records
+from worker.sinks import form_of, replaced, write_records
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
@@ -71,10 +71,9 @@ def verify(
             unread=words.count(UNREAD),
         )
         rows = ((record, odd[record.row]) for record in reader.some_rows(sorted(odd)))
-        columns = reader.meta().get("columns", ["opportunity_id", "contact_id"])
         write_records(
             directory.path / VERIFY_CSV,
-            columns,
+            form_of(reader),
             ((row, (row.line, row.status, row.http_status, word, row.attempts)) for row, word in rows),
         )
     with replaced(directory.path / "verify.json") as file:

@@ -42,11 +42,17 @@ _LONGEST_HOST = 254
 """Characters that the name service takes, a final dot included."""
 
 
+_NEXT_ID = re.compile(r",\s*(?=(?:opportunity|contact)=)")
+
+
 def _columns(value: object) -> object:
     columns: object = value
     if isinstance(value, str):
-        pairs = [part.partition("=")[::2] for part in value.split(",")]
+        # A name may have commas in it; a comma before the other id's name ends it.
+        pairs = [part.partition("=")[::2] for part in _NEXT_ID.split(value)]
         columns = dict(pairs) if len(dict(pairs)) == len(pairs) else None
+    elif isinstance(value, dict):
+        columns = {role: str(name) if isinstance(name, int) else name for role, name in value.items()}
     if value is not None and not (
         isinstance(columns, dict) and columns and columns.keys() <= {"opportunity", "contact"}
     ):
@@ -212,7 +218,10 @@ class Settings(BaseModel):
         dict[str, str] | None,
         BeforeValidator(_columns),
         Option("opportunity=NAME,contact=NAME", saved=True),
-    ] = Field(default=None, description="Columns that hold the two ids, if their names are unusual.")
+    ] = Field(
+        default=None,
+        description="Columns that hold the two ids, if their names are unusual: names, or numbers like #3.",
+    )
     delimiter: Annotated[str | None, Option("CHAR", saved=True)] = Field(
         default=None, description="What separates cells: , ; | or tab; found from the first line if not set."
     )

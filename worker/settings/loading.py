@@ -93,11 +93,14 @@ def _refuse_unknown_variables() -> None:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
+        content = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # Windows editors write a mark before it
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8: save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     return {name.replace("-", "_"): value for name, value in content.items()}
 

@@ -2,6 +2,15 @@
 
 from worker.sinks.atomic import CHECK_PREFIX, replaced, sweep
 from worker.sinks.contacts_jsonl import write_contacts
-from worker.sinks.outcome_csv import FILES, write_outcomes, write_records
+from worker.sinks.outcome_csv import FILES, form_of, write_outcomes, write_records
 
-__all__ = ["CHECK_PREFIX", "FILES", "replaced", "sweep", "write_contacts", "write_outcomes", "write_records"]
+__all__ = [
+    "CHECK_PREFIX",
+    "FILES",
+    "form_of",
+    "replaced",
+    "sweep",
+    "write_contacts",
+    "write_outcomes",
+    "write_records",
+]

@@ -17,10 +17,14 @@ _PART = ".part"
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[TextIO]:
+def replaced(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
     """Text written inside the block takes the place of ``path`` at its end, if it ends well.
 
     Bytes of the input that are no UTF-8 go out as they came in. Only the owner may read the file.
+
+    Args:
+        path: of the file.
+        encoding: of the text; no byte order mark is added.
 
     Raises:
         OutputError: the file cannot be written; what stood at ``path`` still stands.
@@ -30,7 +34,8 @@ def replaced(path: Path) -> Iterator[TextIO]:
         # A name of its own: another process that writes the same file must not write into this one.
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
         temporary = Path(name)
-        with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - of a handle
+        errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+        with open(handle, "w", encoding=encoding, errors=errors, newline="") as file:  # noqa: PTH123 - of a handle
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
+from worker.errors import LedgerError
 from worker.ledger import LedgerReader, RowRecord
-from worker.models import Status
+from worker.models import EXTRA, Dialect, Status
 from worker.sinks.atomic import replaced
 
 FILES: Mapping[str, tuple[Status, ...]] = MappingProxyType(
@@ -23,38 +25,84 @@ ADDED = ("_line", "_status", "_http_status", "_reason", "_attempts")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_outcomes(reader: LedgerReader, path: Path, columns: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the files of a run are written: with the columns of its input, and as that is written."""
+
+    columns: Sequence[str] = ("opportunity_id", "contact_id")
+    dialect: Dialect = field(default_factory=Dialect)
+
+
+def form_of(reader: LedgerReader) -> Form:
+    """The form that a ledger says its input has; a run that read nothing has the plainest.
+
+    Raises:
+        LedgerError: what it says can be the form of no input.
+    """
+    facts = reader.meta()
+    known = {name: facts[name] for name in ("columns", "dialect") if name in facts}
+    if "dialect" in known:
+        try:
+            known["dialect"] = Dialect(**known["dialect"])
+        except (TypeError, ValueError) as error:
+            raise LedgerError(f"{reader.path}: damaged: it does not say how its input is written") from error
+    return Form(**known)
+
+
+def write_outcomes(reader: LedgerReader, path: Path) -> None:
     """Write the rows of one file of :data:`FILES`, in input order; header only if there are none."""
-    rows = reader.rows(FILES[path.name])
+    statuses = FILES[path.name]
+    form = form_of(reader)
+    rows = reader.rows(statuses)
     write_records(
         path,
-        columns,
+        form,
         ((row, (row.line, row.status, row.http_status, row.reason, row.attempts)) for row in rows),
+        # Only what was never a pair has cells beyond the columns.
+        extra=max(0, reader.most_cells(Status.INVALID) - len(form.columns))
+        if Status.INVALID in statuses
+        else 0,
     )
 
 
 def write_records(
-    path: Path, columns: Sequence[str], rows: Iterable[tuple[RowRecord, Sequence[object]]]
+    path: Path, form: Form, rows: Iterable[tuple[RowRecord, Sequence[object]]], *, extra: int = 0
 ) -> None:
-    """Write rows with their own columns, and for each what stands under :data:`ADDED`."""
-    with replaced(path) as file:
+    """Write rows with their own columns, and for each what stands under :data:`ADDED`.
+
+    Args:
+        path: of the file.
+        form: how it is written.
+        rows: each with the cells that are added to it.
+        extra: columns for the cells that a row may have beyond its own; our reader knows them by their name.
+    """
+    columns, dialect = form.columns, form.dialect
+    width = len(columns)
+    with replaced(path, encoding=dialect.encoding) as file:
+        if dialect.bom:
+            file.write("\ufeff")
+        if dialect.sep_line:
+            file.write(f"sep={dialect.delimiter}{dialect.line_end}")
         # Before Python 3.13 csv quotes a lone CR only where the line terminator has one.
-        writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
-        writer.writerow([*map(_defused, columns), *ADDED])
+        ends = _LineEnds(file, dialect.line_end)
+        writer = csv.writer(ends, delimiter=dialect.delimiter, lineterminator="\r\n")
+        writer.writerow([*map(_defused, columns), *ADDED, *[EXTRA] * extra])
         for row, added in rows:
             # A source whose columns grow while it is read left its early rows shorter.
-            cells = [*row.cells, *[""] * (len(columns) - len(row.cells))]
-            writer.writerow([*map(_defused, cells), *added])
+            cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
+            beyond = [*row.cells[width:], *[""] * (width + extra - max(width, len(row.cells)))]
+            writer.writerow([*map(_defused, cells), *added, *map(_defused, beyond)])
 
 
-class _UnixLines:
-    """Ends each record as other tools on this system expect."""
+class _LineEnds:
+    """Ends each record as the input does."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, end: str) -> None:
         self._file = file
+        self._end = end
 
     def write(self, record: str) -> int:
-        return self._file.write(record.removesuffix("\r\n") + "\n")
+        return self._file.write(record.removesuffix("\r\n") + self._end)
 
 
 def _defused(cell: str) -> str:

@@ -1,14 +1,16 @@
 """Read the input: bytes of a CSV or JSONL file in, numbered rows out. Judges no id, knows no portal."""
 
 from contextlib import ExitStack
-from itertools import chain
 from typing import BinaryIO
 
+from worker.errors import InputError
 from worker.sources.base import ColumnNames, Source
 from worker.sources.columns import check_names, shown
 from worker.sources.csv_file import CsvFile, parse_delimiter
+from worker.sources.foreign import foreign_json
+from worker.sources.json_object import is_object
 from worker.sources.jsonl_file import JsonlFile
-from worker.sources.lines import read_blocks
+from worker.sources.lines import read_text
 from worker.sources.message import MESSAGE_COLUMNS, read_message
 from worker.sources.opening import RawInput
 
@@ -39,20 +41,29 @@ def open_source(
     with ExitStack() as on_error:
         raw = RawInput(path, stdin)
         on_error.callback(raw.close)
-        blocks = read_blocks(raw.chunks(), raw.label)
-        first = next(blocks)
-        blocks = chain((first,), blocks)
+        text = read_text(raw.chunks(), raw.label)
         source: Source
-        if _named_jsonl(path) or (path == "-" and first.lines[0].lstrip().startswith("{")):
-            source = JsonlFile(raw, blocks, wanted)
+        if _is_jsonl(path, text.first.lines[0], raw.label):
+            source = JsonlFile(raw, text, wanted)
         else:
-            source = CsvFile(raw, blocks, wanted, separator)
+            source = CsvFile(raw, text, wanted, separator)
         on_error.pop_all()
     return source
 
 
-def _named_jsonl(path: str) -> bool:
+def _is_jsonl(path: str, first: str, label: str) -> bool:
+    """Whether a file has an object a line: its name says so, or its first line is one.
+
+    Raises:
+        InputError: it is JSON of another form.
+    """
     name = path.lower()
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)
-    return name.endswith(_JSONL)
+    named = name.endswith(_JSONL) or (name == "-" and first.lstrip().startswith("{"))
+    if is_object(first):
+        return True
+    reason = foreign_json(first, named=named)
+    if reason is not None:
+        raise InputError(f"{label} {reason}")
+    return named

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
-from worker.models import Row
+from worker.models import Dialect, Row
 from worker.sources.opening import RawInput
 
 ColumnNames: TypeAlias = Mapping[str, str]
@@ -15,6 +15,20 @@ FAULT_TEXT_LENGTH = 500
 """Characters of an unreadable record that are kept: enough to find it by, whatever its size."""
 
 FAULT_LONG_LINE = "line longer than 1 MiB"
+
+
+class Chosen(NamedTuple):
+    """A column that holds an id.
+
+    Attributes:
+        name: its name, or the key in a JSONL file.
+        place: its position in :attr:`Source.columns`, from 0 on.
+        number: its number in the file, from 1 on; None for a key, which has none.
+    """
+
+    name: str
+    place: int
+    number: int | None
 
 
 class Source(Protocol):
@@ -29,8 +43,21 @@ class Source(Protocol):
         """Names of the cells in ``Row.cells``, in order.
 
         It may grow while a JSONL file is read, never change otherwise: a row has a cell for each column
-        that was known when it was read.
+        that was known when it was read. Cells beyond the header make a row of a CSV file faulty, and
+        come after those.
         """
+
+    @property
+    def ids(self) -> Mapping[str, Chosen]:
+        """The columns that hold the ids, by role; those of a JSONL file show up as it is read."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How it is written."""
+
+    @property
+    def blank(self) -> int:
+        """Lines and rows without any text, so far; they are no rows."""
 
     def rows(self) -> Iterator[Row]:
         """All rows, in input order. Always the same iterator: a second call goes on, it does not restart.
@@ -53,7 +80,13 @@ class Source(Protocol):
 
 
 class FileSource(ABC):
-    """A source over one :class:`RawInput`, which it owns; the format is up to the subclass."""
+    """A source over one :class:`RawInput`, which it owns; the format is up to the subclass.
+
+    Attributes:
+        dialect: how it is written.
+    """
+
+    dialect: Dialect
 
     def __init__(self, raw: RawInput) -> None:
         self._raw = raw
@@ -68,6 +101,16 @@ class FileSource(ABC):
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Names of the cells in ``Row.cells``, in order."""
+
+    @property
+    @abstractmethod
+    def ids(self) -> Mapping[str, Chosen]:
+        """The columns that hold the ids, by role."""
+
+    @property
+    @abstractmethod
+    def blank(self) -> int:
+        """Lines and rows without any text, so far; they are no rows."""
 
     @abstractmethod
     def _read(self) -> Iterator[Row]:

@@ -1,95 +1,183 @@
 """A CSV file as rows: delimiter, header, width. Judges no id and knows nothing of JSON."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 
 from worker.errors import InputError, UsageError
-from worker.models import Row
-from worker.sources.base import FAULT_TEXT_LENGTH, ColumnNames, FileSource
-from worker.sources.columns import HEADERLESS, Layout, lay_out
-from worker.sources.lines import Block, skip_blank
+from worker.models import EXTRA, Dialect, Row
+from worker.sources.base import FAULT_TEXT_LENGTH, Chosen, ColumnNames, FileSource
+from worker.sources.columns import (
+    CONTACT,
+    OPPORTUNITY,
+    Layout,
+    ambiguous,
+    contradict,
+    headerless,
+    is_blank,
+    lay_out,
+    shown,
+)
+from worker.sources.lines import Text, line_end, skip_blank
 from worker.sources.making import make_row
 from worker.sources.opening import RawInput
-from worker.sources.records import read_records
+from worker.sources.records import Record, Records
 
 MAX_COLUMNS = 16_384
 """As many as a spreadsheet has; more is no table, and each short row would be padded to it."""
+
+MAX_EXTRA = 50
+"""Cells beyond the header that are kept apart; what is behind them goes into the last of them together."""
 
 _DELIMITERS = ",;\t|"
 _WORDS = {"tab": "\t", "\\t": "\t"}
 _QUOTED = re.compile(r'"[^"]*(?:"|$)')
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*', re.IGNORECASE)
-_INTEGER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 
 class CsvFile(FileSource):
     """Rows of a CSV file whose header has been read."""
 
-    def __init__(
-        self, raw: RawInput, blocks: Iterator[Block], wanted: ColumnNames, delimiter: str | None
-    ) -> None:
+    def __init__(self, raw: RawInput, text: Text, wanted: ColumnNames, delimiter: str | None) -> None:
         super().__init__(raw)
-        first = next(blocks)
+        blocks, first = text.blocks, text.first
+        self._skipped = first.line - 1
         # Excel writes and hides this line; it counts as a line, but is neither header nor row.
         excel = _SEP_LINE.fullmatch(first.lines[0])
         if excel:
             rest = first._replace(line=first.line + 1, lines=first.lines[1:])
             blocks = skip_blank(chain((rest,), blocks), raw.label)
             first = next(blocks)
+            self._skipped += first.line - rest.line
         if delimiter is None:
             delimiter = excel[1] if excel else guess_delimiter(first.lines[0])
-        self._delimiter = delimiter
-        self._records = read_records(chain((first,), blocks), delimiter)
+        self.dialect = Dialect(
+            delimiter, text.encoding, text.bom, line_end(first.lines), sep_line=bool(excel)
+        )
+        self._reader = Records(delimiter)
+        self._records = self._reader.read(chain((first,), blocks))
+        self._header: Sequence[str] = ()
         self._layout = self._read_header(wanted)
+        if self._layout.rivals:
+            self._refuse_contradiction()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in the order of the file."""
         return self._layout.names
 
+    @property
+    def ids(self) -> dict[str, Chosen]:
+        """The columns that hold the ids, by role."""
+        layout = self._layout
+        found: dict[str, Chosen] = {}
+        for which, at in ((OPPORTUNITY, layout.opportunity), (CONTACT, layout.contact)):
+            place = layout.kept.index(at)
+            found[which.role] = Chosen(layout.names[place], place, at + 1)
+        return found
+
+    @property
+    def blank(self) -> int:
+        """Lines and rows without any text, so far; they are no rows."""
+        return self._skipped + self._reader.blank
+
     def _read_header(self, wanted: ColumnNames) -> Layout:
-        line, header, fault = first = next(self._records)
         label = self._raw.label
+        record: Record | None = next(self._records)
+        while record is not None and not record[2] and is_blank(record[1]):
+            self._skipped += 1
+            record = next(self._records, None)
+        if record is None:
+            raise InputError(f"{label} is empty")
+        line, header, fault = record
         if fault:
             raise InputError(f"{label} has no readable header: {fault} in line {line}")
         if len(header) > MAX_COLUMNS:
             raise InputError(f"{label} has {len(header)} columns; {MAX_COLUMNS} is the most")
-        if not wanted and len(header) == HEADERLESS.width and all(map(_INTEGER.fullmatch, header)):
-            self._records = chain((first,), self._records)
-            return HEADERLESS
+        layout = headerless(header, wanted)
+        if layout is not None:
+            self._records = chain((record,), self._records)
+            return layout
+        while len(header) > 1 and header[-1] == EXTRA:
+            header.pop()  # what stands there is beyond the header of the input that it comes from
+        self._header = header
         return lay_out(header, wanted, label)
+
+    def _refuse_contradiction(self) -> None:
+        """Look at the first row for two columns that are both the same id: nobody has said which."""
+        for record in self._records:
+            if not record[2] and is_blank(record[1]):
+                self._skipped += 1
+                continue
+            self._records = chain((record,), self._records)
+            found = self._contradiction(record[1])
+            if found is not None:
+                which = OPPORTUNITY if found[0] == self._layout.opportunity else CONTACT
+                raise InputError(ambiguous(which, self._header, found, self._raw.label))
+            return
+
+    def _contradiction(self, cells: Sequence[str]) -> tuple[int, int] | None:
+        for at, rival in self._layout.rivals:
+            if max(at, rival) < len(cells) and contradict(cells[at], cells[rival]):
+                return at, rival
+        return None
+
+    def _checked(self, record: Record) -> Record:
+        """The record, faulty if two of its columns are both the same id."""
+        line, cells, fault = record
+        found = None if fault else self._contradiction(cells)
+        if found is None:
+            return record
+        names = [self._header[at] for at in found]
+        return line, cells, f"{shown(names[:1])} and {shown(names[1:])} differ"
 
     def _read(self) -> Iterator[Row]:
         layout = self._layout
         width, opportunity, contact = layout.width, layout.opportunity, layout.contact
         # With both ids kept there are two or more positions, so itemgetter always makes a tuple.
         keep = tuple if len(layout.kept) == width else itemgetter(*layout.kept)
-        for number, (line, cells, fault) in enumerate(self._records, 1):
+        number = 0
+        for line, cells, fault in map(self._checked, self._records) if layout.rivals else self._records:
             if fault or len(cells) != width:
-                yield self._odd(number, line, cells, fault)
-            else:
-                yield make_row(number, line, keep(cells), cells[opportunity], cells[contact])
+                row = self._odd(number + 1, line, cells, fault)
+                if row is None:
+                    continue
+                number += 1
+                yield row
+                continue
+            asked = cells[opportunity]
+            # Cheaper than asking whether it is blank, and true of all that are.
+            if not "!" <= asked <= "\x7f" and is_blank(cells):
+                self._skipped += 1
+                continue
+            number += 1
+            yield make_row(number, line, keep(cells), asked, cells[contact])
 
-    def _odd(self, number: int, line: int, cells: list[str], fault: str) -> Row:
-        """A row that is unreadable, or has too many cells or too few."""
+    def _odd(self, number: int, line: int, cells: list[str], fault: str) -> Row | None:
+        """A row that is unreadable or contradicts itself, or has too many cells or too few; None if blank."""
         layout = self._layout
-        have = len(cells)
-        if not fault and have < layout.width:
-            padded = cells + [""] * (layout.width - have)
-            kept = tuple(padded[at] for at in layout.kept)
-            if have > max(layout.opportunity, layout.contact):
-                return make_row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
-            return make_row(number, line, kept, None, None, self._width_fault(have))
-        # The text goes into one cell: cut to the columns, a row whose cells are shifted by a stray delimiter
-        # would look whole in the output, and a second run over that file could link the wrong pair.
-        text = cells[0] if fault else self._delimiter.join(cells)
-        kept = (text[:FAULT_TEXT_LENGTH], *[""] * (len(layout.kept) - 1))
-        return make_row(number, line, kept, None, None, fault or self._width_fault(have))
-
-    def _width_fault(self, have: int) -> str:
-        return f"row has {have} cell{'s' * (have != 1)}, the header has {self._layout.width}"
+        have, width = len(cells), layout.width
+        if fault and have == 1:
+            # Its text goes into one cell: cut to the columns, it might look like another row.
+            kept = (cells[0][:FAULT_TEXT_LENGTH], *[""] * (len(layout.kept) - 1))
+            return make_row(number, line, kept, None, None, fault)
+        if is_blank(cells):
+            self._skipped += 1
+            return None
+        padded = cells + [""] * (width - have)
+        kept = tuple(padded[at] for at in layout.kept)
+        beyond = _with_text(cells[width:])
+        if not fault and not beyond and have > max(layout.opportunity, layout.contact):
+            return make_row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
+        if not fault and beyond:
+            fault = f"row has {len(beyond)} cell{'s' * (len(beyond) > 1)} more than the header"
+        # What is beyond the header is kept, so that a row whose cells are shifted by a stray delimiter
+        # cannot look whole in the output: a second run over that file could link the wrong pair.
+        if len(beyond) > MAX_EXTRA:
+            beyond[MAX_EXTRA - 1 :] = [self.dialect.delimiter.join(beyond[MAX_EXTRA - 1 :])]
+        fault = fault or f"row has {have} cell{'s' * (have > 1)}, the header has {width}"
+        return make_row(number, line, (*kept, *beyond), None, None, fault)
 
 
 def parse_delimiter(text: str) -> str:
@@ -108,3 +196,10 @@ def guess_delimiter(line: str) -> str:
     """The candidate that stands most often outside quotes in the first line; a comma if none does."""
     bare = _QUOTED.sub("", line)
     return max(_DELIMITERS, key=bare.count)
+
+
+def _with_text(cells: list[str]) -> list[str]:
+    """The cells up to the last one that has text."""
+    while cells and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells

@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import orjson
 
+from worker.json_text import mend
+
 FAULT_NOT_JSON = "not valid JSON"
 FAULT_NOT_OBJECT = "not a JSON object"
 FAULT_DEEP = "JSON nested too deeply"
@@ -37,7 +39,11 @@ def read_object(text: str | bytes) -> dict[str, Any]:
         FaultError: the text is none.
     """
     try:
-        found: Any = orjson.loads(text)
+        try:
+            found: Any = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            text = mend(text if isinstance(text, str) else text.decode())
+            found = orjson.loads(text)
         if isinstance(found, dict) and not _EXACT.issuperset(map(type, found.values())):
             # orjson keeps neither the text of a number nor an integer beyond 64 bits.
             found = json.loads(text, parse_float=_Number)
@@ -49,6 +55,15 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FaultError(FAULT_NOT_OBJECT)
     return found
+
+
+def is_object(line: str) -> bool:
+    """Whether a line is a JSON object."""
+    try:
+        read_object(line)
+    except FaultError:
+        return False
+    return True
 
 
 def cell_of(value: object) -> str:

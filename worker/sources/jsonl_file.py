@@ -1,13 +1,26 @@
 """A file with a JSON object per line as rows. Judges no id and knows nothing of CSV."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
-from worker.models import Row
-from worker.sources.base import FAULT_LONG_LINE, FAULT_TEXT_LENGTH, ColumnNames, FileSource
-from worker.sources.columns import CONTACT, OPPORTUNITY, Id, dropped, locate
+from worker.errors import UsageError
+from worker.models import Dialect, Row
+from worker.sources.base import FAULT_LONG_LINE, FAULT_TEXT_LENGTH, Chosen, ColumnNames, FileSource
+from worker.sources.columns import (
+    CONTACT,
+    OPPORTUNITY,
+    Id,
+    contradict,
+    dropped,
+    is_blank,
+    locate,
+    number_of,
+    rivals,
+    shown,
+)
 from worker.sources.json_object import FaultError, cell_of, read_object
-from worker.sources.lines import Block
+from worker.sources.lines import Text, line_end
 from worker.sources.making import make_row
 from worker.sources.opening import RawInput
 
@@ -22,19 +35,30 @@ RAW_COLUMN = "raw"
 
 
 class _Shape(NamedTuple):
-    """What a set of keys means: the keys of the ids, or the fault."""
+    """What a set of keys means: the keys of the ids, or the fault.
+
+    Attributes:
+        rivals: keys that name an id, too, each after that of the one chosen.
+    """
 
     opportunity: str | None
     contact: str | None
     fault: str
+    rivals: tuple[tuple[str, str], ...] = ()
 
 
 class JsonlFile(FileSource):
     """Rows of a JSONL file."""
 
-    def __init__(self, raw: RawInput, blocks: Iterator[Block], wanted: ColumnNames) -> None:
+    def __init__(self, raw: RawInput, text: Text, wanted: ColumnNames) -> None:
         super().__init__(raw)
-        self._blocks = blocks
+        for role, name in wanted.items():
+            if name.startswith("#") and number_of(name):
+                raise UsageError(f"--columns {role}={name}: keys of JSON have no number; give the name")
+        self.dialect = Dialect(encoding=text.encoding, bom=text.bom, line_end=line_end(text.first.lines[:1]))
+        self._blank = text.first.line - 1
+        self._ids: dict[str, Chosen] = {}
+        self._blocks = chain((text.first,), text.blocks)
         self._wanted = wanted
         self._columns: dict[str, None] = {}
         self._last_keys: tuple[str, ...] = ()
@@ -45,6 +69,16 @@ class JsonlFile(FileSource):
         """Keys seen so far: the ids of the first object, then the others as they came."""
         return tuple(self._columns)
 
+    @property
+    def ids(self) -> dict[str, Chosen]:
+        """The keys that hold the ids in the last object of another shape, by role."""
+        return self._ids
+
+    @property
+    def blank(self) -> int:
+        """Lines without any text, and objects without any in their values, so far; they are no rows."""
+        return self._blank
+
     def _read(self) -> Iterator[Row]:
         number = 0
         for first, lines, overlong in self._blocks:
@@ -52,11 +86,18 @@ class JsonlFile(FileSource):
                 if overlong:
                     number += 1
                     yield self._faulty(number, line, text, FAULT_LONG_LINE)
-                elif not text.isspace():
-                    number += 1
-                    yield self._row(number, line, text)
+                elif text.isspace():
+                    self._blank += 1
+                else:
+                    row = self._row(number + 1, line, text)
+                    if row is None:
+                        self._blank += 1
+                    else:
+                        number += 1
+                        yield row
 
-    def _row(self, number: int, line: int, text: str) -> Row:
+    def _row(self, number: int, line: int, text: str) -> Row | None:
+        """The row of an object; None if it has keys, and no text under any of them."""
         try:
             cells = {key: cell_of(value) for key, value in read_object(text).items()}
         except FaultError as error:
@@ -64,7 +105,13 @@ class JsonlFile(FileSource):
         keys = tuple(cells)
         if keys != self._last_keys:
             self._last_keys, self._last_shape = keys, self._judge(keys)
-        opportunity, contact, fault = self._last_shape
+        opportunity, contact, fault, others = self._last_shape
+        if cells and (opportunity is None or not cells[opportunity].strip()) and is_blank(cells.values()):
+            return None
+        for key, rival in others:
+            if contradict(cells[key], cells[rival]):
+                opportunity = contact = None
+                fault = f"{shown([key])} and {shown([rival])} differ"
         return make_row(
             number,
             line,
@@ -84,7 +131,20 @@ class JsonlFile(FileSource):
                 break
             if len(key) <= MAX_KEY_LENGTH and (key in ids or not dropped(key)):
                 self._columns[key] = None
-        return _Shape(opportunity, contact, " and ".join(filter(None, (no_opportunity, no_contact))))
+        found = ((OPPORTUNITY, opportunity), (CONTACT, contact))
+        places = {name: place for place, name in enumerate(self._columns)}
+        self._ids |= {
+            which.role: Chosen(key, places[key], None)
+            for which, key in found
+            if key is not None and key in places
+        }
+        others = tuple(
+            (key, keys[at])
+            for which, key in found
+            if key is not None and which.role not in self._wanted
+            for at in rivals(which, keys, keys.index(key))
+        )
+        return _Shape(opportunity, contact, " and ".join(filter(None, (no_opportunity, no_contact))), others)
 
     def _find(self, which: Id, keys: tuple[str, ...]) -> tuple[str | None, str]:
         match locate(which, keys, self._wanted):

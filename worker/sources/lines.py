@@ -6,11 +6,12 @@ and keeps its ending, for a quoted cell may contain it.
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 from worker.errors import InputError
+from worker.sources.foreign import LONGEST_MARK, foreign_bytes, foreign_text
 from worker.sources.opening import CHUNK, BrokenInputError
 
 MAX_LINE = 1024 * 1024
@@ -18,14 +19,7 @@ MAX_LINE = 1024 * 1024
 
 _KEPT_OF_LONG_LINE = 500
 
-_FOREIGN = (
-    (b"PK\x03\x04", "looks like an Excel workbook; save it as CSV"),
-    (b"\xd0\xcf\x11\xe0", "looks like an Excel workbook; save it as CSV"),
-    (b"%PDF", "looks like a PDF, not a CSV or JSONL file"),
-    (b"BZh9", "is compressed with bzip2; use gzip or zstd, or unpack it"),
-    (b"\xfd7zXZ", "is compressed with xz; use gzip or zstd, or unpack it"),
-)
-_LONGEST_MARK = 5
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 class Block(NamedTuple):
@@ -42,39 +36,80 @@ class Block(NamedTuple):
     overlong: bool = False
 
 
-def read_blocks(chunks: Iterator[bytes], label: str) -> Iterator[Block]:
-    """Lines of the decompressed bytes, from the first line that is not blank.
+class Text(NamedTuple):
+    """The lines of an input.
+
+    Attributes:
+        first: beginning with the first line that is not blank.
+        blocks: all after it.
+        encoding: ``utf-8``, ``utf-16-le`` or ``utf-16-be``.
+        bom: whether the bytes began with a byte order mark.
+    """
+
+    first: Block
+    blocks: Iterator[Block]
+    encoding: str
+    bom: bool
+
+
+def read_text(chunks: Iterator[bytes], label: str) -> Text:
+    """Lines of the decompressed bytes.
 
     Raises:
         InputError: at once, if there is nothing to read or it is not text; later, if the input breaks off.
     """
-    return skip_blank(_blocks(chunks, label), label)
+    head = b""
+    try:
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= LONGEST_MARK:
+                break
+    except BrokenInputError as error:
+        raise InputError(f"{label} {error}") from error
+    reason = foreign_bytes(head, label)
+    if reason is not None:
+        raise InputError(f"{label} {reason}")
+    bom, encoding = next((known for known in _BOMS if head.startswith(known[0])), (b"", "utf-8"))
+    blocks = skip_blank(_blocks(_decoded(chain((head[len(bom) :],), chunks), encoding), label), label)
+    first = next(blocks)
+    return Text(first, blocks, encoding, bool(bom))
+
+
+def line_end(lines: Sequence[str]) -> str:
+    """How the first record ends: a quoted cell in it may hold line ends of another kind."""
+    quotes = 0
+    for line in lines:
+        quotes += line.count('"')
+        if quotes % 2 == 0:
+            return line[len(line.rstrip("\r\n")) :] or "\n"
+    return "\n"
 
 
 def skip_blank(blocks: Iterator[Block], label: str) -> Iterator[Block]:
     """The same blocks without the blank lines before the first other one.
 
     Raises:
-        InputError: all lines are blank, or the first one that is not holds NULs.
+        InputError: all lines are blank, or the first one that is not shows that this is no CSV or JSONL.
     """
     for block in blocks:
         for at, line in enumerate(block.lines):
             if line.isspace():
                 continue
-            if "\0" in line:
-                raise InputError(f"{label} is binary, or UTF-16 without a byte order mark; save it as UTF-8")
+            reason = foreign_text(line)
+            if reason is not None:
+                raise InputError(f"{label} {reason}")
             rest = Block(block.line + at, block.lines[at:], block.overlong)
             return chain((rest,), blocks)
     raise InputError(f"{label} is empty")
 
 
-def _blocks(chunks: Iterator[bytes], label: str) -> Iterator[Block]:
+def _blocks(texts: Iterator[str], label: str) -> Iterator[Block]:
     line = 1
     held = ""  # the beginning of a line whose end has not come yet
     overlong = False  # held is a shortened line
     skipping = False  # and its end has not come yet
     try:
-        for text in _decoded(chunks, label):
+        for text in texts:
             if skipping:
                 end = _first_break(text)
                 if end < 0:
@@ -114,26 +149,13 @@ def _first_break(text: str) -> int:
     return min((at for at in (text.find("\n"), text.find("\r")) if at >= 0), default=-1)
 
 
-def _decoded(chunks: Iterator[bytes], label: str) -> Iterator[str]:
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= _LONGEST_MARK:
-            break
-    for mark, reason in _FOREIGN:
-        if head.startswith(mark):
-            raise InputError(f"{label} {reason}")
-    # A bad byte becomes a lone surrogate and spoils its own row at most, not the file.
-    encoding, errors, skip = "utf-8", "surrogateescape", 0
-    if head.startswith(codecs.BOM_UTF8):
-        skip = len(codecs.BOM_UTF8)
-    elif head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        # Here a bad unit shifts all that follow: no row after it can be trusted.
-        encoding = "utf-16-le" if head.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
-        errors, skip = "strict", len(codecs.BOM_UTF16)
+def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
+    # A bad byte becomes a lone surrogate and spoils its own row at most, not the file. In UTF-16 a bad unit
+    # shifts all that follow: no row after it can be trusted.
+    errors = "surrogateescape" if encoding == "utf-8" else "strict"
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     try:
-        for chunk in chain((head[skip:],), chunks):
+        for chunk in chunks:
             for at in range(0, len(chunk), CHUNK):
                 yield decoder.decode(chunk[at : at + CHUNK])
         yield decoder.decode(b"", final=True)

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from worker.sources.base import FAULT_LONG_LINE, FAULT_TEXT_LENGTH
-from worker.sources.lines import Block
+from worker.sources.lines import MAX_LINE, Block
 from worker.sources.opening import CHUNK
 
 MAX_SPAN = CHUNK
@@ -24,7 +24,9 @@ Without it a file of nothing but stray quotes would take most of a millisecond p
 
 FAULT_OPEN_QUOTE = "unclosed quote"
 FAULT_AFTER_QUOTE = "text after a closing quote"
-FAULT_LONG_CELL = "cell too long"
+
+# A cell may be as long as a line; the limit that Python comes with is for all readers of the process.
+csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
 
 Record: TypeAlias = tuple[int, list[str], str]
 """The line where it starts; its cells, or of a faulty one the beginning of its first line; the fault.
@@ -33,25 +35,28 @@ A bare tuple, because making a named one takes as long as reading the record.
 """
 
 
-def read_records(blocks: Iterator[Block], delimiter: str) -> Iterator[Record]:
-    """All records that are not blank lines, in order."""
-    return chain.from_iterable(_Assembler(delimiter).stretches(blocks))
-
-
-class _Assembler:
+class Records:
     """Makes stretches of records, each of which must be read to its end before the next is asked for.
 
-    The chain in :func:`read_records` does so, in C: a generator around each record would cost as much as
+    The chain in :meth:`read` does so, in C: a generator around each record would cost as much as
     reading it, and lists of records would wake the garbage collector.
+
+    Attributes:
+        blank: lines without any text so far.
     """
 
     def __init__(self, delimiter: str) -> None:
+        self.blank = 0
         self._delimiter = delimiter
         self._stray = 0  # unclosed quotes so far
         self._read = 0  # lines of the whole records in the last stretch
         self._error = ""  # why it ended before its lines did
 
-    def stretches(self, blocks: Iterator[Block]) -> Iterator[Iterable[Record]]:
+    def read(self, blocks: Iterator[Block]) -> Iterator[Record]:
+        """All records that are not blank lines, in order."""
+        return chain.from_iterable(self._stretches(blocks))
+
+    def _stretches(self, blocks: Iterator[Block]) -> Iterator[Iterable[Record]]:
         line = 1
         open_lines: list[
             str
@@ -110,6 +115,8 @@ class _Assembler:
                     break
                 if len(cells) > 1 or (cells and not lines[done].isspace()):
                     yield line + done, cells, ""
+                else:
+                    self.blank += 1
                 done = end
         except csv.Error as error:
             self._error = _judge(str(error), lines=reader.line_num - done)
@@ -123,9 +130,7 @@ def _judge(error: str, *, lines: int) -> str:
     """Name the cause. A quote that goes wrong only lines later was most likely a stray one at the start."""
     if "unexpected end" in error:
         return _UNFINISHED
-    if lines > 1:
-        return FAULT_OPEN_QUOTE
-    return FAULT_LONG_CELL if "field limit" in error else FAULT_AFTER_QUOTE
+    return FAULT_OPEN_QUOTE if lines > 1 else FAULT_AFTER_QUOTE
 
 
 def _head(lines: list[str], start: int, size: int) -> list[str]:

@@ -100,6 +100,8 @@ NO_JSON = {
     "another's status": b'{"status":403,"message":"blocked"}',
     "status in words": b'{"status":"ok","response":{"id":7}}',
     "boolean status": b'{"status":true,"response":{"id":7}}',
+    "half an escape": rb'{"status":0,"response":{"id":7,"displayName":"\ud83"}}',
+    "half a surrogate beside a fault": rb'{"status":0,"response":{"id":7,"displayName":"\ud83d"}',
     "bad text": b'{"status":0,"response":"\xff"}',
     "deep lists": b'{"status":0,"response":' + b"[" * 40 + b"]" * 40 + b"}",
     "deep objects": b'{"status":0,"response":' + b'{"a":' * 900 + b"1" + b"}" * 901,
@@ -116,6 +118,8 @@ NO_XML = {
     "two statuses": b"<result><status>0</status><status>0</status></result>",
     "cut": b"<result><status>0</status><response><id>7</id>",
     "doubled": b"<result><status>1</status></result><result><status>1</status></result>",
+    "half a reference": b"<result><status>0</status><response><id>7</id><a>&#xD83D</a></response></result>",
+    "reference beyond all characters": b"<result><status>0</status><a>&#x7fffffff;</a></result>",
     "undefined entity": b"<result><status>0</status>&nbsp;</result>",
     "entity bomb": b'<!DOCTYPE r [<!ENTITY a "0"><!ENTITY b "&a;&a;">]><result><status>&b;</status></result>',
     "outside entity": b'<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/hostname">]>'
@@ -172,6 +176,36 @@ def test_both_formats_may_nest_equally_deep(wire: WireFormat, depth: int, *, is_
 
 def test_a_long_flat_list_is_not_deep() -> None:
     assert len(answer([{"id": number} for number in range(1, 1001)]).response) == 1000
+
+
+IN_XML = (
+    b"<result><status>0</status><response><id>7</id><displayName>%s</displayName>"
+    b"<title>%s</title></response></result>"
+)
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        ("json", rb'{"status":0,"response":{"id":7,"displayName":"cut \ud83d","title":"\ud83d\ude00"}}'),
+        ("json", rb'{"status":0,"response":{"id":7,"displayName":"\udc00\udc00 \\","title":"\ud83d\ude00"}}'),
+        ("xml", IN_XML % (b"cut &#xD83D;", b"&#128512;")),
+        ("xml", IN_XML % (b"&#0;&#x1F;", b"&#x1F600;")),
+    ],
+)
+def test_half_a_character_says_nothing_against_the_id_beside_it(wire: WireFormat, body: bytes) -> None:
+    envelope = read_envelope(body, wire)
+    assert envelope.response["title"] == "\U0001f600"
+    proof = contact_of(envelope, 7)
+    assert proof is not None
+    assert orjson.loads(proof[1])["displayName"] == envelope.response["displayName"]
+    assert contact_of(envelope, 8) is None
+
+
+def test_one_name_cut_in_half_does_not_hide_the_other_members() -> None:
+    body = rb'{"status":0,"response":[{"id":1,"displayName":"\ud83d"},{"id":2,"displayName":"whole"}]}'
+    members = as_list(read_envelope(body, "json").response)
+    assert [(one["id"], one["displayName"]) for one in members] == [(1, r"\ud83d"), (2, "whole")]
 
 
 def test_comments_and_instructions_are_no_members() -> None:

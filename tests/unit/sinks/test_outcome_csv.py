@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from worker.errors import LedgerError
 from worker.ledger import LedgerReader, RowRecord
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Dialect, Outcome, Pair, Reject, Result, Row, Status
 from worker.sinks import FILES, write_outcomes, write_records
-from worker.sinks.outcome_csv import ADDED, _defused
+from worker.sinks.outcome_csv import ADDED, Form, _defused
+from worker.sources import open_source
 
 COLUMNS = ("opportunity_id", "contact_id", "note")
 
@@ -42,9 +44,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def written(folder: Path, name: str, columns: tuple[str, ...] = COLUMNS) -> bytes:
+def written(
+    folder: Path, name: str, columns: tuple[str, ...] = COLUMNS, dialect: Dialect | None = None
+) -> bytes:
+    with closing(connect(folder / "ledger.db", mode="rw")) as connection:
+        store = Store(connection)
+        store.put_meta({"columns": columns})
+        if dialect is not None:
+            store.put_meta({"dialect": asdict(dialect)})
     with LedgerReader(folder / "ledger.db") as reader:
-        write_outcomes(reader, folder / name, columns)
+        write_outcomes(reader, folder / name)
     return (folder / name).read_bytes()
 
 
@@ -141,7 +150,7 @@ def test_rows_can_be_written_with_words_of_ones_own_about_them(tmp_path: Path, s
     with LedgerReader(tmp_path / "ledger.db") as reader:
         rows = reader.some_rows([3, 1])
         write_records(
-            tmp_path / "odd.csv", COLUMNS, ((row, (row.line, "kept", None, "why", 2)) for row in rows)
+            tmp_path / "odd.csv", Form(COLUMNS), ((row, (row.line, "kept", None, "why", 2)) for row in rows)
         )
 
     assert (tmp_path / "odd.csv").read_text() == (
@@ -161,7 +170,7 @@ def test_a_file_that_fails_to_be_written_leaves_the_one_before(tmp_path: Path, s
 
     (tmp_path / "odd.csv").write_text("as it was")
     with pytest.raises(LedgerError):
-        write_records(tmp_path / "odd.csv", COLUMNS, rows())
+        write_records(tmp_path / "odd.csv", Form(COLUMNS), rows())
 
     assert (tmp_path / "odd.csv").read_text() == "as it was"
 
@@ -199,3 +208,69 @@ def test_a_cell_with_a_carriage_return_reads_back_as_one_cell(tmp_path: Path, st
     admit(store, pair(1), "1", "1", "two\rlines")
 
     assert b'1,1,"two\rlines",2,' in written(tmp_path, "retry.csv")
+
+
+DIALECTS = {
+    "German Excel": (Dialect(";", "utf-8", bom=True, line_end="\r\n"), b"\xef\xbb\xbfa;\xc3\xbc;_line;"),
+    "Excel's Unicode text": (
+        Dialect("\t", "utf-16-le", bom=True, line_end="\r\n"),
+        "\ufeffa\t\u00fc\t_line\t".encode("utf-16-le"),
+    ),
+    "the other way round": (Dialect(",", "utf-16-be", bom=True), "\ufeffa,\u00fc,_line,".encode("utf-16-be")),
+    "with a line for Excel": (Dialect("|", sep_line=True), b"sep=|\na|\xc3\xbc|_line|"),
+    "of an old Mac": (Dialect(line_end="\r"), b"a,\xc3\xbc,_line,"),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_file_is_written_as_the_input_is_and_can_be_read_back(
+    tmp_path: Path, store: Store, name: str
+) -> None:
+    dialect, start = DIALECTS[name]
+    cells = ("1;x,y|z\tq", '\u20ac "two\nlines\r"')
+    admit(store, pair(1), *cells)
+
+    data = written(tmp_path, "retry.csv", ("a", "\u00fc"), dialect)
+    assert data.startswith(start)
+    text = data.decode(dialect.encoding)
+    assert text.count(dialect.line_end) >= 2
+    assert text.endswith(dialect.line_end)
+    columns = {"opportunity": "a", "contact": "\u00fc"}
+    with open_source(str(tmp_path / "retry.csv"), columns=columns, delimiter=None) as source:
+        assert [row.cells for row in source.rows()] == [cells]
+        assert source.dialect == dialect
+
+
+def test_cells_beyond_the_header_come_last_under_a_name_of_ours(tmp_path: Path, store: Store) -> None:
+    admit(store, Reject(1, 2, "row has 1 cell more than the header"), "Foo", " 12", "1", "2")
+    admit(store, Reject(2, 3, "row has 2 cells more than the header"), "Foo", "12", "1", "=2", "3")
+    admit(store, Reject(3, 4, "contact_id is empty"), "Foo", "")
+    admit(store, pair(4), "Foo", "1", "1")
+
+    assert written(tmp_path, "rejected.csv").decode() == (
+        "opportunity_id,contact_id,note,_line,_status,_http_status,_reason,_attempts,_extra,_extra\n"
+        "Foo, 12,1,2,invalid,,row has 1 cell more than the header,0,2,\n"
+        "Foo,12,1,3,invalid,,row has 2 cells more than the header,0,'=2,3\n"
+        "Foo,,,4,invalid,,contact_id is empty,0,,\n"
+    )
+    assert b"_extra" not in written(tmp_path, "retry.csv")
+    with open_source(str(tmp_path / "rejected.csv"), columns=None, delimiter=None) as source:
+        again = list(source.rows())
+    assert [row.fault for row in again] == [
+        "row has 1 cell more than the header",
+        "row has 2 cells more than the header",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [{"delimiter": ";;"}, {"line_end": "x"}, {"encoding": "rot13"}, {"colour": 1}, "x", {"delimiter": 1}],
+)
+def test_a_form_that_no_input_has_is_a_damaged_ledger(tmp_path: Path, store: Store, dialect: object) -> None:
+    store.put_meta({"dialect": dialect})
+    with (
+        LedgerReader(tmp_path / "ledger.db") as reader,
+        pytest.raises(LedgerError, match="damaged: it does not say how"),
+    ):
+        write_outcomes(reader, tmp_path / "retry.csv")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from worker.errors import InputError, UsageError
 from worker.models import Row
 from worker.sources import open_source
+from worker.sources.csv_file import MAX_EXTRA
 from worker.sources.lines import MAX_LINE
 from worker.sources.making import make_row
 from worker.sources.opening import CHUNK
@@ -154,10 +155,13 @@ class TestFaults:
         assert faults(rows).get(start, "") == ("unclosed quote" if over else "")
         assert (rows[-1].line, rows[-1].cells) == (start + record.count("\n"), ("3", "4", "y"))
 
-    def test_a_cell_too_long_costs_one_row(self) -> None:
-        rows = read(HEADER + "1,2," + "x" * 200_000 + "\n3,4,y\n")
-        assert faults(rows) == {2: "cell too long"}
-        assert len(rows[0].cells[0]) == 500
+    @pytest.mark.parametrize("quote", ["", '"'])
+    def test_a_cell_may_be_as_long_as_a_line(self, quote: str) -> None:
+        """Python's own limit is 131,072 characters."""
+        cell = "x" * (MAX_LINE - 10)
+        rows = read(HEADER + f"1,2,{quote}{cell}{quote}\n3,4,y\n")
+        assert faults(rows) == {}
+        assert [row.cells for row in rows] == [("1", "2", cell), ("3", "4", "y")]
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""])
     def test_a_line_too_long_costs_one_row(self, end: str) -> None:
@@ -172,12 +176,33 @@ class TestFaults:
         assert faults(rows) == {}
         assert len(rows[0].cells) == 17
 
-    def test_too_many_cells_are_shown_in_one_so_that_no_output_can_be_misread(self) -> None:
+    def test_too_many_cells_are_a_fault_and_kept_apart(self) -> None:
         """Cut to the columns, the shifted row would look like the pair 12, 1."""
-        [row] = read("name,opportunity_id,contact_id,note\nFoo, 12,1,2,x\n")
-        assert row.fault == "row has 5 cells, the header has 4"
-        assert row.cells == ("Foo, 12,1,2,x", "", "", "")
-        assert (row.opportunity, row.contact) == (None, None)
+        rows = read("name,opportunity_id,contact_id,note\nFoo, 12,1,2,x\nFoo,1,2,3,,y,\n")
+        assert faults(rows) == {
+            2: "row has 1 cell more than the header",
+            3: "row has 2 cells more than the header",
+        }
+        assert [row.cells for row in rows] == [("Foo", " 12", "1", "2", "x"), ("Foo", "1", "2", "3", "", "y")]
+        assert {(row.opportunity, row.contact) for row in rows} == {(None, None)}
+
+    def test_so_many_cells_are_kept_apart_and_no_more(self) -> None:
+        [row] = read(HEADER + "1,2,3" + ",x" * 1000 + "\n")
+        assert row.cells[: 3 + MAX_EXTRA - 1] == ("1", "2", "3", *["x"] * (MAX_EXTRA - 1))
+        assert row.cells[3 + MAX_EXTRA - 1 :] == (",".join(["x"] * (1000 - MAX_EXTRA + 1)),)
+
+    def test_empty_cells_beyond_the_header_are_nothing(self) -> None:
+        rows = read("deal_id,contact_id\n11,21,,,\n12,22,, \n13,23\n")
+        assert faults(rows) == {}
+        assert [row.cells for row in rows] == [("11", "21"), ("12", "22"), ("13", "23")]
+        assert [(row.opportunity, row.contact) for row in rows] == [row.cells for row in rows]
+
+    def test_what_stands_in_our_own_columns_for_extra_cells_is_beyond_the_header(self) -> None:
+        """So a row of rejected.csv that nobody has corrected is not linked by cells that were shifted."""
+        header = "name,opportunity_id,contact_id,_line,_reason,_extra,_extra\n"
+        rows = read(header + "Foo,12,1,2,row has 2 cells more,2,x\nFoo,12,1,3,mended,,\nFoo,12,1\n")
+        assert faults(rows) == {2: "row has 2 cells more than the header"}
+        assert [row.cells for row in rows] == [("Foo", "12", "1", "2", "x"), *[("Foo", "12", "1")] * 2]
 
     def test_too_few_cells_are_filled_up_if_the_ids_are_there(self) -> None:
         assert read(HEADER + "1,2\n") == [Row(1, 2, ("1", "2", ""), "1", "2")]
@@ -186,8 +211,16 @@ class TestFaults:
         fault = "row has 1 cell, the header has 3"
         assert read(HEADER + "1\n") == [Row(1, 2, ("1", "", ""), None, None, fault)]
 
-    def test_an_empty_quoted_cell_is_no_blank_line(self) -> None:
-        assert faults(read(HEADER + '""\n  \n')) == {2: "row has 1 cell, the header has 3"}
+    @pytest.mark.parametrize("row", [",,", " , ,\t", '"","",""', '""', "  ", ",,,,,", " ", ",", "\u00a0,,"])
+    def test_a_row_without_text_is_skipped_and_counted(self, row: str) -> None:
+        text = f"{row}\n{HEADER}{row}\n1,2,x\n{row}\n{row}\n3,4,y\n"
+        source = open_source("-", columns=None, delimiter=None, stdin=io.BytesIO(text.encode()))
+        assert [(row.number, row.line) for row in source.rows()] == [(1, 4), (2, 7)]
+        assert source.blank == 4
+
+    def test_a_file_of_rows_without_text_is_empty(self) -> None:
+        with pytest.raises(InputError, match="standard input is empty"):
+            read(",,\n ,,\n")
 
     def test_dropped_columns_count_for_the_width_but_are_not_kept(self) -> None:
         rows = read("_a,opportunity_id,_b,contact_id\nx,1,y,2\nx,1\n")
@@ -240,9 +273,9 @@ def test_what_the_csv_writer_wrote_comes_back_unchanged(
 
     rows = read(out.getvalue().encode(encoding))
 
+    filled = [(line, cells) for line, cells in zip(starts, table, strict=True) if "".join(cells).strip()]
     assert rows == [
-        Row(number, line, cells, cells[0], cells[1])
-        for number, (line, cells) in enumerate(zip(starts, table, strict=True), 1)
+        Row(number, line, cells, cells[0], cells[1]) for number, (line, cells) in enumerate(filled, 1)
     ]
 
 
@@ -270,7 +303,7 @@ def test_hostile_bytes_are_rows_or_a_refusal_and_no_line_is_lost(head: bytes, ta
     width = len(source.columns)
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
     assert all(earlier.line < later.line for earlier, later in pairwise(rows))
-    assert all(len(row.cells) == width for row in rows)
+    assert all(len(row.cells) == width or (row.fault and len(row.cells) > width) for row in rows)
     assert all(row.fault.isprintable() for row in rows)
     assert all((row.opportunity is None) == bool(row.fault) for row in rows)
     assert covered(rows, (head + tail).decode("utf-8-sig", "surrogateescape"))
@@ -295,7 +328,7 @@ def test_rows_do_not_depend_on_how_the_bytes_arrive(head: bytes, tail: bytes, st
 
 
 def covered(rows: list[Row], text: str) -> bool:
-    """Whether each line that is not blank starts a row or lies within the one before it.
+    """Whether each line that has any text starts a row or lies within the one before it.
 
     Within: a row without a fault, or one with the wrong number of cells, may span lines by quotes.
     """
@@ -304,7 +337,12 @@ def covered(rows: list[Row], text: str) -> bool:
     inside: Row | None = None
     for number, line in enumerate(lines, 1):
         inside = starts.get(number, inside)
-        if number == 1 or line.isspace() or number in starts or inside is None:
+        if (
+            number == 1
+            or not line.strip(' ",\t\r\n\v\f\x1c\x1d\x1e\x1f\x85')
+            or number in starts
+            or inside is None
+        ):
             continue
         quotes = "unclosed" in inside.fault or "closing" in inside.fault
         if quotes or '"' not in "".join(lines[inside.line - 1 : number]):

@@ -94,6 +94,49 @@ def test_nesting_that_only_some_pythons_can_read_is_one_row_in_all_of_them() -> 
     assert [row.fault for row in rows[1:]] == [""]
 
 
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (r'"cut \ud83d"', r"cut \ud83d"),
+        (r'"\uDC00 and \ud83d\ude00"', "\\uDC00 and \U0001f600"),
+        (r'"\\ud83d is no escape, \ud83d is"', r"\ud83d is no escape, \ud83d is"),
+        (r'{"deep": ["\ud83d", 1.50]}', r'{"deep":["\\ud83d",1.5]}'),
+    ],
+)
+def test_half_an_emoji_is_json_and_is_kept_as_it_is_written(value: str, cell: str) -> None:
+    [row] = read(f'{{"opportunity_id": 11, "contact_id": 21, "note": {value}}}')
+    assert (row.opportunity, row.contact, row.fault) == ("11", "21", "")
+    assert row.cells[2] == cell
+    assert row.cells[2].encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"opportunity_id": null, "contact_id": null}',
+        '{"opportunity_id": " ", "contact_id": "", "note": null}',
+        '{"contact_id": "\\u00a0"}',
+    ],
+)
+def test_an_object_without_any_text_is_no_row_and_is_counted(line: str) -> None:
+    source = opened(
+        '{"opportunity_id": 1, "contact_id": 2}', line, "", '{"opportunity_id": 3, "contact_id": 4}'
+    )
+    assert [(row.number, row.line) for row in source.rows()] == [(1, 1), (2, 2), (3, 5)]
+    assert source.blank == 2
+
+
+def test_keys_that_hold_different_ids_make_a_row_invalid() -> None:
+    first, second = read(
+        '{"deal": "its title", "Deal ID": 5, "contact_id": 6}',
+        '{"deal": 4, "Deal ID": 5, "contact_id": 6, "x": 1}',
+    )
+    assert (first.opportunity, first.fault) == ("5", "")
+    assert (second.opportunity, second.contact, second.fault) == (None, None, "Deal ID and deal differ")
+    [chosen] = read('{"deal": 4, "Deal ID": 5, "contact_id": 6}', columns={"opportunity": "deal"})
+    assert (chosen.opportunity, chosen.fault) == ("4", "")
+
+
 def test_the_text_of_a_faulty_line_is_kept_in_the_first_cell() -> None:
     rows = read('{"opportunity_id": 1, "contact_id": 2}', "x" * 600)
     assert rows[1].cells == ("x" * 500, "")

@@ -55,6 +55,12 @@ def test_a_message_with_a_byte_order_mark_is_a_message() -> None:
     assert fault(b'\xef\xbb\xbf\xef\xbb\xbf{"opportunity_id": 4, "contact_id": 2}') == "not valid JSON"
 
 
+def test_half_an_emoji_beside_the_ids_does_no_harm() -> None:
+    assert ids(b'{"opportunity_id": 1, "contact_id": 2, "title": "cut \\ud83d"}') == ("1", "2")
+    assert read_message(b'{"opportunity_id": 1, "contact_id": 2, "id": "\\ud83d-7"}').cells[2] == "\\ud83d-7"
+    assert reason(b'{"opportunity_id": "\\ud800", "contact_id": 2}') == "opportunity_id is not a whole number"
+
+
 @pytest.mark.parametrize(
     "name",
     ["opportunity_id", "Opportunity ID", "OPPORTUNITY-ID", "opportunityid", "opportunity", "Deal", "deal_id"],
@@ -151,7 +157,7 @@ def test_the_last_of_two_equal_keys_counts_as_in_a_file() -> None:
         (b"1234,88", "not valid JSON"),
         (b'{"opportunity_id": 1', "not valid JSON"),
         (b'{"opportunity_id": NaN, "contact_id": 2}', "not valid JSON"),
-        (b'{"opportunity_id": "\\ud800", "contact_id": 2}', "not valid JSON"),
+        (b'{"opportunity_id": "\\ud8", "contact_id": 2}', "not valid JSON"),
         (b"{'opportunity_id': 1, 'contact_id': 2}", "not valid JSON"),
         (b'{"opportunity_id": 1, "contact_id": 2}{}', "not valid JSON"),
         ('{"opportunity_id": 1, "contact_id": 2}'.encode("utf-16"), "not valid JSON"),

@@ -3,6 +3,8 @@ import hashlib
 import io
 import os
 import re
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,22 @@ from worker.models import Row
 from worker.sources import Source, open_source
 
 Compress = Callable[[bytes], bytes]
+
+
+def zipped(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, "opportunity_id,contact_id\n")
+    return file.getvalue()
+
+
+def tarred(name: str) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
+
 
 HEADER = b"opportunity_id,contact_id\n"
 
@@ -79,24 +97,81 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"PK\x03\x04\x14\x00", "looks like an Excel workbook; save it as CSV"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "looks like an Excel workbook; save it as CSV"),
-        (b"%PDF-1.7\n", "looks like a PDF"),
+        (zipped("[Content_Types].xml"), "is an Excel workbook; save it as CSV"),
+        (zipped("xl/workbook.xml"), "is an Excel workbook; save it as CSV"),
+        (zipped("mimetype"), "is an OpenDocument file; save it as CSV"),
+        (zipped("pairs.csv"), "is a zip archive; unpack it first"),
+        (zipped(), "is a zip archive; unpack it first"),
+        (tarred("pairs.csv"), "is a tar archive; unpack it first"),
+        (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it first"),
+        (b"Rar!\x1a\x07", "is a rar archive; unpack it first"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is an old Excel workbook (.xls); save it as CSV"),
+        (b"\x09\x08\x10\x00\x00\x06\x05\x00", "is an old Excel workbook (.xls); save it as CSV"),
+        (b"\n <!DOCTYPE html>\n<table>", "is an HTML page, whatever its name says; open it in a spreadsheet"),
+        (b'\xef\xbb\xbf<html xmlns:x="urn:schemas">', "is an HTML page, whatever its name says"),
+        (b"<TABLE><tr><td>opportunity_id</td>", "is an HTML page, whatever its name says"),
+        (b'<?xml version="1.0"?>\n<Workbook>', "is XML; open it in a spreadsheet and save it as CSV"),
+        (b"%PDF-1.7\n", "is a PDF"),
+        (b"{\\rtf1\\ansi", "is an RTF document"),
+        (b"SQLite format 3\0", "is an SQLite database; export the table as CSV"),
+        (b"PAR1\x15\x04", "is a Parquet file"),
+        (b"\x04\x22\x4d\x18\x64", "is compressed with lz4"),
         (b"BZh91AY&SY", "compressed with bzip2"),
         (b"\xfd7zXZ\x00", "compressed with xz"),
-        (b"a,\x00b\n1,2\n", "binary, or UTF-16 without a byte order mark"),
-        ("opportunity_id,contact_id\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (b"a,\x00b\n1,2\n", "is binary, not text"),
+        (
+            "opportunity_id,contact_id\n".encode("utf-16-le"),
+            "is UTF-16 without a byte order mark; save it as UTF-8",
+        ),
+        ("\n\nopportunity_id,contact_id\n".encode("utf-16-be"), "is UTF-16 without a byte order mark"),
+        (b'[{"opportunity_id": 1}]', "looks like a JSON array; write one object a line, named .jsonl"),
+        (b'[\n  {"opportunity_id": 1}\n]', "looks like a JSON array"),
+        (b'{\n  "opportunity_id": 1\n}', "looks like JSON, but not like one object a line"),
+        (b'{"pairs": [\n', "looks like JSON, but not like one object a line"),
         (b"\xff\xfea\x00\x00\xd8\x00\xd8", "is not valid UTF-16"),
         (b"\xff\xfea", "is not valid UTF-16"),
     ],
 )
 def test_what_is_no_text_is_refused_with_its_reason(tmp_path: Path, data: bytes, reason: str) -> None:
-    for name, stored in (("plain.csv", data), ("packed.csv.gz", gzip.compress(data))):
+    for name, stored in (("plain.csv", data), ("plain.xls", data), ("packed.csv.gz", gzip.compress(data))):
         path = tmp_path / name
         path.write_bytes(stored)
         message = refusal(path)
         assert message.startswith(str(path))
         assert reason in message
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.json", "pairs.csv", "-"])
+@pytest.mark.parametrize("data", [b'[{"opportunity_id": 1}]', b"[\n", b"{\n"])
+def test_json_that_is_not_one_object_a_line_is_refused_under_any_name(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    path = name if name == "-" else str(tmp_path / name)
+    with pytest.raises(InputError, match=r"looks like (a )?JSON"):
+        open_source(path, columns=None, delimiter=None, stdin=io.BytesIO(data))
+
+
+@pytest.mark.parametrize("name", ["pairs.json", "pairs.txt", "pairs"])
+def test_one_object_a_line_is_read_under_any_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b'{"opportunity_id": 1, "contact_id": 2}\n{"opportunity_id": 3, "contact_id": 4}\n')
+    with open_source(str(path), columns=None, delimiter=None) as source:
+        assert [row.cells for row in source.rows()] == [("1", "2"), ("3", "4")]
+
+
+def test_a_torn_first_line_of_a_jsonl_file_costs_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(b'{"opportunity_id": 1,\n[1, 2]\n{"opportunity_id": 3, "contact_id": 4}\n')
+    with open_source(str(path), columns=None, delimiter=None) as source:
+        assert [row.fault for row in source.rows()] == ["not valid JSON", "not a JSON object", ""]
+
+
+def test_names_in_brackets_are_no_json() -> None:
+    columns = {"opportunity": "[deal]", "contact": "{contact}"}
+    data = b"[deal],{contact}\n1,2\n"
+    with open_source("-", columns=columns, delimiter=None, stdin=io.BytesIO(data)) as source:
+        assert [row.cells for row in source.rows()] == [("1", "2")]
 
 
 def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,90 @@
+"""Tell what a file is that is no CSV and no JSONL, in words that say what to do about it. Pure."""
+
+import re
+
+_EXCEL = "is an Excel workbook; save it as CSV"
+_OLD_EXCEL = "is an old Excel workbook (.xls); save it as CSV"
+_SHEET = "open it in a spreadsheet and save it as CSV"
+_PACKED = "use gzip or zstd, or unpack it"
+_UNPACK = "unpack it first"
+
+_MARKS = (
+    (b"\xd0\xcf\x11\xe0", _OLD_EXCEL),
+    *(
+        (mark, _OLD_EXCEL)
+        for mark in (b"\t\0\4\0", b"\t\2\6\0", b"\t\4\6\0", b"\t\x08\x08\0", b"\t\x08\x10\0")
+    ),
+    (b"%PDF", "is a PDF, not a CSV or JSONL file"),
+    (b"BZh", f"is compressed with bzip2; {_PACKED}"),
+    (b"\xfd7zXZ", f"is compressed with xz; {_PACKED}"),
+    (b"\x04\x22\x4d\x18", f"is compressed with lz4; {_PACKED}"),
+    (b"7z\xbc\xaf", f"is a 7z archive; {_UNPACK}"),
+    (b"Rar!", f"is a rar archive; {_UNPACK}"),
+    (b"SQLite format 3", "is an SQLite database; export the table as CSV"),
+    (b"PAR1", "is a Parquet file; export it as CSV"),
+    (b"{\\rtf", "is an RTF document; save it as CSV"),
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_ZIP_NAME = 30
+"""Where the name of the first file begins in a zip archive; its length stands four bytes before."""
+
+_WORKBOOK = (b"[Content_Types].xml", b"_rels/", b"xl/", b"docProps/")
+_WORKBOOK_NAMES = (".xlsx", ".xlsm")
+_TAR = (257, b"ustar")
+
+LONGEST_MARK = 5
+"""Bytes to wait for; a longer mark is looked for in what comes with them."""
+
+_HTML = re.compile(r"\s*<(?:!doctype\s+html|html|head|body|table|meta|style|div)\b", re.IGNORECASE)
+_XML = re.compile(r"\s*<\?xml\b")
+_ARRAY = re.compile(r"\s*\[\s*(?:[\[{]|$)")
+_OBJECT = re.compile(r'\s*\{\s*(?:$|(?="))')
+_NUL_SHARE = 0.4
+
+
+def foreign_bytes(head: bytes, name: str) -> str | None:
+    """What a file is, by its first bytes (and its name, where they leave it open); None if it may be text."""
+    if head.startswith(_ZIP):
+        return _EXCEL if name.lower().endswith(_WORKBOOK_NAMES) else _zipped(head)
+    at, mark = _TAR
+    if head[at:].startswith(mark):
+        return f"is a tar archive; {_UNPACK}"
+    return next((reason for start, reason in _MARKS if head.startswith(start)), None)
+
+
+def foreign_text(line: str) -> str | None:
+    """What a text is, by its first line that is not blank; None if it may be CSV or JSONL."""
+    if "\0" in line:
+        # In UTF-16 every other byte of plain text is a NUL.
+        if line.count("\0") >= _NUL_SHARE * len(line):
+            return "is UTF-16 without a byte order mark; save it as UTF-8"
+        return "is binary, not text"
+    if _HTML.match(line):
+        return f"is an HTML page, whatever its name says; {_SHEET}"
+    if _XML.match(line):
+        return f"is XML; {_SHEET}"
+    return None
+
+
+def foreign_json(line: str, *, named: bool) -> str | None:
+    """Which JSON a text is, by its first line; None if it may be an object a line, or is no JSON.
+
+    Args:
+        line: the first line that is not blank, and no whole object.
+        named: it is called JSONL, so a beginning of an object is only a torn line.
+    """
+    if _ARRAY.match(line):
+        return "looks like a JSON array; write one object a line, named .jsonl (jq -c '.[]' does)"
+    if _OBJECT.fullmatch(line) or (_OBJECT.match(line) and not named):
+        return "looks like JSON, but not like one object a line; write it so, named .jsonl (jq -c does)"
+    return None
+
+
+def _zipped(head: bytes) -> str:
+    length = int.from_bytes(head[_ZIP_NAME - 4 : _ZIP_NAME - 2], "little")
+    name = head[_ZIP_NAME : _ZIP_NAME + length]
+    if name.startswith(_WORKBOOK):
+        return _EXCEL
+    if name == b"mimetype":
+        return "is an OpenDocument file; save it as CSV"
+    return f"is a zip archive; {_UNPACK}"
