@@ -1,18 +1,22 @@
 """``bulklink check INPUT``: what is in an input, without a network."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import click
 
 from worker.cli.options import INPUT, settings_options
-from worker.cli.output import answer
-from worker.errors import Exit
+from worker.cli.output import pour, say
+from worker.errors import Exit, InputError, one_line
 from worker.report.summary import counted
-from worker.run.check import CheckResult, check_input
+from worker.run.check import CheckResult, Fault, checked
 from worker.settings import Settings, load_settings
-from worker.sources import open_source
+from worker.sources import CONTACT, OPPORTUNITY, Source, open_source, shown
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 _SPOKEN_IN_SECONDS = 120
 
@@ -29,31 +33,83 @@ def command(input_path: str, **flags: Any) -> int:
 
 
 def check(input_path: str, settings: Settings) -> int:
-    """Judge an input and print the result; gives the exit code."""
-    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
-    try:
-        result = check_input(source, settings.limit)
-    finally:
-        source.close()
-    lines = [f"{result.name}: {_counts(result)}"]
-    lines += [f"  line {fault.line}: {fault.reason}" for fault in result.faults]
-    if result.invalid > len(result.faults):
-        lines.append(f"  and {result.invalid - len(result.faults):,} more")
-    if settings.portal and settings.dry_run and result.pairs:
-        lines.append(f"  {_plan(result.pairs, settings)}")
-    answer(settings, lines, json.dumps(asdict(result), indent=2))
-    return Exit.REJECTED if result.invalid else Exit.OK
+    """Judge an input and print the result; gives the exit code.
+
+    Raises:
+        InputError: the input cannot be read, or not to its end: then the result is of what was read.
+    """
+    with (
+        open_source(input_path, columns=settings.columns, delimiter=settings.delimiter) as source,
+        checked(source, settings.limit) as result,
+    ):
+        lines = [f"{source.name}: {_counts(result)}", f"  {_form(source)}"]
+        if settings.portal and settings.dry_run and result.pairs:
+            lines.append(f"  {_plan(result.pairs, settings)}")
+        if settings.as_json:
+            say(settings, *lines)
+            pour(_json(result))
+        elif not settings.quiet:
+            pour(map(one_line, chain(lines, map(_spoken_fault, result.faults()))))
+        if result.broken:
+            raise InputError(result.broken)
+        return Exit.REJECTED if result.invalid else Exit.OK
 
 
 def _counts(result: CheckResult) -> str:
     """What there is, and no zeros; of an input without rows that it has none."""
     counts = [
-        counted(result.rows, "row"),
+        counted(result.rows, "row") if result.rows else "no rows",
         counted(result.pairs, "pair") if result.pairs else "",
         counted(result.duplicates, "duplicate") if result.duplicates else "",
         f"{result.invalid:,} invalid" if result.invalid else "",
+        counted(result.blank, "blank line") if result.blank else "",
     ]
-    return ", ".join(filter(None, counts)) if result.rows else "no rows"
+    return ", ".join(filter(None, counts))
+
+
+def _form(source: Source) -> str:
+    """Which columns hold the ids, and how the input is written."""
+    parts = []
+    for which in (OPPORTUNITY, CONTACT):
+        column = source.ids.get(which.role)
+        if column is None:
+            parts.append(f"no {which.name}")
+        else:
+            number = "" if column.number is None else f" (column {column.number})"
+            parts.append(f"{which.name}: {shown([column.name])}{number}")
+    dialect = source.dialect
+    written = "an object a line" if source.format == "jsonl" else _DELIMITERS.get(dialect.delimiter)
+    encoding = ("UTF-8" if dialect.encoding == "utf-8" else "UTF-16") + (" with a BOM" if dialect.bom else "")
+    return f"{', '.join(parts)}; {written or shown([dialect.delimiter])}, {encoding}"
+
+
+def _spoken_fault(fault: Fault) -> str:
+    return f"  line {fault.line}: {fault.reason}" + (f": {shown([fault.text])}" if fault.text else "")
+
+
+def _json(result: CheckResult) -> Iterator[str]:
+    """The same for scripts; a fault a line, for there may be millions."""
+    source = result.source
+    dialect = asdict(source.dialect)
+    facts = {
+        "name": source.name,
+        "format": source.format,
+        "columns": source.columns,
+        "ids": {role: {"name": one.name, "number": one.number} for role, one in source.ids.items()},
+        **({"delimiter": dialect["delimiter"]} if source.format == "csv" else {}),
+        **{name: dialect[name] for name in ("encoding", "bom", "line_end")},
+        **{
+            name: getattr(result, name)
+            for name in ("rows", "blank", "pairs", "duplicates", "invalid", "broken")
+        },
+    }
+    yield json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "faults": ['
+    last = ""
+    for fault in result.faults():
+        if last:
+            yield f"{last},"
+        last = f"    {json.dumps(asdict(fault))}"
+    yield from filter(None, (last, "  ]\n}"))
 
 
 def _plan(pairs: int, settings: Settings) -> str:

@@ -6,11 +6,15 @@ moves nothing on the terminal.
 """
 
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from worker.cli.streams import silence
 from worker.errors import OutputError, one_line
 from worker.settings import Settings
+
+_AT_ONCE = 1000
 
 
 def say(settings: Settings, *lines: str) -> None:
@@ -56,6 +60,17 @@ def hand_over(*lines: str, kept: str = "") -> None:
         silence(sys.stdout)
         more = f"; {kept} has the same" if kept else ""
         raise OutputError(f"standard output: {error.strerror}{more}") from error
+
+
+def pour(lines: Iterable[str]) -> None:
+    """Print a result of any length on standard output, some lines at a time.
+
+    Raises:
+        OutputError: it cannot be written, and not because nobody reads on.
+    """
+    rest = iter(lines)
+    while some := tuple(islice(rest, _AT_ONCE)):
+        hand_over(*some)
 
 
 def answer(settings: Settings, lines: list[str], as_json: str, *, kept: str = "") -> None:

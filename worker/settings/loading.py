@@ -93,9 +93,8 @@ def _refuse_unknown_variables() -> None:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(
-            path.read_text(encoding="utf-8-sig")
-        )  # Windows editors write a mark before it
+        # Windows editors write a byte order mark.
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

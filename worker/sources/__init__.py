@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from worker.errors import InputError
 from worker.sources.base import ColumnNames, Source
-from worker.sources.columns import check_names, shown
+from worker.sources.columns import CONTACT, OPPORTUNITY, check_names, shown
 from worker.sources.csv_file import CsvFile, parse_delimiter
 from worker.sources.foreign import foreign_json
 from worker.sources.json_object import is_object
@@ -14,7 +14,16 @@ from worker.sources.lines import read_text
 from worker.sources.message import MESSAGE_COLUMNS, read_message
 from worker.sources.opening import RawInput
 
-__all__ = ["MESSAGE_COLUMNS", "ColumnNames", "Source", "open_source", "read_message", "shown"]
+__all__ = [
+    "CONTACT",
+    "MESSAGE_COLUMNS",
+    "OPPORTUNITY",
+    "ColumnNames",
+    "Source",
+    "open_source",
+    "read_message",
+    "shown",
+]
 
 _JSONL = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".zst")

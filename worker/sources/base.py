@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self, TypeAlias
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
 from worker.models import Dialect, Row
 from worker.sources.opening import RawInput
@@ -52,6 +52,10 @@ class Source(Protocol):
         """The columns that hold the ids, by role; those of a JSONL file show up as it is read."""
 
     @property
+    def format(self) -> Literal["csv", "jsonl"]:
+        """Lines of cells, or an object a line."""
+
+    @property
     def dialect(self) -> Dialect:
         """How it is written."""
 
@@ -83,9 +87,11 @@ class FileSource(ABC):
     """A source over one :class:`RawInput`, which it owns; the format is up to the subclass.
 
     Attributes:
+        format: lines of cells, or an object a line.
         dialect: how it is written.
     """
 
+    format: Literal["csv", "jsonl"]
     dialect: Dialect
 
     def __init__(self, raw: RawInput) -> None:

@@ -39,6 +39,8 @@ _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*', re.IGNORECASE)
 class CsvFile(FileSource):
     """Rows of a CSV file whose header has been read."""
 
+    format = "csv"
+
     def __init__(self, raw: RawInput, text: Text, wanted: ColumnNames, delimiter: str | None) -> None:
         super().__init__(raw)
         blocks, first = text.blocks, text.first

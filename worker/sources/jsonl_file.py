@@ -50,6 +50,8 @@ class _Shape(NamedTuple):
 class JsonlFile(FileSource):
     """Rows of a JSONL file."""
 
+    format = "jsonl"
+
     def __init__(self, raw: RawInput, text: Text, wanted: ColumnNames) -> None:
         super().__init__(raw)
         for role, name in wanted.items():

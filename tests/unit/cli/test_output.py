@@ -176,4 +176,4 @@ def test_a_dry_run_says_how_long_it_would_take_if_that_is_worth_a_word(
     words = ("--portal", "https://portal.example", "--rate", rate, "--existing", existing)
     done = command("run", "pairs.csv", "-n", *words)
 
-    assert done.out.splitlines()[1:] == [f"  {plan}"]
+    assert done.out.splitlines()[2:] == [f"  {plan}"]
