@@ -63,6 +63,7 @@ def test_a_file_of_excel_comes_back_as_excel_reads_it(
     report = bulklink.report("run", "pairs.csv", "--portal", portal.url, "--run-id", "one")
     assert report["exit_code"] == 3
     assert {word: n for word, n in report["counts"].items() if n} == {"rows": 5, "linked": 3, "invalid": 2}
+    assert report["input"]["blank"] == 2
     assert portal.links() == {(11, 21), (12, 22), (13, 23)}
 
     folder = bulklink.folder / "runs/one"

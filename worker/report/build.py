@@ -32,13 +32,18 @@ class _Part(BaseModel):
 
 
 class InputPart(_Part):
-    """What was read; ``sha256`` is of the whole input, and null if only a part was read."""
+    """What was read; ``sha256`` is of the whole input, and null if only a part was read.
+
+    Attributes:
+        blank: lines and rows without any text; they are no rows, and 0 until the input is complete.
+    """
 
     name: str
     kind: Literal["file", "queue", "merged"]
     sha256: str | None
     rows: int
     complete: bool
+    blank: int = 0
 
 
 class RequestsPart(_Part):
@@ -127,6 +132,7 @@ def build_report(reader: LedgerReader) -> Report:
             sha256=facts.get("input_sha256"),
             rows=rows,
             complete=facts.get("input_complete", False),
+            blank=facts.get("input_blank", 0),
         ),
         counts={"rows": rows, **{str(status): count for status, count in states.items()}},
         requests=RequestsPart(

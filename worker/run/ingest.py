@@ -40,7 +40,9 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
         tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
         feed.more()
     digest = source.digest() if limit is None else None  # of a part it would say nothing
-    await ledger.put_meta(**form_facts(source), input_complete=True, input_sha256=digest)
+    await ledger.put_meta(
+        **form_facts(source), input_complete=True, input_sha256=digest, input_blank=source.blank
+    )
     tally.complete = True
 
 

@@ -29,7 +29,7 @@ FACTS: dict[str, Any] = {
     "input_name": "pairs.csv",
     "settings": {},
 }
-WHOLE = {**FACTS, "input_complete": True, "input_sha256": "ab" * 32}
+WHOLE = {**FACTS, "input_complete": True, "input_sha256": "ab" * 32, "input_blank": 2}
 KEYS = {
     "": "schema_version run_id status exit_code portal input counts requests timing causes files",
     "input": "name sha256 rows",
@@ -104,7 +104,14 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "exit_code": 3,
         "message": "",
         "portal": "https://portal.example",
-        "input": {"name": "pairs.csv", "kind": "file", "sha256": "ab" * 32, "rows": 6, "complete": True},
+        "input": {
+            "name": "pairs.csv",
+            "kind": "file",
+            "sha256": "ab" * 32,
+            "rows": 6,
+            "complete": True,
+            "blank": 2,
+        },
         "counts": {
             "rows": 6,
             "linked": 2,
