@@ -53,6 +53,23 @@ class LedgerError(WorkerError):
     """The ledger cannot be opened, read or written; without it nothing may be sent."""
 
 
+class LedgerBlocked(LedgerError):
+    """Something beside the ledger is in its way, such as a full disk; what is in it is sound.
+
+    Args:
+        what: is wrong, and what to do about it.
+        go_on: the command to give then; empty if who raises does not know it.
+    """
+
+    def __init__(self, what: str, go_on: str = "") -> None:
+        super().__init__(f"{what}, then: {go_on}" if go_on else what)
+        self.what = what
+
+
+class LedgerBusy(LedgerBlocked):
+    """Another program has the ledger open, in a way that keeps us from writing."""
+
+
 class NeverBegan(LedgerError):
     """The run was killed before its ledger said what it was about; it has sent nothing."""
 

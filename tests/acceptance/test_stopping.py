@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,3 +100,27 @@ def test_a_run_stopped_before_it_began_leaves_nothing_and_does_not_say_resume(
     assert process.returncode == 143
     assert err == "bulklink: stopped at once; nothing is lost, go on with: the same command\n"
     assert not (tmp_path / "runs" / "it").exists()
+
+
+@pytest.mark.parametrize("verb", ["resume", "rollback"])
+def test_a_program_that_reads_the_ledger_keeps_the_run_waiting_with_a_word(
+    simulate: "Simulate", bulklink: "CommandLine", tmp_path: Path, verb: str
+) -> None:
+    write_pairs(tmp_path, 60)
+    portal = simulate("calm")
+    words = ("--portal", portal.url, "--rate", "60/s", "--run-id", "it", "--existing", "check")
+    assert bulklink("run", "pairs.csv", *words, "--max-duration", "0.5s").returncode == 10
+    made = len(portal.links())
+    more = ("--max-duration", "1m") if verb == "resume" else ()
+    with closing(sqlite3.connect(tmp_path / "runs/it/ledger.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM links").fetchone()
+        with bulklink.start(verb, "it", "--progress", "plain", *more) as process:
+            assert process.stderr is not None
+            told = iter(process.stderr.readline, "")
+            assert any("another program has ledger.db open" in line for line in told)
+            assert len(portal.links()) == made
+            reader.execute("ROLLBACK")
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert len(portal.links()) == (60 if verb == "resume" else 0)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from worker.errors import LedgerError
 from worker.ledger.reader import LedgerReader
+from worker.ledger.trouble import damaged
 
 _EXAMPLES = 3
 
@@ -53,7 +53,7 @@ def check(reader: LedgerReader, path: Path) -> None:
     """
     faults = audit(reader)
     if faults:
-        raise LedgerError(f"{path}: damaged: {faults[0]}")
+        raise damaged(path, faults[0])
 
 
 def audit(reader: LedgerReader) -> list[str]:

@@ -14,14 +14,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from worker.errors import LedgerError
+from worker.errors import LedgerBusy, LedgerError
 from worker.ledger.intake import Arrival, Delivery
-from worker.ledger.schema import connect, plain
+from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Known, Store
+from worker.ledger.trouble import trouble
 from worker.models import Attempt, Outcome, Pair, Reject, Row
 
 _T = TypeVar("_T")
 _MOST_PER_COMMIT = 1000
+
+_PATIENCE = 60.0
+"""Seconds for which a program that has the ledger open is waited for at the beginning."""
+
+_TICK = 0.2
+
+_CLOSING_WAITS = 1000
+"""Milliseconds for which readers are waited for at the end; nothing is lost if they stay longer."""
 
 _Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]"]
 
@@ -31,20 +40,50 @@ class Ledger:
 
     Use as an async context manager; on the way out all that was asked for is written, and the side files
     of SQLite are folded into ``ledger.db``.
+
+    Args:
+        path: its file.
+        create: it is a new one.
+        tell: told, in words for the user, when another program keeps us waiting, and with nothing when it
+            no longer does.
+
+    Raises:
+        LedgerError: on entering, if it is no ledger, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, tell: Callable[[str], None] = lambda _: None) -> None:
         self._path = path
-        self._db = connect(path, mode="rwc" if create else "rw")
-        self._store = Store(self._db)
+        self._create = create
+        self._tell = tell
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._broken: LedgerError | None = None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._db = await self._open()
+        self._store = Store(self._db)
         self._thread.start()
         return self
+
+    async def _open(self) -> sqlite3.Connection:
+        """Open it; a program that reads it, as anybody may, is waited for."""
+        told = False
+        deadline = self._loop.time() + _PATIENCE
+        while True:
+            try:
+                db = connect(self._path, mode="rwc" if self._create else "rw")
+            except LedgerBusy:
+                if self._loop.time() >= deadline:
+                    raise
+                if not told:
+                    self._tell(f"another program has {self._path.name} open; waiting for it to close it")
+                told = True
+                await asyncio.sleep(_TICK)
+            else:
+                if told:
+                    self._tell("")
+                return db
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -54,6 +93,7 @@ class Ledger:
         try:
             if self._broken is None:
                 # Out of WAL mode, so that a closed run is one file and reading it leaves no others behind.
+                self._db.execute(f"PRAGMA busy_timeout = {_CLOSING_WAITS}")
                 self._db.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error:
             # A reader is at it, or the disk is full. The -wal file holds the same rows; nothing is lost.
@@ -169,7 +209,7 @@ class Ledger:
                 with suppress(sqlite3.Error):  # that it is closed already, for one
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
-                self._broken = LedgerError(f"{self._path}: {plain(error)}")
+                self._broken = trouble(self._path, error)
         if self._broken is not None:
             # Nothing of the batch is in, and what its callers built on would be missing: from here on the
             # ledger only says no, so that no request can leave without an intent on disk.

@@ -5,9 +5,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from worker.errors import LedgerError
 from worker.ledger.reader import LedgerReader
-from worker.ledger.schema import connect, plain, seal
+from worker.ledger.schema import connect, seal
+from worker.ledger.trouble import trouble
 from worker.models import Status
 
 _BEST_FIRST = (
@@ -85,7 +85,7 @@ def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, objec
         _note(db, sources, facts)
         db.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise LedgerError(f"{path}: {plain(error)}") from error
+        raise trouble(path, error) from error
     finally:
         db.close()
 

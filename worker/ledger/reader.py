@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from worker.errors import LedgerError, NeverBegan
-from worker.ledger.schema import connect, plain, seal
+from worker.ledger.schema import connect, seal
+from worker.ledger.trouble import damaged, trouble
 from worker.models import Result, Status
 
 _LOW = 0xFFFFFFFF
@@ -90,7 +91,7 @@ class LedgerReader:
         try:
             return {name: json.loads(value) for name, value in rows}
         except ValueError as error:
-            raise LedgerError(f"{self.path}: damaged: a fact of the run is no JSON") from error
+            raise damaged(self.path, "a fact of the run is no JSON") from error
 
     def facts(self) -> dict[str, Any]:
         """The named facts of a run that has begun.
@@ -104,7 +105,7 @@ class LedgerReader:
             raise NeverBegan(self.path)
         for name in ("portal", "input_path", "input_name", "settings"):  # written in one transaction
             if name not in facts:
-                raise LedgerError(f"{self.path}: damaged: it does not say its {name}")
+                raise damaged(self.path, f"it does not say its {name}")
         return facts
 
     def counts(self) -> dict[Status, int]:
@@ -117,9 +118,7 @@ class LedgerReader:
         counts = {status: found.get(status, 0) for status in Status}
         (last,) = next(self.query("SELECT coalesce(max(row), 0) FROM rows"))
         if sum(counts.values()) != last:
-            raise LedgerError(
-                f"{self.path}: damaged: {sum(counts.values()):,} rows have a state, {last:,} were read"
-            )
+            raise damaged(self.path, f"{sum(counts.values()):,} rows have a state, {last:,} were read")
         return counts
 
     def most_cells(self, status: Status) -> int:
@@ -216,7 +215,7 @@ class LedgerReader:
             for row in self._db.execute(sql, values):  # noqa: UP028 - see above
                 yield row
         except sqlite3.Error as error:
-            raise LedgerError(f"{self.path}: {plain(error)}") from error
+            raise trouble(self.path, error) from error
 
 
 def _record(values: Sequence[Any]) -> RowRecord:

@@ -1,11 +1,17 @@
 """Tables of a ledger, and how a connection to one is made."""
 
+import errno
 import os
 import sqlite3
 import zlib
 from pathlib import Path
 
-from worker.errors import LedgerError, NeverBegan, one_line
+from worker.errors import LedgerError, NeverBegan
+from worker.ledger.trouble import disk_full, trouble
+
+_READER_WAITS = 10_000
+_WRITER_WAITS = 60_000
+"""Milliseconds for which a statement waits while another program writes."""
 
 SCHEMA_VERSION = "4"
 
@@ -95,16 +101,13 @@ def seal(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
-def plain(error: Exception) -> str:
-    """What SQLite says, on one line and not too long: it may quote what it found."""
-    return one_line(str(error)[:200])
-
-
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """Open the ledger at ``path``; ``mode`` is SQLite's own: ``ro``, ``rw`` or ``rwc`` (create).
 
     Raises:
         NeverBegan: whoever made it was killed before it had tables.
+        LedgerBusy: another program has it open; only if it is to be written.
+        LedgerBlocked: the disk is full.
         LedgerError: there is none, or the file is none.
     """
     try:
@@ -116,34 +119,50 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
             f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
         )
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise disk_full(path) from error
         raise LedgerError(f"{path}: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise LedgerError(f"{path}: {plain(error)}") from error
+        raise trouble(path, error) from error
     try:
-        if mode != "ro":
-            connection.execute("PRAGMA journal_mode = WAL")
-            # A row is called durable once committed; only FULL keeps that word through a power cut.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
-        if mode == "rwc":
-            # All or nothing: a crash must not leave some of the tables.
-            connection.executescript(f"BEGIN; {TABLES}")
-            connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
-            connection.execute("COMMIT")
-        _check_version(connection, path)
+        _prepare(connection, path, mode)
     except sqlite3.Error as error:
         connection.close()
-        raise LedgerError(f"{path}: {plain(error)}") from error
+        raise trouble(path, error) from error
     except LedgerError:
         connection.close()
         raise
     return connection
 
 
+def _prepare(connection: sqlite3.Connection, path: Path, mode: str) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {_READER_WAITS if mode == 'ro' else 0}")
+    if mode != "rwc":
+        _check_version(connection, path)  # first of all: what is not ours is not changed
+    if mode == "ro":
+        return
+    # From a rollback journal to the WAL: not while anybody reads. Once there, readers do no harm.
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A row is called durable once committed; only FULL keeps that word through a power cut.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    connection.execute(f"PRAGMA busy_timeout = {_WRITER_WAITS}")
+    if mode == "rwc":
+        # All or nothing: a crash must not leave some of the tables.
+        connection.executescript(f"BEGIN; {TABLES}")
+        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+        connection.execute("COMMIT")
+
+
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise NeverBegan(path)
     found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
-    if found is None or found[0] != SCHEMA_VERSION:
-        version = "no" if found is None else f"version {found[0]} of the"
-        raise LedgerError(f"{path}: {version} ledger schema; this bulklink reads version {SCHEMA_VERSION}")
+    if found is None or not found[0].isdecimal():
+        raise LedgerError(f"{path}: no ledger of bulklink")
+    if found[0] != SCHEMA_VERSION:
+        whose = "a newer" if int(found[0]) > int(SCHEMA_VERSION) else "an older"
+        raise LedgerError(
+            f"{path}: made by {whose} bulklink, with ledger version {found[0]}; this one reads version"
+            f" {SCHEMA_VERSION}; nothing was changed"
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from structlog.typing import FilteringBoundLogger
 
 import worker
-from worker.errors import Exit, LedgerError, StoppedError, WorkerError
+from worker.errors import Exit, LedgerBlocked, LedgerError, StoppedError, WorkerError
 from worker.ledger import Ledger, RunLock
 from worker.report.build import Report
 from worker.run.access import complain, credentials_of, open_limiter, open_portal
@@ -90,11 +90,14 @@ class Job:
                         asyncio.run(self._work(show))
                     return write_files(self.directory)
                 except WorkerError as error:
-                    if not self._fresh or self.tally.rows:
-                        raise
-                    self.directory.discard()
-                    if isinstance(error, StoppedError):  # there is no run any more to go on with
-                        raise StoppedError(error.exit_code, "the same command") from None
+                    go_on = self._origin.go_on(self.directory.run_id)
+                    if self._fresh and not self.tally.rows:
+                        self.directory.discard()
+                        go_on = "the same command"
+                    if isinstance(error, StoppedError) and go_on == "the same command":
+                        raise StoppedError(error.exit_code, go_on) from None
+                    if isinstance(error, LedgerBlocked):
+                        raise LedgerBlocked(error.what, go_on) from error
                     raise
         finally:
             self._origin.close()
@@ -147,8 +150,9 @@ class Job:
             run_id = self.directory.run_id
             log = stack.enter_context(open_log(log_path, verbose=settings.verbose, run_id=run_id))
             asyncio.get_running_loop().set_exception_handler(partial(complain, log))
-            ledger = await stack.enter_async_context(Ledger(self.directory.ledger, create=self._fresh))
             tell = partial(self._tell, log, show)
+            ledger = Ledger(self.directory.ledger, create=self._fresh, tell=tell)
+            await stack.enter_async_context(ledger)
             portal = await open_portal(stack, settings, tell)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.

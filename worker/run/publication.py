@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import orjson
 
-from worker.errors import Exit, QueueError, QueueUnavailable, StoppedError, UsageError
+from worker.errors import Exit, LedgerBlocked, QueueError, QueueUnavailable, StoppedError, UsageError
 from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.models import Pair, Row, Status
 from worker.plan import judge
@@ -106,6 +106,8 @@ class Publication:
             with run_lock(self._directory.path), on_stop(self._stops, self._end):
                 try:
                     asyncio.run(self._work())
+                except LedgerBlocked as error:
+                    raise LedgerBlocked(error.what, self._go_on) from error
                 finally:
                     if self.state.rows:
                         self._write_files()

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from worker.errors import WorkerError
+from worker.errors import LedgerBlocked, WorkerError
 from worker.ledger import (
     LedgerReader,
     UndoLedger,
@@ -60,8 +61,12 @@ def roll_back(
     errand = Errand(directory, settings, rate, progress, show, f"bulklink rollback {directory.run_id}")
     started = time.monotonic()
 
+    def tell(note: str) -> None:
+        progress.tell(note)
+        show(progress)
+
     async def remove(visit: Visit) -> None:
-        async with UndoLedger(directory.ledger, create=False) as ledger:
+        async with UndoLedger(directory.ledger, create=False, tell=tell) as ledger:
             remover = Remover(
                 visit.portal,
                 visit.looker,
@@ -83,19 +88,23 @@ def roll_back(
             with LedgerReader(directory.ledger) as reader:
                 await visit.each(links_made(reader, unread=settings.unread), undo)
 
-    if not settings.unread:
-        asyncio.run(_keep_unread(directory))
     try:
+        if not settings.unread:
+            asyncio.run(_keep_unread(directory, tell))
         if total:
             errand.run(remove)
+    except LedgerBlocked as error:
+        with suppress(WorkerError):  # what is in the ledger's way may be in theirs
+            _write(directory, settings, progress, time.monotonic() - started)
+        raise LedgerBlocked(error.what, errand.go_on) from error
     except WorkerError:
         _write(directory, settings, progress, time.monotonic() - started)
         raise
     return _write(directory, settings, progress, time.monotonic() - started)
 
 
-async def _keep_unread(directory: RunDirectory) -> None:
-    async with UndoLedger(directory.ledger, create=False) as ledger:
+async def _keep_unread(directory: RunDirectory, tell: Callable[[str], None]) -> None:
+    async with UndoLedger(directory.ledger, create=False, tell=tell) as ledger:
         await ledger.keep_unread()
 
 

@@ -110,4 +110,7 @@ def test_a_check_passes_what_is_sound_and_refuses_the_rest_with_the_first_fault(
     db.execute("UPDATE contacts SET body = ''")
     with LedgerReader(path) as reader, pytest.raises(LedgerError) as raised:
         check(reader, path)
-    assert str(raised.value) == f"{path}: damaged: Contacts that have changed: 1, such as row 1"
+    assert str(raised.value) == (
+        f"{path}: the ledger is damaged: Contacts that have changed: 1, such as row 1;"
+        " the CSV files beside it are as last written"
+    )

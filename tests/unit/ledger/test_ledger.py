@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import LedgerError
+from worker.errors import LedgerBusy, LedgerError
 from worker.ledger import Admitted, Delivery, Ledger, LedgerReader
 from worker.ledger.ledger import _MOST_PER_COMMIT
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
@@ -140,8 +140,15 @@ async def test_what_waits_together_commits_together(path: Path) -> None:
 
 async def test_a_transaction_has_a_bound(path: Path) -> None:
     """However many wait: a transaction that takes for ever is lost as a whole in a crash."""
-    ledger = Ledger(path, create=True)
-    commits = commits_of(ledger)
+    commits: list[str] = []
+
+    class Traced(Ledger):
+        async def _open(self) -> sqlite3.Connection:
+            db = await super()._open()
+            db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+            return db
+
+    ledger = Traced(path, create=True)
     rows = range(1, 2 * _MOST_PER_COMMIT + 2)
     await _enter_late(ledger, rows)
 
@@ -220,11 +227,15 @@ async def test_a_full_disk_leaves_nothing_half_written_and_every_later_call_is_r
         (pages,) = ledger._db.execute("PRAGMA page_count").fetchone()
         ledger._db.execute(f"PRAGMA max_page_count = {pages + 2}")
 
-        with pytest.raises(LedgerError, match=f"^{path}: database or disk is full$"):
+        with pytest.raises(
+            LedgerError, match=f"^{path}: the disk is full; all done so far is kept; make room$"
+        ):
             await ledger.admit(chunk(range(2, 500), "x" * 1000))
         ledger._db.execute("PRAGMA max_page_count = 1000000")
         for call in (ledger.claim(1), ledger.admit(chunk([2])), ledger.settle(linked(1)), ledger.release([])):
-            with pytest.raises(LedgerError, match=f"^{path}: database or disk is full$"):
+            with pytest.raises(
+                LedgerError, match=f"^{path}: the disk is full; all done so far is kept; make room$"
+            ):
                 await call  # what came before is missing: nothing may be built on it
 
     assert counts(path) == {"not_attempted": 1}
@@ -356,3 +367,42 @@ async def test_messages_are_taken_in_and_pairs_that_wait_are_given_without_being
         assert await ledger.waiting(0, 10) == [(Pair(1, 1, 1, 1), ("1", "1"))]
         assert await ledger.waiting(1, 10) == []
         assert (await ledger.count_waiting(1), await ledger.count_waiting(0)) == (1, 0)
+
+
+async def test_a_program_that_reads_the_ledger_is_waited_for_and_told_of(path: Path) -> None:
+    """Anybody may open it, as README says. What was closed is no WAL; a reader keeps it from becoming one."""
+    async with Ledger(path, create=True) as ledger:
+        await ledger.admit(chunk([1]))
+    told: list[str] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM rows").fetchone()
+
+        def tell(note: str) -> None:
+            told.append(note)
+            reader.execute("ROLLBACK") if note else None
+
+        async with Ledger(path, create=False, tell=tell) as ledger:
+            await ledger.admit(chunk([2]))
+
+    assert told == ["another program has ledger.db open; waiting for it to close it", ""]
+    assert counts(path) == {"not_attempted": 2}
+
+
+async def test_a_program_that_never_closes_the_ledger_is_told_of_at_last(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ledger.ledger._PATIENCE", 0.3)
+    async with Ledger(path, create=True) as ledger:
+        await ledger.admit(chunk([1]))
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM rows").fetchone()
+
+        with pytest.raises(
+            LedgerBusy, match=r"open \(database is locked\); nothing is lost; close that program$"
+        ):
+            async with Ledger(path, create=False):
+                pytest.fail("written beside a reader")
+
+    assert counts(path) == {"not_attempted": 1}

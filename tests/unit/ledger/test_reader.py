@@ -268,7 +268,10 @@ def test_a_ledger_that_lost_a_fact_of_its_run_is_damaged(path: Path, store: Stor
     facts = {"run_id": "x", "portal": "p", "input_path": "i", "input_name": "i", "settings": {}}
     del facts[missing]
     store.put_meta(facts)
-    with LedgerReader(path) as reader, pytest.raises(LedgerError, match=rf"it does not say its {missing}$"):
+    with (
+        LedgerReader(path) as reader,
+        pytest.raises(LedgerError, match=rf"is damaged: it does not say its {missing}; the CSV"),
+    ):
         reader.facts()
 
 
@@ -277,7 +280,10 @@ def test_a_fact_that_is_no_json_is_damage(path: Path, store: Store) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE meta SET value = '{' WHERE name = 'run_id'")
         db.commit()
-    with LedgerReader(path) as reader, pytest.raises(LedgerError, match=r"a fact of the run is no JSON$"):
+    with (
+        LedgerReader(path) as reader,
+        pytest.raises(LedgerError, match=r"is damaged: a fact of the run is no JSON; the CSV"),
+    ):
         reader.meta()
 
 

@@ -1,5 +1,7 @@
 """How a ledger is opened, and which files are none."""
 
+import errno
+import os
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import LedgerError
+from worker.errors import LedgerBlocked, LedgerError
 from worker.ledger.schema import SCHEMA_VERSION, connect
 
 
@@ -17,10 +19,10 @@ def _without_version(path: Path) -> None:
         db.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
 
-def _of_another_version(path: Path) -> None:
+def _of_another_version(path: Path, version: str = "99") -> None:
     connect(path, mode="rwc").close()
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+        db.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (version,))
 
 
 def _garbage(path: Path) -> None:
@@ -70,18 +72,51 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line_that_names_it(
     assert "\n" not in str(caught.value)
 
 
-def test_another_version_is_told_beside_our_own(tmp_path: Path) -> None:
-    _of_another_version(tmp_path / "ledger.db")
+@pytest.mark.parametrize(("version", "whose"), [("99", "a newer"), ("1", "an older")])
+def test_a_ledger_of_another_version_is_told_and_not_changed(
+    tmp_path: Path, version: str, whose: str
+) -> None:
+    path = tmp_path / "ledger.db"
+    _of_another_version(path, version)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    before = path.read_bytes()
 
-    with pytest.raises(LedgerError, match=r"version 99 of the ledger schema; this bulklink reads version 4$"):
-        connect(tmp_path / "ledger.db", mode="rw")
+    with pytest.raises(LedgerError) as caught:
+        connect(path, mode="rw")
+
+    assert str(caught.value) == (
+        f"{path}: made by {whose} bulklink, with ledger version {version}; this one reads version"
+        f" {SCHEMA_VERSION}; nothing was changed"
+    )
+    assert path.read_bytes() == before
 
 
-def test_no_version_is_told_too(tmp_path: Path) -> None:
+def test_a_file_without_a_version_is_no_ledger(tmp_path: Path) -> None:
     _without_version(tmp_path / "ledger.db")
 
-    with pytest.raises(LedgerError, match=f": no ledger schema; .* version {SCHEMA_VERSION}$"):
+    with pytest.raises(LedgerError, match=r": no ledger of bulklink$"):
         connect(tmp_path / "ledger.db", mode="ro")
+
+
+def test_a_file_that_is_no_database_is_a_damaged_ledger(tmp_path: Path) -> None:
+    _garbage(tmp_path / "ledger.db")
+
+    with pytest.raises(
+        LedgerError, match=r"is damaged: file is not a database; the CSV files beside it are as"
+    ):
+        connect(tmp_path / "ledger.db", mode="ro")
+
+
+def test_a_ledger_for_which_there_is_no_room_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(LedgerBlocked, match=r"the disk is full; all done so far is kept; make room$"):
+        connect(tmp_path / "ledger.db", mode="rwc")
 
 
 def test_create_takes_no_file_that_exists(tmp_path: Path) -> None:

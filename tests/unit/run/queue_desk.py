@@ -50,9 +50,12 @@ class HereLedger(Ledger):
         self.path = path
         self.gate = asyncio.Event()
         self.gate.set()
-        self._db.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug here
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._db = await self._open()
+        self._db.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug here
+        self._store = Store(self._db)
         await self.begin_session()
         return self
 
