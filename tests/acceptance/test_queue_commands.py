@@ -109,7 +109,14 @@ def test_a_dirty_file_goes_over_the_queue_to_the_portal_and_what_failed_can_be_t
         "linked": 31,
         "rejected": 1,
     }
-    assert report["input"] == {"name": queue, "kind": "queue", "sha256": None, "rows": 32, "complete": True}
+    assert report["input"] == {
+        "name": queue,
+        "kind": "queue",
+        "sha256": None,
+        "rows": 32,
+        "blank": 0,
+        "complete": True,
+    }
     assert json.loads((bulklink.folder / "runs/one/report.json").read_text()) == report
     assert portal.links() == LINKS
     assert bulklink("report", "one", "--check").returncode == 0

@@ -183,4 +183,4 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 @pytest.fixture(autouse=True)
 def _no_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """RabbitMQ gets a second to write down a new queue, lest it be killed meanwhile; here nobody kills it."""
-    monkeypatch.setattr("worker.queues.rabbitmq.topology._TO_DISK_SECONDS", 0.0)
+    monkeypatch.setattr("worker.queues.rabbitmq.publisher._TO_DISK_SECONDS", 0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contracts.conftest import LEASE, Lab
 from worker.errors import QueueMissing, QueueUnavailable
-from worker.queues import Message, Queue, Why
+from worker.queues import Failure, Message, Queue
 
 LONG = 30.0
 """Seconds of a lease that does not run out while a test lasts."""
@@ -18,7 +18,7 @@ LONG = 30.0
 # What a broker may need to notice something, and a busy machine to run it.
 MARGIN = 10.0
 
-WHY = Why('no pair: "x"\n\u00fc\u20ac', "rejected", 404, 3)
+FAILURE = Failure('no pair: "x"\n\u00fc\u20ac', "rejected", 404, 3)
 
 
 async def publish(lab: Lab, *messages: tuple[str, bytes]) -> None:
@@ -83,7 +83,7 @@ async def test_messages_that_share_an_identity_are_all_handed_out_and_rest_apart
     messages = await take(queue, 3)
     assert [(message.identity, message.body) for message in messages] == [("order-7", b) for b in bodies]
     for message in messages:
-        await queue.dead(message.handle, WHY)
+        await queue.dead(message.handle, FAILURE)
     assert [letter.body for letter in await letters.letters(10)] == bodies
     assert await letters.requeue(10) == 3
     assert sorted(message.body for message in await take(queue, 3)) == bodies
@@ -105,7 +105,7 @@ async def test_a_body_may_be_any_bytes_on_every_path(lab: Lab, body: bytes) -> N
 
     await queue.release(await is_whole(), 0.0)
     await queue.release(await is_whole(), 0.2)
-    await queue.dead(await is_whole(), WHY)
+    await queue.dead(await is_whole(), FAILURE)
     (letter,) = await letters.letters(10)
     assert (letter.identity, letter.body) == ("id \u00fc: 1", body)
     assert await letters.requeue(10) == 1
@@ -166,7 +166,7 @@ async def test_other_calls_do_not_wait_for_a_receive(lab: Lab) -> None:
     await asyncio.sleep(0.2)
     began = time.monotonic()
     await queue.ack([one.handle])
-    await queue.dead(two.handle, WHY)
+    await queue.dead(two.handle, FAILURE)
     assert not await queue.is_drained()
     assert time.monotonic() - began < 2.0
     await queue.release(three.handle, 0.2)
@@ -234,10 +234,10 @@ async def test_a_dead_message_is_a_letter_and_no_longer_on_the_queue(lab: Lab) -
     await publish(lab, ("x", b"\x00body"))
     queue, letters = await lab.queue(), await lab.dead_letters()
     await queue.release((await take_one(queue)).handle, 0.0)
-    await queue.dead((await take_one(queue)).handle, WHY)
+    await queue.dead((await take_one(queue)).handle, FAILURE)
     (letter,) = await letters.letters(10)
     assert (letter.identity, letter.body, letter.deliveries) == ("x", b"\x00body", 2)
-    assert letter.why == WHY
+    assert letter.failure == FAILURE
     assert abs(letter.dead_at - time.time()) < MARGIN
     assert await nothing_comes(queue)
     assert await queue.is_drained()
@@ -246,9 +246,9 @@ async def test_a_dead_message_is_a_letter_and_no_longer_on_the_queue(lab: Lab) -
 async def test_a_message_may_die_without_ever_having_been_sent(lab: Lab) -> None:
     await publish(lab, ("x", b""))
     queue = await lab.queue()
-    await queue.dead((await take_one(queue)).handle, Why("no pair", "invalid"))
+    await queue.dead((await take_one(queue)).handle, Failure("no pair", "invalid"))
     (letter,) = await (await lab.dead_letters()).letters(10)
-    assert letter.why == Why("no pair", "invalid", None, 0)
+    assert letter.failure == Failure("no pair", "invalid", None, 0)
 
 
 async def test_there_may_be_no_letters(lab: Lab) -> None:
@@ -262,7 +262,7 @@ async def test_looking_at_letters_leaves_them_where_they_are(lab: Lab) -> None:
     identities = await publish_numbers(lab, 5)
     queue, letters = await lab.queue(), await lab.dead_letters()
     for message in await take(queue, 5):
-        await queue.dead(message.handle, WHY)
+        await queue.dead(message.handle, FAILURE)
     for most in (3, 3, 10, 5):
         assert [letter.identity for letter in await letters.letters(most)] == identities[:most]
     assert {letter.deliveries for letter in await letters.letters(5)} == {1}
@@ -272,7 +272,7 @@ async def test_requeued_letters_are_new_messages_with_their_old_identity(lab: La
     identities = await publish_numbers(lab, 5)
     queue, letters = await lab.queue(), await lab.dead_letters()
     for message in await take(queue, 5):
-        await queue.dead(message.handle, WHY)
+        await queue.dead(message.handle, FAILURE)
     assert await letters.requeue(2) == 2
     assert [letter.identity for letter in await letters.letters(10)] == identities[2:]
     back = await take(queue, 2)
@@ -284,9 +284,9 @@ async def test_requeued_letters_are_new_messages_with_their_old_identity(lab: La
     await queue.ack([message.handle for message in back])
     rest = await take(queue, 3)
     assert [message.identity for message in rest] == identities[2:]
-    await queue.dead(rest[0].handle, Why("again", "rejected"))
+    await queue.dead(rest[0].handle, Failure("again", "rejected"))
     (letter,) = await letters.letters(10)
-    assert (letter.identity, letter.why.reason, letter.deliveries) == (identities[2], "again", 1)
+    assert (letter.identity, letter.failure.reason, letter.deliveries) == (identities[2], "again", 1)
 
 
 async def test_what_a_killed_worker_held_goes_to_another(lab: Lab) -> None:
@@ -349,7 +349,7 @@ async def test_a_queue_is_drained_only_when_nothing_waits_is_held_or_delayed(lab
 async def test_dead_letters_do_not_keep_a_queue_from_being_drained(lab: Lab) -> None:
     await publish_numbers(lab, 1)
     queue = await lab.queue()
-    await queue.dead((await take_one(queue)).handle, WHY)
+    await queue.dead((await take_one(queue)).handle, FAILURE)
     assert await eventually(queue.is_drained)
 
 
@@ -361,7 +361,7 @@ async def test_a_handle_that_is_no_longer_ours_is_ignored(lab: Lab) -> None:
     message = await take_one(other)
 
     await queue.ack([stale.handle, "nonsense"])
-    await queue.dead(stale.handle, WHY)
+    await queue.dead(stale.handle, FAILURE)
     await queue.release(stale.handle, 0.0)
     assert await letters.letters(10) == []
     assert await nothing_comes(queue)
@@ -372,7 +372,7 @@ async def test_a_handle_that_is_no_longer_ours_is_ignored(lab: Lab) -> None:
     assert last.deliveries == 3
     await queue.ack([last.handle])
     await queue.release(last.handle, 0.0)
-    await queue.dead(last.handle, WHY)
+    await queue.dead(last.handle, FAILURE)
     assert await nothing_comes(queue)
     assert await letters.letters(10) == []
 
@@ -384,7 +384,7 @@ async def test_a_stale_handle_does_not_name_a_later_delivery_to_the_same_worker(
     await queue.release(stale.handle, 0.0)
     await take_one(queue)
     await queue.ack([stale.handle])
-    await queue.dead(stale.handle, WHY)
+    await queue.dead(stale.handle, FAILURE)
     assert await letters.letters(10) == []
     await queue.close()
     assert (await take_one(await lab.queue())).deliveries == 3

@@ -28,7 +28,7 @@ from worker.queues import Message
 from worker.removal import Remover
 from worker.retry import Settle
 from worker.run import finish
-from worker.run.acknowledger import Done, Settling
+from worker.run.acknowledger import Acknowledgement, Acknowledger
 from worker.run.queue_supply import QueueSupply
 from worker.settings import Settings
 
@@ -146,7 +146,7 @@ def ack_early() -> None:
     original = QueueSupply._arrived
 
     def _arrived(self: QueueSupply, message: Message, delivery: Delivery, arrival: Arrival) -> None:
-        self._settling.add(Done(message.handle))
+        self._acknowledger.add(Acknowledgement(message.handle))
         original(self, message, delivery, arrival)
 
     patch.object(QueueSupply, "_arrived", _arrived).start()
@@ -154,12 +154,12 @@ def ack_early() -> None:
 
 def drop_dead() -> None:
     """A message that is given up is acknowledged, and that is all."""
-    original = Settling.add
+    original = Acknowledger.add
 
-    def add(self: Settling, done: Done) -> None:
-        original(self, replace(done, why=None))
+    def add(self: Acknowledger, done: Acknowledgement) -> None:
+        original(self, replace(done, failure=None))
 
-    patch.object(Settling, "add", add).start()
+    patch.object(Acknowledger, "add", add).start()
 
 
 def late_look() -> None:

@@ -79,16 +79,17 @@ async def _requeue(letters: "DeadLetters", limit: int | None) -> int:
 
 def _as_line(letter: "DeadLetter") -> str:
     at = datetime.fromtimestamp(letter.dead_at, UTC)
-    http = f" (HTTP {letter.why.http_status})" if letter.why.http_status else ""
+    http = f" (HTTP {letter.failure.http_status})" if letter.failure.http_status else ""
     body = letter.body[:200].decode("utf-8", "backslashreplace")
     return (
-        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.why.status}: {one_line(letter.why.reason)}{http},"
-        f" {counted(letter.why.attempts, 'attempt')}, {counted(letter.deliveries, 'delivery')}"
+        f"{at:%Y-%m-%dT%H:%M:%SZ}  {letter.failure.status}: {one_line(letter.failure.reason)}{http},"
+        f" {counted(letter.failure.attempts, 'attempt')}, {counted(letter.deliveries, 'delivery')}"
         f"  {one_line(body)}"
     )
 
 
 def _as_json(letter: "DeadLetter") -> str:
     said = asdict(letter)
+    said["why"] = said.pop("failure")
     said["body"] = letter.body.decode("utf-8", "backslashreplace")
     return json.dumps(said)

@@ -26,7 +26,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Failure:
     """Why a message was given up.
 
     Attributes:
@@ -52,7 +52,7 @@ class DeadLetter:
 
     identity: str
     body: bytes
-    why: Why
+    failure: Failure
     deliveries: int
     dead_at: float
 
@@ -77,7 +77,7 @@ class Queue(Protocol):
         """Name of the stream or queue, without any credentials."""
 
     @property
-    def complaints(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """What people must be told of, a line each: messages that no worker is handed, or that are gone.
 
         It may change with each call that is made; it is still there after ``close``.
@@ -95,7 +95,7 @@ class Queue(Protocol):
     async def release(self, handle: str, delay: float) -> None:
         """Give it back unfinished; it is handed out again, but not before ``delay`` seconds have passed."""
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, failure: Failure) -> None:
         """Move it to the dead letters, and then acknowledge it: a crash in between may leave it in both."""
 
     async def is_drained(self) -> bool:

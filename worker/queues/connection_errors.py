@@ -19,7 +19,7 @@ _CUT = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
 _NUMBERS = re.compile(r"\[Errno (\d+)\]")
 
 
-def connection_fault(address: QueueAddress, error: BaseException) -> QueueError | None:
+def connection_error(address: QueueAddress, error: BaseException) -> QueueError | None:
     """What an error says about the way to the broker; None if it is about something else."""
     where = address.endpoint
     for one in _chain(error):
@@ -32,8 +32,8 @@ def connection_fault(address: QueueAddress, error: BaseException) -> QueueError 
             return QueueUnavailable(f"no broker at {where} (the name of the host is not known)")
         if isinstance(one, OSError) and one.errno in _CUT:
             return QueueUnavailable(f"{address.shown}: the connection was lost")
-        if isinstance(one, OSError) and (why := _nobody(one)):
-            return QueueUnavailable(f"no broker at {where} ({why})")
+        if isinstance(one, OSError) and (nobody := _nobody(one)):
+            return QueueUnavailable(f"no broker at {where} ({nobody})")
     return None
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from worker.errors import QueueMissing, QueueUnavailable
-from worker.queues.base import DeadLetter, Message, Why
+from worker.queues.base import DeadLetter, Failure, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,10 @@ class MemoryBroker:
         for handle in [handle for handle, (owner, _) in self._held.items() if owner is holder]:
             self.give_back(holder, handle, delay)
 
-    def bury(self, holder: object, handle: str, why: Why) -> None:
+    def bury(self, holder: object, handle: str, failure: Failure) -> None:
         """Move a message that is held to the dead letters."""
         if entry := self.drop(holder, handle):
-            self._dead.append(DeadLetter(entry.identity, entry.body, why, entry.deliveries, time.time()))
+            self._dead.append(DeadLetter(entry.identity, entry.body, failure, entry.deliveries, time.time()))
 
     def letters(self, most: int) -> list[DeadLetter]:
         """The oldest dead letters."""
@@ -145,7 +145,7 @@ class MemoryQueue:
         self._broker = broker
         self._lease = lease
         self._is_open = False
-        self.complaints: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -180,10 +180,10 @@ class MemoryQueue:
         await self._ask()
         self._broker.give_back(self, handle, delay)
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, failure: Failure) -> None:
         """Move it to the dead letters."""
         await self._ask()
-        self._broker.bury(self, handle, why)
+        self._broker.bury(self, handle, failure)
 
     async def is_drained(self) -> bool:
         """Nothing waits, nothing is delayed, and nobody holds anything."""

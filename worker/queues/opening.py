@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     # broker: our module, the extra that brings its library
-    "redis": ("worker.queues.redis.queue", "redis"),
-    "amqp": ("worker.queues.rabbitmq.queue", "rabbitmq"),
-    "nats": ("worker.queues.jetstream.queue", "nats"),
+    "redis": ("worker.queues.redis", "redis"),
+    "amqp": ("worker.queues.rabbitmq", "rabbitmq"),
+    "nats": ("worker.queues.jetstream", "nats"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Wait for a broker that is away: again and again, a little longer each time, and say so."""
+"""Calls to a broker that is away are made again, after a wait that doubles each time, and people are told."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,8 +14,8 @@ LONGEST_WAIT = 15.0
 _T = TypeVar("_T")
 
 
-class Patience:
-    """How to wait for one broker.
+class BrokerRetry:
+    """How calls to one broker are made again.
 
     Args:
         tell: told what is going on, in words for the user; an empty text when it is over.
@@ -26,17 +26,17 @@ class Patience:
         self._tell = tell
         self._rng = rng
 
-    async def until_done(
+    async def call(
         self,
-        call: Callable[[], Awaitable[_T]],
+        request: Callable[[], Awaitable[_T]],
         *,
         give_up_after: float | None = None,
         wait_for: type[QueueError] | tuple[type[QueueError], ...] = QueueUnavailable,
     ) -> _T:
-        """The result of ``call()``, which is made again as long as the broker cannot be reached.
+        """The result of ``request()``, which is made again as long as the broker cannot be reached.
 
         Args:
-            call: makes the call once.
+            request: makes the call once.
             give_up_after: seconds; None to wait for ever, or until cancelled.
             wait_for: errors that may pass.
 
@@ -48,7 +48,7 @@ class Patience:
         wait = FIRST_WAIT
         while True:
             try:
-                result = await call()
+                result = await request()
             except wait_for as error:
                 if give_up_after is not None and clock() - started + wait > give_up_after:
                     raise

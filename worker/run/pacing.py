@@ -6,7 +6,8 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from worker.run.broker_retry import Patience
+from worker.errors import QueueUnavailable
+from worker.run.broker_retry import BrokerRetry
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
@@ -24,12 +25,12 @@ class SharedTurns:
     def __init__(self, rate: "RedisRate", *, wait_for: float, tell: Callable[[str], None]) -> None:
         self._rate = rate
         self._wait_for = wait_for
-        self._patience = Patience(tell, Random())  # noqa: S311 - spreads tries
+        self._retry = BrokerRetry(tell, Random())  # noqa: S311 - spreads tries
 
     async def book(self, *, step: float, late: float, pause: float) -> float:
         """Take the next turn, see :class:`worker.limiter.TurnBook`."""
         book = partial(self._rate.book, step=step, late=late, pause=pause)
-        return await self._patience.until_done(book)
+        return await self._retry.call(book)
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -38,9 +39,11 @@ class SharedTurns:
             QueueError: the server refuses us, or cannot be reached in time.
         """
         try:
-            await self._patience.until_done(self._rate.open, give_up_after=self._wait_for)
-        except BaseException:
+            await self._retry.call(self._rate.open, give_up_after=self._wait_for)
+        except BaseException as error:
             await self._rate.close()
+            if isinstance(error, QueueUnavailable):
+                raise QueueUnavailable(f"shared rate: {error}; nothing was sent") from error
             raise
         return self
 

@@ -17,7 +17,7 @@ from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.models import Pair, Row, Status
 from worker.plan import judge
 from worker.queues import Publisher
-from worker.run.broker_retry import Patience
+from worker.run.broker_retry import BrokerRetry
 from worker.run.directory import RunDirectory
 from worker.run.ingest import chunks, form_facts, go_past_read
 from worker.run.offload import offload
@@ -92,7 +92,7 @@ class Publication:
         self._tell = tell
         self._away = False
         self._stops = StopSignals()
-        self._patience = Patience(self._told, Random())  # noqa: S311 - spreads tries
+        self._retry = BrokerRetry(self._told, Random())  # noqa: S311 - spreads tries
         self._limit = limit
         self._chunks = self._read(limit)
 
@@ -224,7 +224,7 @@ class Publication:
         self._tell(note)
 
     async def _until_done(self, call: Callable[[], Awaitable[None]]) -> None:
-        await self._patience.until_done(call, give_up_after=self._give_up_after)
+        await self._retry.call(call, give_up_after=self._give_up_after)
 
     def _write_files(self) -> None:
         folder = self._directory.path

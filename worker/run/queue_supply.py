@@ -8,15 +8,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
-import orjson
-
-from worker.errors import QueueMissing, QueueUnavailable
 from worker.ledger import Arrival, Delivery, Ledger
 from worker.models import Outcome, Pair, Status
 from worker.plan import judge
-from worker.queues import Message, Publisher, Queue, Why
-from worker.run.acknowledger import Done, Settling
-from worker.run.broker_retry import Patience
+from worker.queues import Message, Publisher, Queue
+from worker.run.acknowledger import Acknowledgement, Acknowledger
+from worker.run.broker_retry import BrokerRetry
+from worker.run.message_result import MessageResult
 from worker.run.tally import Tally
 from worker.sources import MESSAGE_COLUMNS, read_message
 
@@ -78,9 +76,9 @@ class QueueSupply:
         self._ledger = ledger
         self._tally = tally
         self._plan = plan
-        self._patience = Patience(tell, Random())  # noqa: S311 - spreads tries
-        self._settling = Settling(queue, results, self._patience)
-        self._settler: asyncio.Task[None] | None = None
+        self._retry = BrokerRetry(tell, Random())  # noqa: S311 - spreads tries
+        self._acknowledger = Acknowledger(queue, results, self._retry)
+        self._acknowledging: asyncio.Task[None] | None = None
         self._open: dict[int, list[Message]] = {}
         self._ready: deque[Pair] = deque()
         self._news = asyncio.Event()
@@ -98,12 +96,12 @@ class QueueSupply:
             QueueError: the broker refuses us.
         """
         await self._ledger.put_meta(columns=MESSAGE_COLUMNS, input_complete=True)
-        self._tell_of_complaints()
-        self._settler = asyncio.create_task(self._settling.work())
+        self._tell_warnings()
+        self._acknowledging = asyncio.create_task(self._acknowledger.work())
         receiving = asyncio.create_task(self._receive())
         try:
-            await asyncio.wait({self._settler, receiving}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (self._settler, receiving):
+            await asyncio.wait({self._acknowledging, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (self._acknowledging, receiving):
                 if task.done():
                     task.result()
         finally:
@@ -129,19 +127,26 @@ class QueueSupply:
         """Hand the message of this outcome over to be settled."""
         messages = self._open.pop(outcome.pair.row)
         self._room.set()
-        why = Why(outcome.reason, outcome.status, outcome.http_status, len(outcome.attempts))
-        self._settle(messages, outcome.pair, why, outcome.body)
+        result = MessageResult(
+            outcome.pair,
+            outcome.status,
+            outcome.reason,
+            outcome.http_status,
+            len(outcome.attempts),
+            outcome.body,
+        )
+        self._acknowledge(messages, result)
 
     async def close(self) -> None:
         """Settle what has an outcome, give back the rest, as far as the broker can be reached."""
-        if self._settler is not None:
+        if self._acknowledging is not None:
             for messages in self._open.values():
                 for message in messages:
-                    self._settling.add(Done(message.handle, back_in=0.0))
-            flushed = asyncio.create_task(self._settling.flush(FLUSH_SECONDS))
-            await asyncio.wait({self._settler, flushed}, return_when=asyncio.FIRST_COMPLETED)
+                    self._acknowledger.add(Acknowledgement(message.handle, release_after=0.0))
+            flushed = asyncio.create_task(self._acknowledger.flush(FLUSH_SECONDS))
+            await asyncio.wait({self._acknowledging, flushed}, return_when=asyncio.FIRST_COMPLETED)
             await _cancel(flushed)
-            await _cancel(self._settler)
+            await _cancel(self._acknowledging)
         if self._results is not None:
             await self._results.close()
         await self._queue.close()
@@ -152,22 +157,22 @@ class QueueSupply:
             room = await self._wait_for_room()
             if limit is not None:
                 room = min(room, limit - self._tally.rows)
-            messages = await self._patience.until_done(partial(self._queue.receive, room, WAIT))
-            self._tell_of_complaints()
+            messages = await self._retry.call(partial(self._queue.receive, room, WAIT))
+            self._tell_warnings()
             if messages:
                 await self._take_in(messages)
             elif self._plan.drain and await self._is_drained():
-                self._tell_of_complaints()
+                self._tell_warnings()
                 return
 
-    def _tell_of_complaints(self) -> None:
-        if self._queue.complaints != self._told:
-            self._told = self._queue.complaints
+    def _tell_warnings(self) -> None:
+        if self._queue.warnings != self._told:
+            self._told = self._queue.warnings
             self._tell("; ".join(self._told))
 
     async def _wait_for_room(self) -> int:
         """Room for so many messages; not for each single one, or each would cost a call."""
-        await self._settling.wait_for_room()
+        await self._acknowledger.wait_for_room()
         enough = max(1, self._plan.prefetch // 2)
         while (room := self._plan.prefetch - len(self._open)) < enough:
             self._room.clear()
@@ -178,8 +183,8 @@ class QueueSupply:
         now = asyncio.get_running_loop().time()
         empty = (
             not self._open
-            and await self._settling.flush(WAIT)
-            and await self._patience.until_done(self._queue.is_drained)
+            and await self._acknowledger.flush(WAIT)
+            and await self._retry.call(self._queue.is_drained)
         )
         if not empty:
             self._empty_since = None
@@ -213,17 +218,16 @@ class QueueSupply:
             self._open[arrival.row] = [message]
             self._ready.append(arrival.pair)
         elif arrival.status is not None:
-            why = Why(arrival.reason, arrival.status)
             asked = delivery.verdict if isinstance(delivery.verdict, Pair) else None
             # Of one that is settled here, all was published: a copy without its Contact would hide that.
             news = arrival.fresh or arrival.status in _AGAIN
-            self._settle([message], asked, why, b"", publish=news)
+            self._acknowledge([message], MessageResult(asked, arrival.status, arrival.reason), publish=news)
         elif arrival.row in self._open:
             # Handed out again while we work on it, or published twice: whatever its outcome, all handles go.
             self._open[arrival.row].append(message)
         else:
             # Its outcome came between the ledger's answer and now: the next time it will be found.
-            self._settling.add(Done(message.handle, back_in=0.0))
+            self._acknowledger.add(Acknowledgement(message.handle, release_after=0.0))
 
     def _count(self, arrival: Arrival) -> None:
         tally = self._tally
@@ -233,44 +237,22 @@ class QueueSupply:
         elif arrival.fresh and arrival.status is not None:
             tally.settled[arrival.status] += 1
 
-    def _settle(
-        self,
-        messages: Sequence[Message],
-        pair: Pair | None,
-        why: Why,
-        contact: bytes,
-        *,
-        publish: bool = True,
+    def _acknowledge(
+        self, messages: Sequence[Message], result: MessageResult, *, publish: bool = True
     ) -> None:
         *others, message = messages
         deliveries = max(one.deliveries for one in messages)
-        back_in: float | None = None
-        if why.status in _AGAIN and deliveries < self._plan.max_deliveries:
-            back_in = min(self._plan.retry_delay * 2.0 ** (deliveries - 1), LONGEST_DELAY)
-        result = None
-        if publish and self._results is not None and back_in is None:
-            result = (message.identity, _result(message, pair, why, contact))
-        given_up = back_in is None and why.status in _AGAIN | _GIVEN_UP
-        self._settling.add(Done(message.handle, why if given_up else None, back_in, result))
+        release_after: float | None = None
+        if result.status in _AGAIN and deliveries < self._plan.max_deliveries:
+            release_after = min(self._plan.retry_delay * 2.0 ** (deliveries - 1), LONGEST_DELAY)
+        is_final = release_after is None
+        published = None
+        if publish and is_final and self._results is not None:
+            published = (message.identity, result.to_json(message))
+        failure = result.failure if is_final and result.status in _AGAIN | _GIVEN_UP else None
+        self._acknowledger.add(Acknowledgement(message.handle, failure, release_after, published))
         for other in others:
-            self._settling.add(Done(other.handle))
-
-
-def _result(message: Message, pair: Pair | None, why: Why, contact: bytes) -> bytes:
-    """What is published about a message that is done with."""
-    cells = read_message(message.body).cells
-    return orjson.dumps(
-        {
-            "id": cells[MESSAGE_COLUMNS.index("id")] or message.identity,
-            "opportunity_id": None if pair is None else pair.opportunity_id,
-            "contact_id": None if pair is None else pair.contact_id,
-            "status": why.status,
-            "reason": why.reason,
-            "http_status": why.http_status,
-            "attempts": why.attempts,
-            "contact": orjson.Fragment(contact) if contact else None,
-        }
-    )
+            self._acknowledger.add(Acknowledgement(other.handle))
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:
@@ -279,58 +261,3 @@ async def _cancel(task: asyncio.Task[Any]) -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()  # looked at, so that nobody calls it forgotten
-
-
-class QueueOrigin:
-    """A queue that a run works on.
-
-    Args:
-        shown: its URL without credentials.
-        queue: not open yet.
-        results: where outcomes are published; None if nowhere.
-        wait_for: seconds to wait at the start for brokers that are away.
-    """
-
-    def __init__(
-        self, shown: str, queue: Queue, results: Publisher | None, *, plan: QueuePlan, wait_for: float
-    ) -> None:
-        self.facts = {"input_path": shown, "input_name": shown, "input_kind": "queue"}
-        self._queue = queue
-        self._results = results
-        self._plan = plan
-        self._wait_for = wait_for
-
-    @property
-    def lost(self) -> str:
-        """What the queue holds and no worker is handed, or what is gone from it."""
-        return "; ".join(self._queue.complaints)
-
-    def go_on(self, run_id: str) -> str:  # noqa: ARG002 - it is not this run that goes on
-        """Another run is handed out what this one had."""
-        return f"bulklink work '{self.facts['input_path']}'"
-
-    async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
-        """The queue, connected.
-
-        Raises:
-            QueueError: it cannot be reached, or is not there, in time; or it refuses us.
-        """
-        patience = Patience(tell, Random())  # noqa: S311 - spreads tries
-        try:
-            # A queue that is not there yet is waited for too: its publisher may be about to make it.
-            await patience.until_done(
-                self._queue.open, give_up_after=self._wait_for, wait_for=(QueueUnavailable, QueueMissing)
-            )
-            if self._results is not None:
-                await patience.until_done(self._results.open, give_up_after=self._wait_for)
-        except BaseException as error:
-            await self._queue.close()
-            if self._results is not None:
-                await self._results.close()
-            if isinstance(error, QueueUnavailable):
-                raise QueueUnavailable(f"{error}; nothing was taken") from error
-            raise
-        return QueueSupply(self._queue, self._results, ledger, tally, plan=self._plan, tell=tell)
-
-    def close(self) -> None:
-        """The queue is closed by its supply."""

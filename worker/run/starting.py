@@ -18,7 +18,8 @@ from worker.run.job import Job
 from worker.run.merging import MERGED
 from worker.run.publication import LEDGER as PUBLISH_LEDGER
 from worker.run.publication import Publication, Published
-from worker.run.queue_supply import QueueOrigin, QueuePlan
+from worker.run.queue_origin import QueueOrigin
+from worker.run.queue_supply import QueuePlan
 from worker.settings import Settings, load_settings
 from worker.sinks import FILES
 from worker.sources import Source, open_source

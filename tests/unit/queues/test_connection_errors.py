@@ -8,7 +8,7 @@ import pytest
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import parse_address
-from worker.queues.connection_errors import connection_fault
+from worker.queues.connection_errors import connection_error
 
 SHOWN = "redis://h:6379/0?stream=x"
 
@@ -68,8 +68,8 @@ def test_each_way_to_fail_has_its_words(
     wrap: "object", error: OSError, kind: type[QueueError], said: str
 ) -> None:
     assert callable(wrap)
-    fault = connection_fault(parse_address(SHOWN), wrap(error))
-    assert (type(fault), str(fault)) == (kind, said)
+    found = connection_error(parse_address(SHOWN), wrap(error))
+    assert (type(found), str(found)) == (kind, said)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_each_way_to_fail_has_its_words(
     [RuntimeError("x"), OSError("x"), os_error(errno.EACCES), TimeoutError(), tls_error("NO_CIPHERS")],
 )
 def test_of_anything_else_it_says_nothing(error: Exception) -> None:
-    assert connection_fault(parse_address(SHOWN), error) is None
+    assert connection_error(parse_address(SHOWN), error) is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from worker.ledger import Ledger, LedgerReader, RowRecord, audit
 from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Status
-from worker.queues import DeadLetter, Message, Why
+from worker.queues import DeadLetter, Failure, Message
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.run.queue_supply import QueuePlan, QueueSupply
 from worker.run.tally import Tally
@@ -161,7 +161,7 @@ class WitnessQueue(MemoryQueue):
         self.delays.append(delay)
         await self.trouble.around(lambda: super(WitnessQueue, self).release(handle, delay))
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, why: Failure) -> None:
         self.look("dead", handle)
         await asyncio.sleep(self.deaths_take)
         await self.trouble.around(lambda: super(WitnessQueue, self).dead(handle, why))

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from worker.errors import QueueError, QueueUnavailable
-from worker.queues import Why
+from worker.queues import Failure
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
-from worker.run.acknowledger import LINGER, Done, Settling
-from worker.run.broker_retry import Patience
+from worker.run.acknowledger import LINGER, Acknowledgement, Acknowledger
+from worker.run.broker_retry import BrokerRetry
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
-WHY = Why("not_found", "rejected", 404, 1)
+FAILURE = Failure("not_found", "rejected", 404, 1)
 
 
 class Witness(MemoryQueue, MemoryPublisher):
@@ -49,18 +49,18 @@ class Witness(MemoryQueue, MemoryPublisher):
         await asyncio.sleep(0)
         self.note("release", (handle, delay))
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, why: Failure) -> None:
         await asyncio.sleep(0)
         self.note("dead", (handle, why))
 
 
 @asynccontextmanager
-async def at_work(witness: Witness, *, results: bool = True) -> AsyncIterator[Settling]:
-    patience = Patience(lambda _: None, Random(1))  # noqa: S311 - spreads tries
-    settling = Settling(witness, witness if results else None, patience)
-    working = asyncio.create_task(settling.work())
+async def at_work(witness: Witness, *, results: bool = True) -> AsyncIterator[Acknowledger]:
+    retry = BrokerRetry(lambda _: None, Random(1))  # noqa: S311 - spreads tries
+    acknowledger = Acknowledger(witness, witness if results else None, retry)
+    working = asyncio.create_task(acknowledger.work())
     try:
-        yield settling
+        yield acknowledger
     finally:
         working.cancel()
         await asyncio.wait({working})
@@ -74,27 +74,27 @@ def witness() -> Witness:
 
 
 MIXED = (
-    Done("1", result=("a", b"{}")),
-    Done("2", WHY, result=("b", b"{}")),
-    Done("3", back_in=30.0),
-    Done("4"),
-    Done("5", WHY),
+    Acknowledgement("1", result=("a", b"{}")),
+    Acknowledgement("2", FAILURE, result=("b", b"{}")),
+    Acknowledgement("3", release_after=30.0),
+    Acknowledgement("4"),
+    Acknowledgement("5", FAILURE),
 )
 SAID = [
     ("publish", ["a", "b"]),
     ("ack", ["1", "4"]),
-    ("dead", ("2", WHY)),
+    ("dead", ("2", FAILURE)),
     ("release", ("3", 30.0)),
-    ("dead", ("5", WHY)),
+    ("dead", ("5", FAILURE)),
 ]
 
 
 def test_what_comes_together_is_settled_together_results_first(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
-        async with at_work(witness) as settling:
+        async with at_work(witness) as acknowledger:
             for done in MIXED:
-                settling.add(done)
-            assert await settling.flush(60.0)
+                acknowledger.add(done)
+            assert await acknowledger.flush(60.0)
             assert witness.said == SAID
 
     virtual_time(story())
@@ -102,11 +102,11 @@ def test_what_comes_together_is_settled_together_results_first(virtual_time: Run
 
 def test_what_comes_within_a_moment_shares_a_call(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
-        async with at_work(witness) as settling:
+        async with at_work(witness) as acknowledger:
             for number in range(8):
-                settling.add(Done(str(number)))
+                acknowledger.add(Acknowledgement(str(number)))
                 await asyncio.sleep(LINGER / 10)
-            assert await settling.flush(60.0)
+            assert await acknowledger.flush(60.0)
             assert witness.said == [("ack", [str(number) for number in range(8)])]
 
     virtual_time(story())
@@ -114,10 +114,10 @@ def test_what_comes_within_a_moment_shares_a_call(virtual_time: Run, witness: Wi
 
 def test_a_batch_has_a_bound(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
-        async with at_work(witness) as settling:
+        async with at_work(witness) as acknowledger:
             for number in range(1_201):
-                settling.add(Done(str(number)))
-            assert await settling.flush(60.0)
+                acknowledger.add(Acknowledgement(str(number)))
+            assert await acknowledger.flush(60.0)
             batches = [handles for _, handles in witness.said if isinstance(handles, list)]
             assert [len(handles) for handles in batches] == [500, 500, 201]
             assert [handle for handles in batches for handle in handles] == [str(n) for n in range(1_201)]
@@ -127,10 +127,10 @@ def test_a_batch_has_a_bound(virtual_time: Run, witness: Witness) -> None:
 
 def test_without_a_place_for_results_none_are_published(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
-        async with at_work(witness, results=False) as settling:
+        async with at_work(witness, results=False) as acknowledger:
             for done in MIXED:
-                settling.add(done)
-            assert await settling.flush(60.0)
+                acknowledger.add(done)
+            assert await acknowledger.flush(60.0)
             assert witness.said == SAID[1:]
 
     virtual_time(story())
@@ -142,10 +142,10 @@ def test_a_broker_that_is_away_in_any_call_is_asked_again_and_nothing_is_settled
 ) -> None:
     async def story() -> None:
         witness.away = {call, call + 1, call + 2}
-        async with at_work(witness) as settling:
+        async with at_work(witness) as acknowledger:
             for done in MIXED:
-                settling.add(done)
-            assert await settling.flush(60.0)
+                acknowledger.add(done)
+            assert await acknowledger.flush(60.0)
             assert witness.said == SAID
 
     virtual_time(story())
@@ -154,28 +154,28 @@ def test_a_broker_that_is_away_in_any_call_is_asked_again_and_nothing_is_settled
 def test_what_comes_while_the_broker_is_away_waits_its_turn(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
         witness.away = set(range(1, 12))
-        async with at_work(witness) as settling:
-            settling.add(Done("1"))
-            assert not await settling.flush(5.0)
-            settling.add(Done("2"))
-            settling.add(Done("3", WHY))
-            assert await settling.flush(600.0)
-            assert witness.said == [("ack", ["1"]), ("ack", ["2"]), ("dead", ("3", WHY))]
+        async with at_work(witness) as acknowledger:
+            acknowledger.add(Acknowledgement("1"))
+            assert not await acknowledger.flush(5.0)
+            acknowledger.add(Acknowledgement("2"))
+            acknowledger.add(Acknowledgement("3", FAILURE))
+            assert await acknowledger.flush(600.0)
+            assert witness.said == [("ack", ["1"]), ("ack", ["2"]), ("dead", ("3", FAILURE))]
 
     virtual_time(story())
 
 
 def test_flush_waits_for_all_and_tells_when_that_takes_too_long(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
-        async with at_work(witness) as settling:
-            assert await settling.flush(0.01)
+        async with at_work(witness) as acknowledger:
+            assert await acknowledger.flush(0.01)
             witness.away = set(range(1, 4))
-            settling.add(Done("1"))
+            acknowledger.add(Acknowledgement("1"))
             began = asyncio.get_running_loop().time()
-            assert not await settling.flush(0.1)
+            assert not await acknowledger.flush(0.1)
             assert asyncio.get_running_loop().time() - began == pytest.approx(0.1)
             assert witness.said == []
-            assert await settling.flush(60.0)
+            assert await acknowledger.flush(60.0)
             assert witness.said == [("ack", ["1"])]
 
     virtual_time(story())
@@ -183,10 +183,10 @@ def test_flush_waits_for_all_and_tells_when_that_takes_too_long(virtual_time: Ru
 
 def test_it_goes_on_after_a_pause(virtual_time: Run, witness: Witness) -> None:
     async def story() -> None:
-        async with at_work(witness) as settling:
+        async with at_work(witness) as acknowledger:
             for number in range(3):
-                settling.add(Done(str(number)))
-                assert await settling.flush(60.0)
+                acknowledger.add(Acknowledgement(str(number)))
+                assert await acknowledger.flush(60.0)
                 await asyncio.sleep(100.0)
             assert witness.said == [("ack", ["0"]), ("ack", ["1"]), ("ack", ["2"])]
 
@@ -199,13 +199,13 @@ def test_a_broker_that_refuses_ends_it_and_what_was_not_settled_is_not_called_so
 ) -> None:
     async def story() -> None:
         witness.refusal = verb
-        patience = Patience(lambda _: None, Random(1))  # noqa: S311 - spreads tries
-        settling = Settling(witness, witness, patience)
+        retry = BrokerRetry(lambda _: None, Random(1))  # noqa: S311 - spreads tries
+        acknowledger = Acknowledger(witness, witness, retry)
         for done in MIXED:
-            settling.add(done)
+            acknowledger.add(done)
         with pytest.raises(QueueError, match="no rights"):
-            await settling.work()
-        assert not await settling.flush(1.0)
+            await acknowledger.work()
+        assert not await acknowledger.flush(1.0)
 
     virtual_time(story())
 
@@ -213,20 +213,20 @@ def test_a_broker_that_refuses_ends_it_and_what_was_not_settled_is_not_called_so
 def test_one_cancelled_in_the_middle_of_a_batch_still_owes_all_of_it(
     virtual_time: Run, witness: Witness
 ) -> None:
-    """Settling twice does no harm, for a handle that is no longer ours is ignored; forgetting would."""
+    """Telling it twice does no harm, for a handle that is no longer ours is ignored; forgetting would."""
 
     async def story() -> None:
         witness.away = set(range(3, 100))
-        async with at_work(witness) as settling:
+        async with at_work(witness) as acknowledger:
             for done in MIXED:
-                settling.add(done)
-            assert not await settling.flush(10.0)
+                acknowledger.add(done)
+            assert not await acknowledger.flush(10.0)
         assert witness.said == SAID[:2]
-        assert not await settling.flush(0.01)
+        assert not await acknowledger.flush(0.01)
         witness.away = set()
-        again = asyncio.create_task(settling.work())
-        settling.add(Done("6"))
-        assert await settling.flush(60.0)
+        again = asyncio.create_task(acknowledger.work())
+        acknowledger.add(Acknowledgement("6"))
+        assert await acknowledger.flush(60.0)
         assert witness.said[2:] == [*SAID[:1], ("ack", ["1", "4", "6"]), *SAID[2:]]
         again.cancel()
 

@@ -6,7 +6,7 @@ import json
 from tests.unit.run.queue_desk import LATER, LINKED, NO, OK, UNKNOWN, Run, desk_of, planned
 from worker.ledger import WORN_OUT
 from worker.models import Status
-from worker.queues import Why
+from worker.queues import Failure
 from worker.queues.memory import MemoryQueue
 from worker.run.queue_supply import LONGEST_DELAY
 
@@ -24,7 +24,7 @@ def test_what_is_worth_another_try_comes_back_ever_later_and_at_the_bound_it_is_
             assert asyncio.get_running_loop().time() - began >= sum(desk.queue.delays)
             assert [pair.in_doubt for pair in desk.sent] == [False, *[True] * 7]
             (letter,) = desk.dead()
-            assert (letter.why, letter.deliveries) == (Why("unavailable", "retryable", 503, 1), 8)
+            assert (letter.failure, letter.deliveries) == (Failure("unavailable", "retryable", 503, 1), 8)
             assert desk.states() == {Status.RETRYABLE: 1}
             assert desk.rows()[0].attempts == 8
             assert desk.results is not None
@@ -73,7 +73,7 @@ def test_a_message_that_comes_worn_out_is_given_up_without_being_sent(virtual_ti
             await desk.work()
             assert desk.sent == []
             (letter,) = desk.dead()
-            assert (letter.why, letter.deliveries) == (Why(WORN_OUT, "retryable"), 3)
+            assert (letter.failure, letter.deliveries) == (Failure(WORN_OUT, "retryable"), 3)
 
     virtual_time(story())
 
@@ -88,14 +88,14 @@ def test_what_can_never_be_a_link_goes_to_the_dead_letters_with_its_reason(virtu
             await desk.work()
             letters = {letter.identity: letter for letter in desk.dead()}
             assert [letters[f"p{n}"].body for n in range(5)] == poison
-            assert [letters[f"p{n}"].why for n in range(5)] == [
-                Why("not valid JSON", "invalid"),
-                Why("not valid JSON", "invalid"),
-                Why("not a JSON object", "invalid"),
-                Why("no opportunity_id", "invalid"),
-                Why("message larger than 64 KiB", "invalid"),
+            assert [letters[f"p{n}"].failure for n in range(5)] == [
+                Failure("not valid JSON", "invalid"),
+                Failure("not valid JSON", "invalid"),
+                Failure("not a JSON object", "invalid"),
+                Failure("no opportunity_id", "invalid"),
+                Failure("message larger than 64 KiB", "invalid"),
             ]
-            assert letters["gone"].why == Why("not_found", "rejected", 404, 1)
+            assert letters["gone"].failure == Failure("not_found", "rejected", 404, 1)
             assert len(letters) == 6
             assert len(desk.sent) == 1
             assert desk.states() == {Status.INVALID: 5, Status.REJECTED: 1}

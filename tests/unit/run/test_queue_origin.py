@@ -11,7 +11,8 @@ import pytest
 from tests.unit.run.queue_desk import PLAN, HereLedger, Results, Run
 from worker.errors import QueueMissing, QueueUnavailable
 from worker.queues.memory import MemoryBroker, MemoryQueue
-from worker.run.queue_supply import QueueOrigin, QueueSupply
+from worker.run.queue_origin import QueueOrigin
+from worker.run.queue_supply import QueueSupply
 from worker.run.tally import Tally
 
 
@@ -119,12 +120,12 @@ def test_a_queue_that_never_comes_is_an_error_that_says_what_makes_it(virtual_ti
 def test_what_a_queue_complains_of_is_told_at_once_and_when_all_is_over(virtual_time: Run) -> None:
     async def story() -> None:
         async with origin_of(0.0) as one:
-            one.queue.complaints = ("3 entries came before the group",)
+            one.queue.warnings = ("3 entries came before the group",)
             supply = await one.open()
             reading = asyncio.create_task(supply.read())
             await asyncio.sleep(0.1)
             assert one.notes == ["3 entries came before the group"]
-            one.queue.complaints = ("3 entries came before the group", "1 entry is lost")
+            one.queue.warnings = ("3 entries came before the group", "1 entry is lost")
             await reading
             assert one.notes[1:] == ["3 entries came before the group; 1 entry is lost"]
             await supply.close()

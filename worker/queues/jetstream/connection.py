@@ -1,4 +1,4 @@
-"""How a NATS server is spoken to: one connection, its errors, and an end to every wait."""
+"""A connection to a NATS server, what its errors mean, and an end to every wait. Knows no message."""
 
 import asyncio
 import logging
@@ -11,11 +11,11 @@ from nats import errors as faults
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js import errors as js_faults
-from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.api import StreamConfig, StreamInfo
 
-from worker.errors import QueueError, QueueMissing, QueueUnavailable, UsageError
+from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues.address import QueueAddress
-from worker.queues.connection_errors import connection_fault
+from worker.queues.connection_errors import connection_error
 
 CALL_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
@@ -38,30 +38,30 @@ _STATUS_UNAVAILABLE = 503
 logging.getLogger("nats").addHandler(logging.NullHandler())
 
 _T = TypeVar("_T")
-_Connection = tuple[Client, "asyncio.Future[None]"]
+_Connected = tuple[Client, "asyncio.Future[None]"]
 
 
-class Server:
+class Connection:
     """A connection to the server of a queue, made again by whichever call finds it lost.
 
     The library's own way to reconnect is not used: meanwhile it would keep what is published to itself.
 
     Args:
         address: of the queue.
-        greet: called with each new connection, before anybody else uses it.
-        mourn: called when one is lost.
+        on_connect: called with each new connection, before anybody else uses it.
+        on_lost: called when one is lost.
     """
 
     def __init__(
         self,
         address: QueueAddress,
-        greet: Callable[[Client], Awaitable[None]] | None = None,
-        mourn: Callable[[], None] | None = None,
+        on_connect: Callable[[Client], Awaitable[None]] | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
-        self._greet = greet
-        self._mourn = mourn
-        self._connection: _Connection | None = None
+        self._on_connect = on_connect
+        self._on_lost = on_lost
+        self._connection: _Connected | None = None
         self._js: JetStreamContext | None = None
         self._is_open = False
         self._knows_jetstream = False
@@ -163,7 +163,7 @@ class Server:
 
     def error(self, error: BaseException) -> QueueError:
         """What an error of the library means, in one line."""
-        if (fault := connection_fault(self.address, error)) is not None:
+        if (fault := connection_error(self.address, error)) is not None:
             return fault
         kind: type[QueueError] = QueueUnavailable
         text = " ".join(str(error).split()).removeprefix("nats: ") or type(error).__name__
@@ -199,7 +199,7 @@ class Server:
         """What the server said on its own, such as that we have no rights; it answers nothing then."""
         return self._complaint or otherwise
 
-    async def _connected(self) -> _Connection:
+    async def _connected(self) -> _Connected:
         async with self._one_at_a_time:
             if not self._is_open:
                 raise QueueUnavailable(f"{self.address.shown}: the connection was closed")
@@ -217,7 +217,7 @@ class Server:
                 await self._drop()
                 raise
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> _Connected:
         client = Client()
 
         async def complain(error: Exception) -> None:
@@ -245,8 +245,8 @@ class Server:
                     raise QueueError(f"{self.address.shown}: the server speaks no TLS")
                 self._watch(client)
                 self._js = client.jetstream(timeout=CALL_SECONDS)
-                if self._greet is not None:
-                    await self._greet(client)
+                if self._on_connect is not None:
+                    await self._on_connect(client)
         except (faults.Error, OSError, TimeoutError) as error:
             raise self.error(self._cause(error)) from error
         return connection
@@ -268,8 +268,8 @@ class Server:
             lost = self._connection[1]
             if not lost.done():
                 lost.set_result(None)
-                if self._mourn is not None:
-                    self._mourn()
+                if self._on_lost is not None:
+                    self._on_lost()
 
     async def _drop(self) -> None:
         if self._connection is None:
@@ -282,27 +282,6 @@ class Server:
                 await client.close()
         _give_up(client)
         await asyncio.sleep(0)
-
-
-def check_names(address: QueueAddress) -> None:
-    """Refuse names that NATS cannot bear.
-
-    Raises:
-        UsageError: the name of the stream or of the durable consumer is one.
-    """
-    for word, what in ((address.name, "stream"), (address.group, "durable consumer")):
-        if set(word) & set(".:"):
-            raise UsageError(f"{address.shown}: the name of a {what} may hold no . and no : with NATS")
-
-
-def dead_stream(address: QueueAddress) -> StreamConfig:
-    """The stream of dead letters."""
-    return StreamConfig(
-        name=f"{address.name}_dead",
-        subjects=[address.dead_name],
-        retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE,
-    )
 
 
 def _server_of(url: str) -> dict[str, Any]:

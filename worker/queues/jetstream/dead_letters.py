@@ -8,9 +8,10 @@ from nats.js.api import RawStreamMsg
 
 from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter
-from worker.queues.jetstream.connection import Server, dead_stream
-from worker.queues.jetstream.messages import NATS_ID, letter_of, requeued_headers
+from worker.queues.jetstream.connection import Connection
+from worker.queues.jetstream.messages import NATS_ID, dead_letter_of, requeued_headers
 from worker.queues.jetstream.publisher import Outgoing, publish_all
+from worker.queues.jetstream.topology import dead_letter_stream
 
 _LETTERS_AT_ONCE = 100
 # No such message, or it could not be deleted for that reason.
@@ -21,16 +22,16 @@ class JetStreamDeadLetters:
     """See :class:`worker.queues.base.DeadLetters`."""
 
     def __init__(self, address: QueueAddress) -> None:
-        self._server = Server(address)
-        self._stream = str(dead_stream(address).name)
+        self._connection = Connection(address)
+        self._stream = str(dead_letter_stream(address).name)
 
     async def open(self) -> None:
         """Connect."""
-        await self._server.open()
+        await self._connection.open()
         try:
-            await self._server.stream(self._stream)
+            await self._connection.stream(self._stream)
         except BaseException:
-            await self._server.close()
+            await self._connection.close()
             raise
 
     async def letters(self, most: int) -> list[DeadLetter]:
@@ -50,7 +51,7 @@ class JetStreamDeadLetters:
                 nats_id = f"{(raw.headers or {}).get(NATS_ID) or uuid4().hex}.again"
                 letter = self._letter_of(raw)
                 back.append((requeued_headers(letter.identity, nats_id), letter.body))
-            await publish_all(self._server, await self._server.subject(), back)
+            await publish_all(self._connection, await self._connection.subject(), back)
             for raw in page:
                 await self._forget(raw)
             moved += len(page)
@@ -58,7 +59,7 @@ class JetStreamDeadLetters:
 
     async def close(self) -> None:
         """Disconnect. Never raises, may be called twice."""
-        await self._server.close()
+        await self._connection.close()
 
     async def _oldest(self, most: int) -> list[RawStreamMsg]:
         page: list[RawStreamMsg] = []
@@ -72,12 +73,12 @@ class JetStreamDeadLetters:
         async def look(js: JetStreamContext) -> RawStreamMsg | None:
             try:
                 return await js.get_msg(
-                    self._stream, seq=sequence, subject=self._server.address.dead_name, next=True
+                    self._stream, seq=sequence, subject=self._connection.address.dead_name, next=True
                 )
             except js_faults.NotFoundError:
                 return None
 
-        return await self._server.ask(look)
+        return await self._connection.ask(look)
 
     async def _forget(self, raw: RawStreamMsg) -> None:
         async def delete(js: JetStreamContext) -> None:
@@ -87,7 +88,7 @@ class JetStreamDeadLetters:
                 if error.err_code not in _IS_GONE:
                     raise
 
-        await self._server.ask(delete)
+        await self._connection.ask(delete)
 
     def _letter_of(self, raw: RawStreamMsg) -> DeadLetter:
-        return letter_of(raw, f"{self._stream}.{raw.seq}")
+        return dead_letter_of(raw, f"{self._stream}.{raw.seq}")

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from nats.js.api import RawStreamMsg
 
-from worker.queues.base import DeadLetter, Message, Why
+from worker.queues.base import DeadLetter, Failure, Message
 
 NATS_ID = "Nats-Msg-Id"
 """The server swallows a message that has the same as another one a short time before."""
@@ -62,32 +62,32 @@ def identity_of(headers: Mapping[str, str] | None, otherwise: str) -> str:
     return otherwise
 
 
-def letter_headers(message: Message, why: Why, nats_id: str, most_bytes: int) -> dict[str, str]:
+def dead_letter_headers(message: Message, failure: Failure, nats_id: str, most_bytes: int) -> dict[str, str]:
     """Headers of a dead letter; if there is little room beside the body, the reason is cut."""
     headers = {
         NATS_ID: nats_id,
         _ID: quoted(message.identity),
         _REASON: "",
-        _STATUS: quoted(why.status[:_LONGEST_TEXT]),
-        _HTTP_STATUS: "" if why.http_status is None else str(why.http_status),
-        _ATTEMPTS: str(why.attempts),
+        _STATUS: quoted(failure.status[:_LONGEST_TEXT]),
+        _HTTP_STATUS: "" if failure.http_status is None else str(failure.http_status),
+        _ATTEMPTS: str(failure.attempts),
         _DELIVERIES: str(message.deliveries),
         _DEAD_AT: f"{time.time():.6f}",
     }
     room = max(most_bytes - size_of(headers, message.body), 0)
-    reason = why.reason[:_LONGEST_TEXT]
+    reason = failure.reason[:_LONGEST_TEXT]
     while len(quoted(reason)) > room:
         reason = reason[: len(reason) // 2]
     return headers | {_REASON: quoted(reason)}
 
 
-def letter_of(raw: RawStreamMsg, otherwise: str) -> DeadLetter:
+def dead_letter_of(raw: RawStreamMsg, otherwise: str) -> DeadLetter:
     """A dead letter as it was written, whoever wrote it."""
     headers = raw.headers or {}
     return DeadLetter(
         identity=identity_of(headers, otherwise),
         body=raw.data or b"",
-        why=Why(
+        failure=Failure(
             reason=unquoted(headers.get(_REASON, "")),
             status=unquoted(headers.get(_STATUS, "")),
             http_status=_number(headers.get(_HTTP_STATUS)),

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nats.js import JetStreamContext
 from nats.js import errors as js_faults
-from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig
 
 from worker.errors import QueueError
 from worker.queues.address import QueueAddress
-from worker.queues.jetstream.connection import Server
+from worker.queues.jetstream.connection import Connection
 from worker.queues.jetstream.messages import message_headers, size_of
+from worker.queues.jetstream.topology import work_stream
+
+if TYPE_CHECKING:
+    from nats.js.api import PubAck
 
 _MESSAGES_AT_ONCE = 500
 _BYTES_AT_ONCE = 4_000_000
-_DUPLICATE_SECONDS = 120.0
 
 Outgoing = tuple[dict[str, str], bytes]
 """Headers and body of a message."""
@@ -24,40 +27,30 @@ class JetStreamPublisher:
     """See :class:`worker.queues.base.Publisher`. The same message again, soon, is swallowed by the server."""
 
     def __init__(self, address: QueueAddress) -> None:
-        self._server = Server(address)
+        self._connection = Connection(address)
         self._subject = ""
 
     async def open(self) -> None:
         """Connect, and make the stream if there is none; one that is there is taken as it is."""
-        await self._server.open()
-        name = self._server.address.name
+        await self._connection.open()
         try:
-            await self._server.make_stream(
-                StreamConfig(
-                    name=name,
-                    subjects=[name],
-                    retention=RetentionPolicy.WORK_QUEUE,
-                    storage=StorageType.FILE,
-                    discard=DiscardPolicy.NEW,
-                    duplicate_window=_DUPLICATE_SECONDS,
-                )
-            )
-            self._subject = await self._server.subject()
+            await self._connection.make_stream(work_stream(self._connection.address))
+            self._subject = await self._connection.subject()
         except BaseException:
-            await self._server.close()
+            await self._connection.close()
             raise
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Add (identity, body) messages, in order; returns when the server has confirmed every one."""
         outgoing = [(message_headers(identity, body), body) for identity, body in messages]
-        await publish_all(self._server, self._subject, outgoing)
+        await publish_all(self._connection, self._subject, outgoing)
 
     async def close(self) -> None:
         """Disconnect. Never raises, may be called twice."""
-        await self._server.close()
+        await self._connection.close()
 
 
-async def publish_all(server: Server, subject: str, messages: Sequence[Outgoing]) -> None:
+async def publish_all(connection: Connection, subject: str, messages: Sequence[Outgoing]) -> None:
     """Publish messages in order; returns when the server has confirmed every one.
 
     Raises:
@@ -66,11 +59,11 @@ async def publish_all(server: Server, subject: str, messages: Sequence[Outgoing]
     """
     if not messages:
         return
-    most = await server.most_bytes()
+    most = await connection.most_bytes()
     for headers, body in messages:
         if (size := size_of(headers, body)) > most:
             raise QueueError(
-                f"{server.address.shown}: a message of {size} bytes; the server takes {most} at most"
+                f"{connection.address.shown}: a message of {size} bytes; the server takes {most} at most"
             )
     some: list[Outgoing] = []
     size = 0
@@ -78,13 +71,13 @@ async def publish_all(server: Server, subject: str, messages: Sequence[Outgoing]
         some.append((headers, body))
         size += len(body)
         if len(some) == _MESSAGES_AT_ONCE or size >= _BYTES_AT_ONCE:
-            await _publish_some(server, subject, some)
+            await _publish_some(connection, subject, some)
             some, size = [], 0
     if some:
-        await _publish_some(server, subject, some)
+        await _publish_some(connection, subject, some)
 
 
-async def _publish_some(server: Server, subject: str, messages: Sequence[Outgoing]) -> None:
+async def _publish_some(connection: Connection, subject: str, messages: Sequence[Outgoing]) -> None:
     async def publish(js: JetStreamContext) -> None:
         confirmations: list[asyncio.Future[PubAck]] = []
         try:
@@ -99,8 +92,8 @@ async def _publish_some(server: Server, subject: str, messages: Sequence[Outgoin
                 raise answer
 
     try:
-        await server.ask(publish)
+        await connection.ask(publish)
     except QueueError as error:
         if isinstance(error.__cause__, js_faults.NoStreamResponseError):
-            await server.subject()
+            await connection.subject()
         raise

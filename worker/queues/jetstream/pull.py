@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from worker.queues.jetstream.connection import Server
+from worker.queues.jetstream.connection import Connection
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
@@ -24,7 +24,7 @@ LOST = "lost"
 SILENT = "silent"
 
 
-class Tap:
+class PullSubscription:
     """Takes what comes, whether or not anybody waits for it.
 
     Args:
@@ -40,7 +40,7 @@ class Tap:
         self._end = ""
         self._news = asyncio.Event()
 
-    async def listen(self, client: Client) -> None:
+    async def subscribe(self, client: Client) -> None:
         """Begin with a new connection."""
         self._inbox = client.new_inbox()
         self._left = 0
@@ -49,17 +49,17 @@ class Tap:
         )
 
     async def _start_over(self, client: Client) -> None:
-        await self.run_dry()
-        await self.listen(client)
+        await self.drain()
+        await self.subscribe(client)
 
-    def cut(self) -> None:
+    def lose(self) -> None:
         """The connection was lost: nothing more will come."""
         self._subscription = None
         if self._left > 0:
             self._left, self._end = 0, LOST
         self._news.set()
 
-    async def run_dry(self) -> None:
+    async def drain(self) -> None:
         """Let nothing more in; what is on its way has been taken when this returns."""
         subscription: Any = self._subscription
         self._subscription = None
@@ -67,11 +67,11 @@ class Tap:
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await subscription.drain()
 
-    async def draw(self, server: Server, consumer: str, most: int, seconds: float) -> str:
+    async def fetch(self, connection: Connection, consumer: str, most: int, seconds: float) -> str:
         """Ask for messages, unless a request is still open, and wait until it is over.
 
         Args:
-            server: to be asked.
+            connection: to the server that is asked.
             consumer: STREAM.CONSUMER.
             most: that many messages end it.
             seconds: for which it waits for messages; 0 to be content with those that are there.
@@ -80,7 +80,7 @@ class Tap:
             How it ended: "" if all have come, the server's status and words, ``LOST`` or ``SILENT``.
         """
         if self._left <= 0:
-            await self._request(server, consumer, most, seconds)
+            await self._request(connection, consumer, most, seconds)
         try:
             async with asyncio.timeout(seconds + _ANSWER_SECONDS):
                 while self._left > 0:
@@ -89,10 +89,10 @@ class Tap:
         except TimeoutError:
             # A request that is not answered has no end; it must not be served when nobody waits for it.
             self._left, self._end = 0, SILENT
-            await server.run(self._start_over)
+            await connection.run(self._start_over)
         return self._end
 
-    async def _request(self, server: Server, consumer: str, most: int, seconds: float) -> None:
+    async def _request(self, connection: Connection, consumer: str, most: int, seconds: float) -> None:
         request: dict[str, int | bool] = {"batch": most}
         if seconds > 0:
             request["expires"] = max(1, int(seconds * 1_000_000_000))
@@ -105,7 +105,7 @@ class Tap:
             subject = f"$JS.API.CONSUMER.MSG.NEXT.{consumer}"
             await client.publish(subject, json.dumps(request).encode(), f"{self._inbox}.{self._number}")
 
-        await server.run(send)
+        await connection.run(send)
 
     async def _hear(self, it: Msg) -> None:
         if it.reply.startswith("$JS.ACK."):

@@ -19,12 +19,12 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
-from worker.queues.base import Message, Why
-from worker.queues.jetstream.connection import CALL_SECONDS, Server, check_names, dead_stream
-from worker.queues.jetstream.dead_letters import JetStreamDeadLetters
-from worker.queues.jetstream.messages import identity_of, letter_headers
-from worker.queues.jetstream.publisher import JetStreamPublisher, publish_all
-from worker.queues.jetstream.pull import ENDED, LOST, Tap
+from worker.queues.base import Failure, Message
+from worker.queues.jetstream.connection import CALL_SECONDS, Connection
+from worker.queues.jetstream.messages import dead_letter_headers, identity_of
+from worker.queues.jetstream.publisher import publish_all
+from worker.queues.jetstream.pull import ENDED, LOST, PullSubscription
+from worker.queues.jetstream.topology import dead_letter_stream
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,41 +38,6 @@ _PAUSE = 0.1
 
 _ACK = b""
 _IN_PROGRESS = b"+WPI"
-
-
-def open_queue(address: QueueAddress, *, lease: float) -> "JetStreamQueue":
-    """A queue to work on, not connected yet.
-
-    Args:
-        address: where it is.
-        lease: seconds after which a message of a dead worker is handed out again.
-
-    Raises:
-        UsageError: NATS cannot bear such a name.
-    """
-    check_names(address)
-    return JetStreamQueue(address, lease)
-
-
-def open_publisher(address: QueueAddress, *, for_work: bool) -> JetStreamPublisher:
-    """A queue to put messages on, not connected yet; any stream does, whatever for.
-
-    Raises:
-        UsageError: NATS cannot bear such a name.
-    """
-    del for_work
-    check_names(address)
-    return JetStreamPublisher(address)
-
-
-def open_dead_letters(address: QueueAddress) -> JetStreamDeadLetters:
-    """The dead letters of a queue, not connected yet.
-
-    Raises:
-        UsageError: NATS cannot bear such a name.
-    """
-    check_names(address)
-    return JetStreamDeadLetters(address)
 
 
 @dataclass(slots=True)
@@ -92,7 +57,7 @@ class JetStreamQueue:
     """
 
     def __init__(self, address: QueueAddress, lease: float) -> None:
-        self._server = Server(address, self._listen, self._cut)
+        self._connection = Connection(address, self._subscribe, self._lose)
         self._wanted_lease = self._lease = lease
         self._consumer = f"{address.name}.{address.group}"
         self._made_at: datetime | None = None
@@ -102,29 +67,29 @@ class JetStreamQueue:
         # Part of each handle: one of another worker, or of an earlier life, is none of ours.
         self._session = uuid4().hex
         self._fetched: deque[Message] = deque()
-        self._at_once = Tap(self._take)
-        self._one_by_one = Tap(self._take)
+        self._at_once = PullSubscription(self._take)
+        self._one_by_one = PullSubscription(self._take)
         self._renewing: asyncio.Task[None] | None = None
         self._is_open = False
 
     @property
     def name(self) -> str:
         """Name of the stream."""
-        return self._server.address.name
+        return self._connection.address.name
 
     @property
-    def complaints(self) -> tuple[str, ...]:
-        """None."""
+    def warnings(self) -> tuple[str, ...]:
+        """None: where a consumer begins is its maker's choice, and others may have the rest."""
         return ()
 
     async def open(self) -> None:
         """Connect, and make sure that the stream is there; its consumer is made if it is not."""
-        await self._server.open()
+        await self._connection.open()
         try:
             await self._find_consumer()
-            await self._server.make_stream(dead_stream(self._server.address))
+            await self._connection.make_stream(dead_letter_stream(self._connection.address))
         except BaseException:
-            await self._server.close()
+            await self._connection.close()
             raise
         if not self._is_open:
             self._renewing = asyncio.create_task(self._renew())
@@ -137,12 +102,12 @@ class JetStreamQueue:
         if most < 1:
             return []
         while not (messages := self._next(most)):
-            await self._draw(self._at_once, most, 0.0)
+            await self._fetch(self._at_once, most, 0.0)
             if not self._fetched and (left := end - loop.time()) > 0:
                 # One, then all that came with it: a larger request might later take what we have no room for.
-                await self._draw(self._one_by_one, 1, min(left, _LONGEST_WAIT))
+                await self._fetch(self._one_by_one, 1, min(left, _LONGEST_WAIT))
                 if self._fetched and most > len(self._fetched):
-                    await self._draw(self._at_once, most - len(self._fetched), 0.0)
+                    await self._fetch(self._at_once, most - len(self._fetched), 0.0)
             if loop.time() >= end:
                 return self._next(most)
         return messages
@@ -158,28 +123,29 @@ class JetStreamQueue:
         if self._is_held(handle):
             await self._settle([handle], _nak(delay))
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, failure: Failure) -> None:
         """Move it to the dead letters, and then acknowledge it: a crash in between may leave it in both."""
         if self._is_held(handle):
             message = self._held[handle].message
-            letter = letter_headers(message, why, handle, await self._server.most_bytes()), message.body
-            dead_name = self._server.address.dead_name
+            room = await self._connection.most_bytes()
+            letter = dead_letter_headers(message, failure, handle, room), message.body
+            dead_name = self._connection.address.dead_name
             try:
-                await publish_all(self._server, dead_name, [letter])
+                await publish_all(self._connection, dead_name, [letter])
             except QueueError as error:
                 if not isinstance(error.__cause__, js_faults.NoStreamResponseError):
                     raise
-                await self._server.make_stream(dead_stream(self._server.address))
-                await publish_all(self._server, dead_name, [letter])
+                await self._connection.make_stream(dead_letter_stream(self._connection.address))
+                await publish_all(self._connection, dead_name, [letter])
             await self.ack([handle])
 
     async def is_drained(self) -> bool:
         """Nothing waits, nothing is delayed, and nobody holds anything."""
         if self._held:
             return False
-        stream = await self._server.stream(self.name)
+        stream = await self._connection.stream(self.name)
         if stream is None:
-            raise self._server.no_stream()
+            raise self._connection.no_stream()
         info = await self._find_consumer()
         if info.num_pending or info.num_ack_pending:
             return False
@@ -197,13 +163,13 @@ class JetStreamQueue:
                 await asyncio.gather(renewing, return_exceptions=True)
             if was_open:
                 with suppress(QueueError, NatsError, TimeoutError):
-                    await self._at_once.run_dry()
-                    await self._one_by_one.run_dry()
+                    await self._at_once.drain()
+                    await self._one_by_one.drain()
                     if ours := self._all_held():
                         await self._tell(ours, _nak(0.0))
         finally:
             self._forget()
-            await self._server.close()
+            await self._connection.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -214,22 +180,22 @@ class JetStreamQueue:
     ) -> None:
         await self.close()
 
-    async def _listen(self, client: Client) -> None:
-        await self._at_once.listen(client)
-        await self._one_by_one.listen(client)
+    async def _subscribe(self, client: Client) -> None:
+        await self._at_once.subscribe(client)
+        await self._one_by_one.subscribe(client)
 
-    def _cut(self) -> None:
-        self._at_once.cut()
-        self._one_by_one.cut()
+    def _lose(self) -> None:
+        self._at_once.lose()
+        self._one_by_one.lose()
 
-    async def _draw(self, tap: Tap, most: int, wait: float) -> None:
-        end = await tap.draw(self._server, self._consumer, most, wait)
+    async def _fetch(self, pull: PullSubscription, most: int, wait: float) -> None:
+        end = await pull.fetch(self._connection, self._consumer, most, wait)
         if not end or end.startswith(ENDED) or self._fetched:
             return
         if end == LOST:
-            raise QueueUnavailable(f"{self._server.address.shown}: the connection was lost")
+            raise QueueUnavailable(f"{self._connection.address.shown}: the connection was lost")
         if "MaxRequest" in end:
-            raise QueueError(f"{self._server.address.shown}: the consumer refuses to be asked: {end}")
+            raise QueueError(f"{self._connection.address.shown}: the consumer refuses to be asked: {end}")
         # A request to a consumer that is not there is never answered.
         await self._find_consumer()
         await asyncio.sleep(_PAUSE)
@@ -273,7 +239,7 @@ class JetStreamQueue:
             # Answered by the server after those before it; a flush may be answered before they are read.
             await client.request(last, word, timeout=CALL_SECONDS)
 
-        await self._server.run(send)
+        await self._connection.run(send)
 
     async def _renew(self) -> None:
         while True:
@@ -293,7 +259,7 @@ class JetStreamQueue:
 
     async def _find_consumer(self) -> ConsumerInfo:
         """The consumer, made again if it is gone; then all that we held is handed out again."""
-        stream, name = self._server.address.name, self._server.address.group
+        stream, name = self._connection.address.name, self._connection.address.group
 
         async def look(js: JetStreamContext) -> ConsumerInfo | None:
             try:
@@ -302,10 +268,10 @@ class JetStreamQueue:
                 return None
             return found
 
-        info = await self._server.ask(look)
+        info = await self._connection.ask(look)
         if info is None:
-            if await self._server.stream(stream) is None:
-                raise self._server.no_stream()
+            if await self._connection.stream(stream) is None:
+                raise self._connection.no_stream()
             config = ConsumerConfig(
                 durable_name=name,
                 ack_policy=AckPolicy.EXPLICIT,
@@ -313,15 +279,15 @@ class JetStreamQueue:
                 max_deliver=-1,
                 max_ack_pending=_MOST_HANDED_OUT,
             )
-            info = await self._server.ask(lambda js: js.add_consumer(stream, config))
+            info = await self._connection.ask(lambda js: js.add_consumer(stream, config))
             self._forget()
         config = info.config
         if (config.max_deliver or 0) > 0:
             bound = f"the consumer {name} gives a message up unseen after {config.max_deliver} deliveries"
-            raise QueueError(f"{self._server.address.shown}: {bound}; make it without max_deliver")
+            raise QueueError(f"{self._connection.address.shown}: {bound}; make it without max_deliver")
         if config.deliver_subject or config.ack_policy != AckPolicy.EXPLICIT:
             raise QueueError(
-                f"{self._server.address.shown}: the consumer {name} is none to pull from"
+                f"{self._connection.address.shown}: the consumer {name} is none to pull from"
                 " with explicit acknowledgements"
             )
         self._lease = min([config.ack_wait or self._wanted_lease, *(config.backoff or ())])

@@ -21,7 +21,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
-from worker.queues.connection_errors import connection_fault
+from worker.queues.connection_errors import connection_error
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,7 @@ class _Call:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class Link:
+class Connection:
     """A connection with one channel. Each call opens it anew if it was lost; only closing it ends that.
 
     A call that is cancelled goes on by itself: the library closes a channel on which a call was cancelled,
@@ -141,7 +141,7 @@ class Link:
         self._give_up(call.channel, error)
         raise error
 
-    async def aside(
+    async def on_own_channel(
         self, work: Callable[[AbstractChannel], Coroutine[Any, Any, _T]], *, extra: float = 0.0
     ) -> _T:
         """Do something on a channel of its own; what was fetched there and not settled is given back."""
@@ -158,7 +158,7 @@ class Link:
 
         return await self.call(on_own, extra=extra)
 
-    async def waiting(self, queue: str) -> int | None:
+    async def message_count(self, queue: str) -> int | None:
         """How many messages wait in a queue; None if there is no such queue."""
 
         async def look(channel: AbstractChannel) -> int | None:
@@ -171,7 +171,7 @@ class Link:
             return declared.declaration_result.message_count
 
         # A question for a queue that is not there costs the channel it is asked on.
-        return await self.aside(look)
+        return await self.on_own_channel(look)
 
     async def refuse_stream(self, queue: str) -> None:
         """Make sure that a queue is none of type stream, in which nothing is ever acknowledged or moved.
@@ -194,7 +194,7 @@ class Link:
                 pass  # who may only publish cannot ask
             return ""
 
-        if _IS_STREAM.search(await self.aside(ask)):
+        if _IS_STREAM.search(await self.on_own_channel(ask)):
             kept = "is a stream, which keeps what is done; a quorum queue is needed"
             raise QueueError(f"{self._address.shown}: {queue} {kept}")
 
@@ -287,7 +287,7 @@ def _said(address: QueueAddress, error: BaseException) -> QueueError:
     """What an error of the library means, in one line."""
     if isinstance(error, QueueError):
         return error
-    if (fault := connection_fault(address, error)) is not None:
+    if (fault := connection_error(address, error)) is not None:
         return fault
     text = " ".join(" ".join(str(word) for word in error.args).split())
     if isinstance(error, asyncio.CancelledError) or not text or _CUT_OFF in text:

@@ -8,14 +8,14 @@ from uuid import uuid4
 import aio_pika
 from aiormq.abc import DeliveredMessage
 
-from worker.queues.base import DeadLetter, Why
+from worker.queues.base import DeadLetter, Failure
 
 _CARRIED = "x-bulklink-deliveries"
-_WHY = ("reason", "status", "http_status", "attempts", "deliveries", "dead_at")
+_FAILURE = ("reason", "status", "http_status", "attempts", "deliveries", "dead_at")
 
 # Of no use in a copy, or harmful: the broker drops a message whose x-death says that it died in the queue it
 # is to come back to, and puts one also on the queues that CC and BCC name.
-_NOT_COPIED = ("x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC", _CARRIED, *_WHY)
+_NOT_COPIED = ("x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC", _CARRIED, *_FAILURE)
 _NOT_COPIED_START = ("x-first-death-", "x-last-death-")
 
 _DEATHS = {
@@ -27,7 +27,7 @@ _DEATHS = {
 }
 
 
-def name_of(message: DeliveredMessage) -> str:
+def identity_of(message: DeliveredMessage) -> str:
     """What its publisher named it.
 
     Without that, a new name: the broker has none for a message, so two deliveries of one cannot be told
@@ -53,27 +53,27 @@ def delayed_copy(message: DeliveredMessage, identity: str) -> aio_pika.Message:
     return _copy(message, identity, {_CARRIED: deliveries_of(message)})
 
 
-def dead_copy(message: DeliveredMessage, identity: str, why: Why) -> aio_pika.Message:
+def dead_copy(message: DeliveredMessage, identity: str, failure: Failure) -> aio_pika.Message:
     """The same message as a dead letter."""
     headers: dict[str, Any] = {
-        "reason": why.reason,
-        "status": why.status,
-        "attempts": why.attempts,
+        "reason": failure.reason,
+        "status": failure.status,
+        "attempts": failure.attempts,
         "deliveries": deliveries_of(message),
         # As text: the library would send a number in 32 bits, and round it to minutes.
         "dead_at": repr(time.time()),
     }
-    if why.http_status is not None:
-        headers["http_status"] = why.http_status
+    if failure.http_status is not None:
+        headers["http_status"] = failure.http_status
     return _copy(message, identity, headers)
 
 
-def fresh_copy(message: DeliveredMessage) -> aio_pika.Message:
+def requeued_copy(message: DeliveredMessage) -> aio_pika.Message:
     """A dead letter as the new message it once was."""
-    return _copy(message, name_of(message), {})
+    return _copy(message, identity_of(message), {})
 
 
-def dead_letter(message: DeliveredMessage, queue: str) -> DeadLetter:
+def dead_letter_of(message: DeliveredMessage, queue: str) -> DeadLetter:
     """A dead letter, whether we made it one or the broker did.
 
     Args:
@@ -83,21 +83,23 @@ def dead_letter(message: DeliveredMessage, queue: str) -> DeadLetter:
     headers = _headers(message)
     if "reason" in headers:
         http_status = headers.get("http_status")
-        why = Why(
+        failure = Failure(
             str(headers["reason"]),
             str(headers.get("status", "")),
             None if http_status is None else int(http_status),
             int(headers.get("attempts", 0)),
         )
         dead_at = float(headers.get("dead_at", 0.0))
-        return DeadLetter(name_of(message), message.body, why, int(headers.get("deliveries", 0)), dead_at)
+        return DeadLetter(
+            identity_of(message), message.body, failure, int(headers.get("deliveries", 0)), dead_at
+        )
     deaths = [death for death in headers.get("x-death") or () if death.get("queue") == queue]
     death = deaths[0] if deaths else {}
     at = death.get("time")
     return DeadLetter(
-        identity=name_of(message),
+        identity=identity_of(message),
         body=message.body,
-        why=Why(_DEATHS.get(str(death.get("reason")), str(death.get("reason", "unknown"))), ""),
+        failure=Failure(_DEATHS.get(str(death.get("reason")), str(death.get("reason", "unknown"))), ""),
         # At least: the broker starts to count anew in the dead letters.
         deliveries=1 + int(headers.get(_CARRIED, 0)),
         dead_at=at.timestamp() if isinstance(at, datetime) else 0.0,

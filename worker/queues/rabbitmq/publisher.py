@@ -1,21 +1,23 @@
-"""The two ends of a queue of RabbitMQ that no worker touches: where messages come in, and where they rest."""
+"""Where messages come into queues of RabbitMQ, ours among them: each is confirmed by the broker."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 
-import aiormq.abc
+import aio_pika
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import ChannelNotFoundEntity
-from aiormq.abc import DeliveredMessage
 
 from worker.errors import QueueError
 from worker.queues.address import QueueAddress
-from worker.queues.base import DeadLetter
-from worker.queues.rabbitmq.messages import dead_letter, fresh_copy, new_message
-from worker.queues.rabbitmq.topology import Outbox, dead_queue, work_queue
+from worker.queues.rabbitmq.connection import Connection, UnroutableError
+from worker.queues.rabbitmq.messages import new_message
+from worker.queues.rabbitmq.topology import QueueDeclaration, dead_letter_queue, work_queue
 
 _LONGEST_NAME = 255
-_AT_ONCE = 100
-_SECONDS_EACH = 0.05
+_AT_ONCE = 500
+# The broker writes the name of a new queue down half a second late. If it is killed before that, the queue
+# never works again, and what it had confirmed is gone.
+_TO_DISK_SECONDS = 1.0
 
 
 class RabbitPublisher:
@@ -24,7 +26,7 @@ class RabbitPublisher:
     def __init__(self, address: QueueAddress, *, for_work: bool = True) -> None:
         self._address = address
         self._for_work = for_work
-        self._outbox = Outbox(address, "publish")
+        self._sender = ConfirmedSender(address, "publish")
 
     async def open(self) -> None:
         """Connect, and make the queue and its dead letters if there are none.
@@ -32,12 +34,12 @@ class RabbitPublisher:
         Raises:
             QueueError: it is a stream, on which no worker could work.
         """
-        await self._outbox.link.open()
+        await self._sender.connection.open()
         try:
             # First the dead letters: the queue must never be without a place to put them.
-            await self._outbox.make(dead_queue(self._address), work_queue(self._address))
+            await self._sender.make(dead_letter_queue(self._address), work_queue(self._address))
             if self._for_work:
-                await self._outbox.link.refuse_stream(self._address.name)
+                await self._sender.connection.refuse_stream(self._address.name)
         except QueueError:
             await self.close()
             raise
@@ -48,76 +50,67 @@ class RabbitPublisher:
             if len(identity.encode()) > _LONGEST_NAME:
                 raise QueueError(f"{self._address.shown}: a message id is too long: {identity[:40]}...")
         made = [new_message(identity, body) for identity, body in messages]
-        await self._outbox.put(self._address.name, made)
+        await self._sender.put(self._address.name, made)
 
     async def close(self) -> None:
         """Disconnect. Never raises, may be called twice."""
-        await self._outbox.link.close()
+        await self._sender.connection.close()
 
 
-class RabbitDeadLetters:
-    """See :class:`worker.queues.base.DeadLetters`. If no queue was made for them yet, there are none."""
+class ConfirmedSender:
+    """A connection that only publishes: under an alarm the broker stops reading from those that do.
 
-    def __init__(self, address: QueueAddress) -> None:
-        self._address = address
-        self._outbox = Outbox(address, "dead letters")
+    Raises as :class:`worker.queues.base.Queue` does.
+    """
 
-    async def open(self) -> None:
-        """Connect."""
-        await self._outbox.link.open()
+    def __init__(self, address: QueueAddress, purpose: str) -> None:
+        self.connection = Connection(address, purpose)
+        self._making = asyncio.Lock()
+        self._made: set[str] = set()
 
-    async def letters(self, most: int) -> list[DeadLetter]:
-        """The oldest dead letters, ``most`` at most; they stay where they are."""
+    async def make(self, *queues: QueueDeclaration) -> None:
+        """Make queues unless there are some of their names, whoever made them, and of whatever kind."""
+        if self._made.issuperset(queue.name for queue in queues):
+            return
+        async with self._making:
+            missing = [queue for queue in queues if queue.name not in self._made]
+            missing = [queue for queue in missing if await self.connection.message_count(queue.name) is None]
+            for queue in missing:
+                await self.connection.call(partial(_declare, queue))
+            if missing:
+                await asyncio.sleep(_TO_DISK_SECONDS)
+            self._made.update(queue.name for queue in queues)
 
-        async def look(channel: AbstractChannel) -> list[DeliveredMessage]:
-            broker = await channel.get_underlay_channel()
-            found = await self._get(broker, most)
-            if found:
-                last = int(found[-1].delivery_tag or 0)
-                await broker.basic_nack(last, multiple=True, requeue=True, wait=False)
-                await broker.flow(active=True)
-            return found
+    async def put(self, name: str, messages: Sequence[aio_pika.Message]) -> None:
+        """Add messages to a queue, in order; returns when each is confirmed.
 
-        found = await self._outbox.link.aside(look, extra=most * _SECONDS_EACH)
-        return [dead_letter(message, self._address.name) for message in found]
+        Raises:
+            UnroutableError: there is no such queue.
+        """
+        for start in range(0, len(messages), _AT_ONCE):
+            batch = messages[start : start + _AT_ONCE]
+            await self.connection.call(partial(self.send, name, batch))
 
-    async def requeue(self, most: int) -> int:
-        """Put the oldest back on the queue as new messages with their old identity; gives how many."""
-        moved = 0
-        while moved < most:
-            count = await self._move(min(_AT_ONCE, most - moved))
-            moved += count
-            if not count:
-                break
-        return moved
+    @staticmethod
+    async def send(name: str, messages: Sequence[aio_pika.Message], channel: AbstractChannel) -> None:
+        """Add a few messages to a queue over a given channel, all at once; returns as ``put`` does."""
+        publish = channel.default_exchange.publish
+        results = await asyncio.gather(*(publish(m, name) for m in messages), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
-    async def close(self) -> None:
-        """Disconnect. Never raises, may be called twice."""
-        await self._outbox.link.close()
-
-    async def _move(self, most: int) -> int:
-        async def move(channel: AbstractChannel) -> int:
-            broker = await channel.get_underlay_channel()
-            found = await self._get(broker, most)
-            if found:
-                await self._outbox.send(self._address.name, [fresh_copy(letter) for letter in found], channel)
-                # Exact: this channel was given nothing else.
-                last = int(found[-1].delivery_tag or 0)
-                await broker.basic_ack(last, multiple=True, wait=False)
-                await broker.flow(active=True)
-            return len(found)
-
-        return await self._outbox.link.aside(move)
-
-    async def _get(self, broker: aiormq.abc.AbstractChannel, most: int) -> list[DeliveredMessage]:
-        found: list[DeliveredMessage] = []
+    async def put_into(self, queue: QueueDeclaration, message: aio_pika.Message) -> None:
+        """Add a message to a queue of ours, which is made if it is not there."""
+        await self.make(queue)
         try:
-            while len(found) < most:
-                message = await broker.basic_get(self._address.dead_name)
-                if message.delivery_tag is None:
-                    break
-                found.append(message)
-        except ChannelNotFoundEntity:
-            if found:
-                raise
-        return found
+            await self.put(queue.name, [message])
+        except UnroutableError:  # somebody deleted it since
+            self._made.discard(queue.name)
+            await self.make(queue)
+            await self.put(queue.name, [message])
+
+
+async def _declare(queue: QueueDeclaration, channel: AbstractChannel) -> None:
+    arguments = {"x-queue-type": "quorum", **queue.arguments}
+    await channel.declare_queue(queue.name, durable=True, arguments=arguments)

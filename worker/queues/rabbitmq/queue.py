@@ -14,11 +14,11 @@ from aiormq.abc import DeliveredMessage
 
 from worker.errors import QueueError, QueueMissing
 from worker.queues.address import QueueAddress
-from worker.queues.base import Message, Why
-from worker.queues.rabbitmq.connection import Link
-from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of, name_of
-from worker.queues.rabbitmq.publisher import RabbitDeadLetters, RabbitPublisher
-from worker.queues.rabbitmq.topology import STEPS, Outbox, dead_queue, delay_queue
+from worker.queues.base import Failure, Message
+from worker.queues.rabbitmq.connection import Connection
+from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of, identity_of
+from worker.queues.rabbitmq.publisher import ConfirmedSender
+from worker.queues.rabbitmq.topology import DELAY_STEPS, dead_letter_queue, delay_queue
 
 _MOST = 1_000
 # A queue that is asked, and at once asked to stop, may not have come to deliver what waits.
@@ -27,29 +27,6 @@ _LEAST_WAIT = 0.2
 _IN_TRANSIT = 0.1
 
 _Settle = Callable[[aiormq.abc.AbstractChannel, int], Coroutine[Any, Any, None]]
-
-
-def open_queue(address: QueueAddress, *, lease: float) -> "RabbitQueue":
-    """A queue to work on, not connected yet.
-
-    Args:
-        address: where it is.
-        lease: means nothing here: a message is ours for as long as the connection lives, and a dead peer is
-            noticed within about a minute. (The broker ends a connection that holds one for half an hour,
-            unless its consumer_timeout says otherwise.)
-    """
-    del lease
-    return RabbitQueue(address)
-
-
-def open_publisher(address: QueueAddress, *, for_work: bool) -> RabbitPublisher:
-    """A queue to put messages on, not connected yet."""
-    return RabbitPublisher(address, for_work=for_work)
-
-
-def open_dead_letters(address: QueueAddress) -> RabbitDeadLetters:
-    """The dead letters of a queue, not connected yet."""
-    return RabbitDeadLetters(address)
 
 
 class RabbitQueue:
@@ -64,13 +41,13 @@ class RabbitQueue:
 
     def __init__(self, address: QueueAddress) -> None:
         self._address = address
-        self._link = Link(address, "work", self._forget)
-        self._outbox = Outbox(address, "copies")
+        self._connection = Connection(address, "work", self._forget)
+        self._sender = ConfirmedSender(address, "copies")
         self._held: dict[str, tuple[DeliveredMessage, str]] = {}
         self._fetched: deque[Message] = deque()
         self._fetching: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
-        self._delays = {delay_queue(address, step).name for step in STEPS}
+        self._delays = {delay_queue(address, step).name for step in DELAY_STEPS}
 
     @property
     def name(self) -> str:
@@ -78,18 +55,18 @@ class RabbitQueue:
         return self._address.name
 
     @property
-    def complaints(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """None: what the broker gives up goes to the dead letters."""
         return ()
 
     async def open(self) -> None:
         """Connect, and make sure that the queue is there."""
-        await self._link.open()
+        await self._connection.open()
         try:
             await self._count_waiting()
-            await self._link.refuse_stream(self.name)
+            await self._connection.refuse_stream(self.name)
         except QueueError:
-            await self._link.close()
+            await self._connection.close()
             raise
 
     async def receive(self, most: int, wait: float) -> list[Message]:
@@ -119,7 +96,7 @@ class RabbitQueue:
             message, identity = self._held[handle]
             queue = delay_queue(self._address, delay)
             self._delays.add(queue.name)
-            await self._outbox.put_into(queue, delayed_copy(message, identity))
+            await self._sender.put_into(queue, delayed_copy(message, identity))
             await self.ack([handle])
             return
 
@@ -128,12 +105,12 @@ class RabbitQueue:
 
         await self._settle([handle], nack)
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, failure: Failure) -> None:
         """Move it to the dead letters, and then acknowledge it: a crash in between may leave it in both."""
         if handle not in self._held:
             return
         message, identity = self._held[handle]
-        await self._outbox.put_into(dead_queue(self._address), dead_copy(message, identity, why))
+        await self._sender.put_into(dead_letter_queue(self._address), dead_copy(message, identity, failure))
         await self.ack([handle])
 
     async def is_drained(self) -> bool:
@@ -143,18 +120,18 @@ class RabbitQueue:
         message before it is believed. What a silent connection of our own held may come back as late as the
         broker gives that connection up.
         """
-        if self._held or self._link.may_live_on or await self._count_waiting():
+        if self._held or self._connection.may_live_on or await self._count_waiting():
             return False
         for name in self._delays:
-            if await self._link.waiting(name):
+            if await self._connection.message_count(name):
                 return False
         await asyncio.sleep(_IN_TRANSIT)
         return not await self._count_waiting() and not self._held
 
     async def close(self) -> None:
         """Disconnect; what is still held is handed out again. Never raises, may be called twice."""
-        await self._outbox.link.close()
-        await self._link.close()
+        await self._sender.connection.close()
+        await self._connection.close()
         if self._fetching is not None:
             await asyncio.gather(self._fetching, return_exceptions=True)
 
@@ -188,16 +165,16 @@ class RabbitQueue:
 
         async def take(message: DeliveredMessage) -> None:
             # Of a channel that is gone: the broker hands it out again.
-            if not self._link.is_up(generation):
+            if not self._connection.is_up(generation):
                 return
-            handle, identity = f"{tag}.{message.delivery_tag}", name_of(message)
+            handle, identity = f"{tag}.{message.delivery_tag}", identity_of(message)
             self._held[handle] = message, identity
             self._fetched.append(Message(handle, identity, message.body, deliveries_of(message)))
             self._enough.set()
 
         async def begin(channel: AbstractChannel) -> None:
             nonlocal generation
-            generation = self._link.generation
+            generation = self._connection.generation
             broker = await channel.get_underlay_channel()
             await broker.basic_qos(prefetch_count=most)
             await broker.basic_consume(self.name, take, consumer_tag=tag)
@@ -205,14 +182,14 @@ class RabbitQueue:
         async def end(channel: AbstractChannel) -> None:
             await (await channel.get_underlay_channel()).basic_cancel(tag)
 
-        await self._link.call(begin)
+        await self._connection.call(begin)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(wait, _LEAST_WAIT)):
                 await self._enough.wait()
-        if self._link.is_up(generation):
-            await self._link.call(end)
-        if not self._link.is_up(generation):
-            raise self._link.fault
+        if self._connection.is_up(generation):
+            await self._connection.call(end)
+        if not self._connection.is_up(generation):
+            raise self._connection.fault
 
     async def _settle(self, handles: Sequence[str], settle: _Settle) -> None:
         if not any(handle in self._held for handle in handles):
@@ -227,10 +204,10 @@ class RabbitQueue:
             # Settling has no answer. This has, so what was written before it has arrived.
             await broker.flow(active=True)
 
-        await self._link.call(each)
+        await self._connection.call(each)
 
     async def _count_waiting(self) -> int:
-        waiting = await self._link.waiting(self.name)
+        waiting = await self._connection.message_count(self.name)
         if waiting is None:
             raise QueueMissing(self._address.shown, "queue", self.name)
         return waiting

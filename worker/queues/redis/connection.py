@@ -1,11 +1,8 @@
-"""How a Redis server is spoken to: the connection, its errors, and every change of a queue as one script."""
+"""A connection to a Redis server, or to all nodes of a cluster, and what its errors mean."""
 
 import asyncio
-import codecs
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 from redis import exceptions as faults
 from redis.asyncio import Redis
@@ -15,170 +12,10 @@ from redis.backoff import NoBackoff
 
 from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues.address import QueueAddress
-from worker.queues.base import DeadLetter, Why
-from worker.queues.connection_errors import connection_fault
-
-# KEYS of all scripts: the stream, its delayed messages, its dead letters.
-# ARGV of those that begin with this: group, consumer, then what the script says.
-_OWN = """
-local function is_own(entry)
-  return #redis.call('XPENDING', KEYS[1], ARGV[1], entry, entry, 1, ARGV[2]) == 1
-end
-local function forget(entry)
-  redis.call('XACK', KEYS[1], ARGV[1], entry)
-  redis.call('XDEL', KEYS[1], entry)
-end
-local function time()
-  local now = redis.call('TIME')
-  return now[1] * 1000 + now[2] / 1000
-end
-"""
-
-# In all of them the copy is made first: a server without memory refuses it, and then nothing has changed.
-
-# entry...
-ACK = f"""{_OWN}
-for i = 3, #ARGV do
-  if is_own(ARGV[i]) then forget(ARGV[i]) end
-end
-"""
-
-# milliseconds, then for each: entry, identity, body, deliveries
-RELEASE = f"""{_OWN}
-for i = 4, #ARGV, 4 do
-  local entry, id, body, deliveries = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  if is_own(entry) then
-    if tonumber(ARGV[3]) > 0 then
-      local due = string.format('%.3f', time() + ARGV[3])
-      redis.call('ZADD', KEYS[2], due, cmsgpack.pack({{entry, id, body, deliveries}}))
-    else
-      redis.call('XADD', KEYS[1], '*', 'id', id, 'body', body, 'deliveries', deliveries)
-    end
-    forget(entry)
-  end
-end
-"""
-
-# entry, then the fields of the letter
-DEAD = f"""{_OWN}
-if is_own(ARGV[3]) then
-  local now = redis.call('TIME')
-  local at = string.format('%d.%06d', now[1], now[2])
-  redis.call('XADD', KEYS[3], '*', 'dead_at', at, unpack(ARGV, 4))
-  forget(ARGV[3])
-end
-"""
-
-# for each: entry, identity, body, deliveries. Of what was trimmed away while we hold it; it cannot be lost
-# between the two steps, for we would ask again.
-RESTORE = f"""{_OWN}
-for i = 3, #ARGV, 4 do
-  if is_own(ARGV[i]) then
-    redis.call('XADD', KEYS[1], '*', 'id', ARGV[i + 1], 'body', ARGV[i + 2], 'deliveries', ARGV[i + 3])
-    forget(ARGV[i])
-  end
-end
-"""
-
-# lease in milliseconds, how many at most, where to go on; gives where to go on, milliseconds until the next
-# delayed message is due (or -1), what is now ours: entry, fields, deliveries; and the entries that were held
-# for too long, and trimmed away. (XAUTOCLAIM would forget those that were trimmed away even if they are held
-# by a worker that lives, and can put them back.)
-TEND = f"""{_OWN}
-local now = time()
-local upto = string.format('%.3f', now)
-for _, packed in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', upto, 'LIMIT', 0, 500)) do
-  local it = cmsgpack.unpack(packed)
-  redis.call('XADD', KEYS[1], '*', 'id', it[2], 'body', it[3], 'deliveries', it[4])
-  redis.call('ZREM', KEYS[2], packed)
-end
-local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-local due = first[2] and math.max(0, math.ceil(first[2] - now)) or -1
-local found, gone, most = {{}}, {{}}, tonumber(ARGV[4])
-local some = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], ARGV[5], '+', most)
-for _, it in ipairs(some) do
-  local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], it[1])
-  if #got > 0 then
-    found[#found + 1] = {{it[1], got[1][2], it[4] + 1}}
-  else
-    redis.call('XACK', KEYS[1], ARGV[1], it[1])
-    gone[#gone + 1] = it[1]
-  end
-end
-return {{#some == most and '(' .. some[most][1] or '-', due, found, gone}}
-"""
-
-# entry...; gives those that are no longer ours, and those that are, but were trimmed away. The latter are not
-# claimed: that would make the server forget them.
-RENEW = f"""{_OWN}
-local lost, trimmed = {{}}, {{}}
-for i = 3, #ARGV do
-  if not is_own(ARGV[i]) then
-    lost[#lost + 1] = ARGV[i]
-  elseif #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 0 then
-    trimmed[#trimmed + 1] = ARGV[i]
-  else
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
-  end
-end
-return {{lost, trimmed}}
-"""
-
-# where to go on, how many entries; counts those that the group has passed and nobody holds: they came before
-# it. Gives where to go on, empty at the end, and how many there were.
-OUTSIDE = """
-local last = '0-0'
-for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local group = {}
-  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
-  if group['name'] == ARGV[1] then last = group['last-delivered-id'] end
-end
-local count, cursor = 0, ''
-local entries = redis.call('XRANGE', KEYS[1], ARGV[3], last, 'COUNT', ARGV[4])
-for _, entry in ipairs(entries) do
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1) == 0 then count = count + 1 end
-end
-if #entries == tonumber(ARGV[4]) then cursor = '(' .. entries[#entries][1] end
-return {cursor, count}
-"""
-
-# gives 1 or 0
-IS_DRAINED = """
-if redis.call('XPENDING', KEYS[1], ARGV[1])[1] > 0 or redis.call('ZCARD', KEYS[2]) > 0 then return 0 end
-for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local group = {}
-  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
-  if group['name'] == ARGV[1] then
-    local after = '(' .. group['last-delivered-id']
-    return #redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1) == 0 and 1 or 0
-  end
-end
-return 0
-"""
-
-# Forgets this consumer, and those that were killed a day ago. One that holds something must stay: what it
-# holds would be forgotten with it.
-LEAVE = """
-for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local it = {}
-  for i = 1, #flat, 2 do it[flat[i]] = flat[i + 1] end
-  if it['pending'] == 0 and (it['name'] == ARGV[2] or it['idle'] > 86400000) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], it['name'])
-  end
-end
-"""
-
-# how many; gives how many there were
-REQUEUE = """
-local letters = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', ARGV[1])
-for _, letter in ipairs(letters) do
-  local it = {}
-  for i = 1, #letter[2], 2 do it[letter[2][i]] = letter[2][i + 1] end
-  redis.call('XADD', KEYS[1], '*', 'id', it['id'] or letter[1], 'body', it['body'] or '')
-  redis.call('XDEL', KEYS[3], letter[1])
-end
-return #letters
-"""
+from worker.queues.connection_errors import connection_error
+from worker.queues.redis.messages import text_of
+from worker.queues.redis.scripts import IS_DRAINED
+from worker.queues.redis.topology import Keys
 
 _CALL_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
@@ -213,25 +50,7 @@ class LostGroupError(QueueError):
     """The stream or its consumer group is gone, and all that was held with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Where the parts of a queue are: the stream, its delayed messages, its dead letters."""
-
-    stream: str
-    delayed: str
-    dead: str
-
-    @classmethod
-    def of(cls, name: str, *, cluster: bool) -> Self:
-        """Keys of a queue; in a cluster all go where the stream is, or no script could use them together.
-
-        What stands in braces decides where a key goes, and a name without braces goes where it would in them.
-        """
-        stem = f"{{{name}}}" if cluster and "{" not in name else name
-        return cls(name, f"{stem}.delayed", f"{stem}.dead")
-
-
-class Server:
+class Connection:
     """A connection to the server of a queue. Nothing is tried twice: whoever calls knows how long to wait.
 
     A call whose caller is cancelled goes on by itself, for the library sometimes swallows a cancellation.
@@ -260,17 +79,17 @@ class Server:
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_keepalive": True,
         }
-        self._client = Redis.from_url(self.address.server, **options)
+        one = self._client = Redis.from_url(self.address.server, **options)
         try:
             await self.call(lambda client: client.ping())
             hello = await self.call(_hello)
             self._version = text_of(hello.get(b"version", b""))
             self._is_cluster = hello.get(b"mode") == b"cluster"
             self.keys = Keys.of(self.address.name, cluster=self._is_cluster)
-            if self._is_cluster:
-                await self._client.aclose()
+            if self._is_cluster and self._client is one:
                 # It has all commands that we use, and finds the node that each belongs to.
                 self._client = cast("Redis", RedisCluster.from_url(self.address.server, **options))
+                await one.aclose()
                 await self.call(lambda client: client.ping())
         except BaseException:
             await self.close()
@@ -366,7 +185,7 @@ class Server:
 
     def _said(self, error: Exception) -> QueueError:
         """What an error of the library means, in one line."""
-        fault = connection_fault(self.address, error)
+        fault = connection_error(self.address, error)
         if self._is_cluster and (
             isinstance(fault, QueueUnavailable) or type(error) is faults.RedisClusterException
         ):
@@ -403,56 +222,3 @@ async def _hello(client: Redis) -> dict[bytes, Any]:
 def _hear(task: "asyncio.Task[Any]") -> None:
     if task.done() and not task.cancelled():
         task.exception()  # whoever asked may be gone
-
-
-def text_of(value: bytes) -> str:
-    """As text, whatever it is."""
-    return value.decode(errors="backslashreplace")
-
-
-def number_of(value: bytes | None) -> int:
-    """As a number; 0 if it is none."""
-    return int(value) if value is not None and value.isdigit() else 0
-
-
-def content_of(entry: str, fields: Mapping[bytes, bytes]) -> tuple[str, bytes, int]:
-    """Identity, body and earlier deliveries of an entry of the stream, whoever added it."""
-    if b"body" in fields:
-        identity = text_of(fields.get(b"id", b"")) or entry
-        return identity, fields[b"body"], number_of(fields.get(b"deliveries"))
-    for name in (b"data", b"message", b"payload"):
-        if name in fields and (len(fields) == 1 or _is_object(fields[name])):
-            return entry, fields[name], 0
-    flat = {text_of(name): text_of(value) for name, value in fields.items()}
-    return entry, json.dumps(flat, ensure_ascii=False).encode(), 0
-
-
-def _is_object(value: bytes) -> bool:
-    return value.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
-
-
-def letter_fields(identity: str, body: bytes, why: Why, deliveries: int) -> Sequence[str | bytes | int]:
-    """Fields of a dead letter: name, value, name, value..."""
-    http_status = "" if why.http_status is None else why.http_status
-    return (
-        *("id", identity, "body", body, "reason", why.reason, "status", why.status),
-        *("http_status", http_status, "attempts", why.attempts, "deliveries", deliveries),
-    )
-
-
-def letter_of(entry: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
-    """A dead letter as it was written, whoever wrote it."""
-    status = fields.get(b"http_status")
-    return DeadLetter(
-        identity=text_of(fields.get(b"id", b"")) or entry,
-        body=fields.get(b"body", b""),
-        why=Why(
-            reason=text_of(fields.get(b"reason", b"")),
-            status=text_of(fields.get(b"status", b"")),
-            http_status=number_of(status) if status else None,
-            attempts=number_of(fields.get(b"attempts")),
-        ),
-        deliveries=number_of(fields.get(b"deliveries")),
-        # Without a time of its own it has that of its entry.
-        dead_at=float(fields.get(b"dead_at") or int(entry.partition("-")[0]) / 1_000),
-    )

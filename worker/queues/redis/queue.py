@@ -14,24 +14,20 @@ from uuid import uuid4
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
-from worker.queues.base import Message, Why
-from worker.queues.redis.connection import (
+from worker.queues.base import Failure, Message
+from worker.queues.redis.connection import Connection, LostGroupError
+from worker.queues.redis.messages import content_of, dead_letter_fields, text_of
+from worker.queues.redis.scripts import (
     ACK,
+    CLAIM,
+    COUNT_SKIPPED,
     DEAD,
     IS_DRAINED,
-    LEAVE,
-    OUTSIDE,
     RELEASE,
+    REMOVE_CONSUMER,
     RENEW,
     RESTORE,
-    TEND,
-    LostGroupError,
-    Server,
-    content_of,
-    letter_fields,
-    text_of,
 )
-from worker.queues.redis.publisher import RedisDeadLetters, RedisPublisher
 
 _AT_ONCE = 500
 _PAGES = 200
@@ -39,28 +35,8 @@ _PAGES = 200
 
 _NAMED = 10
 # How long a message may be due, or a lease have run out, before a worker who waits looks again.
-_LOOK_SECONDS = 1.0
+_CLAIM_SECONDS = 1.0
 _CLOSING_SECONDS = 5.0
-
-
-def open_queue(address: QueueAddress, *, lease: float) -> "RedisQueue":
-    """A queue to work on, not connected yet.
-
-    Args:
-        address: where it is.
-        lease: seconds after which a message of a dead worker is handed out again.
-    """
-    return RedisQueue(address, lease)
-
-
-def open_publisher(address: QueueAddress, *, for_work: bool) -> RedisPublisher:
-    """A queue to put messages on, not connected yet."""
-    return RedisPublisher(address, for_work=for_work)
-
-
-def open_dead_letters(address: QueueAddress) -> RedisDeadLetters:
-    """The dead letters of a queue, not connected yet."""
-    return RedisDeadLetters(address)
 
 
 class RedisQueue:
@@ -72,7 +48,7 @@ class RedisQueue:
     """
 
     def __init__(self, address: QueueAddress, lease: float) -> None:
-        self._server = Server(address)
+        self._connection = Connection(address)
         self._lease = lease
         self._consumer = ""
         # By entry. A handle is an entry and a number, for the same entry may come to us again.
@@ -82,26 +58,26 @@ class RedisQueue:
         self._fetching: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._is_open = False
-        self._look_at = 0.0
+        self._claim_at = 0.0
         self._cursor = b"-"
-        self._outside = 0
+        self._skipped = 0
         self._trimmed: list[str] = []
 
     @property
     def name(self) -> str:
         """Name of the stream."""
-        return self._server.address.name
+        return self._connection.address.name
 
     @property
-    def complaints(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Entries that came before the group, and entries that were trimmed away before they were done."""
-        address = self._server.address
+        address = self._connection.address
         said = []
-        if self._outside:
-            more = "at least " if self._outside >= _PAGES * _AT_ONCE else ""
+        if self._skipped:
+            more = "at least " if self._skipped >= _PAGES * _AT_ONCE else ""
             server = address.shown.partition("?")[0]
             said.append(
-                f"{address.shown}: {more}{_entries(self._outside)} came before the group {address.group},"
+                f"{address.shown}: {more}{_entries(self._skipped)} came before the group {address.group},"
                 " for no worker to be handed; to take them in:"
                 f" redis-cli -u {server} XGROUP SETID {shlex.quote(self.name)} {address.group} 0"
             )
@@ -115,16 +91,16 @@ class RedisQueue:
 
     async def open(self) -> None:
         """Connect, and make sure that the stream is there; the group is made if it is not."""
-        await self._server.open()
+        await self._connection.open()
         try:
-            await self._server.make_group()
-            await self._count_outside()
+            await self._connection.make_group()
+            await self._count_skipped()
         except QueueError:
-            await self._server.close()
+            await self._connection.close()
             raise
         if not self._is_open:
             self._consumer = f"{os.getpid()}-{uuid4().hex}"
-            self._look_at = 0.0
+            self._claim_at = 0.0
             self._renewing = asyncio.create_task(self._renew())
             self._is_open = True
 
@@ -152,7 +128,7 @@ class RedisQueue:
                     self._fetching = None
                 if not fetching.cancelled():
                     fetching.result()
-        raise QueueUnavailable(f"{self._server.address.shown}: the connection was closed")
+        raise QueueUnavailable(f"{self._connection.address.shown}: the connection was closed")
 
     async def ack(self, handles: Sequence[str]) -> None:
         """These are done; they will never be handed out again."""
@@ -168,13 +144,13 @@ class RedisQueue:
             message = self._held[_entry(handle)]
             await self._settle(RELEASE, math.ceil(delay * 1_000), *_copy(message, message.deliveries))
             self._drop([handle])
-            self._look_at = min(self._look_at, asyncio.get_running_loop().time() + max(delay, 0.0))
+            self._claim_at = min(self._claim_at, asyncio.get_running_loop().time() + max(delay, 0.0))
 
-    async def dead(self, handle: str, why: Why) -> None:
+    async def dead(self, handle: str, failure: Failure) -> None:
         """Move it to the dead letters, both at once."""
         if self._is_held(handle):
             message = self._held[_entry(handle)]
-            fields = letter_fields(message.identity, message.body, why, message.deliveries)
+            fields = dead_letter_fields(message.identity, message.body, failure, message.deliveries)
             await self._settle(DEAD, _entry(handle), *fields)
             self._drop([handle])
 
@@ -182,7 +158,7 @@ class RedisQueue:
         """Nothing waits, nothing is delayed, and nobody holds anything."""
         if not await self._settle(IS_DRAINED):
             return False
-        await self._count_outside()
+        await self._count_skipped()
         return True
 
     async def close(self) -> None:
@@ -203,7 +179,7 @@ class RedisQueue:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._forget()
-            await self._server.close()
+            await self._connection.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -216,15 +192,15 @@ class RedisQueue:
 
     async def _fetch(self, most: int, wait: float) -> None:
         loop = asyncio.get_running_loop()
-        address = self._server.address
+        address = self._connection.address
         try:
-            if loop.time() >= self._look_at:
-                most -= await self._look(most)
+            if loop.time() >= self._claim_at:
+                most -= await self._claim(most)
             if most <= 0:
                 return
-            seconds = min(wait, self._look_at - loop.time()) if not self._fetched else 0.0
+            seconds = min(wait, self._claim_at - loop.time()) if not self._fetched else 0.0
             block = max(1, int(seconds * 1_000)) if seconds > 0 else None
-            answer = await self._server.call(
+            answer = await self._connection.call(
                 lambda client: client.xreadgroup(
                     address.group, self._consumer, {address.name: ">"}, count=most, block=block
                 )
@@ -235,16 +211,16 @@ class RedisQueue:
         except LostGroupError:
             await self._regroup()
 
-    async def _look(self, most: int) -> int:
+    async def _claim(self, most: int) -> int:
         """What was delayed comes back, and so does what others have held for too long."""
         lease = math.ceil(self._lease * 1_000)
-        arguments = (self._server.address.group, self._consumer, lease, most, self._cursor)
-        self._cursor, due, found, gone = await self._server.run(TEND, *arguments)
+        arguments = (self._connection.address.group, self._consumer, lease, most, self._cursor)
+        self._cursor, due, found, gone = await self._connection.run(CLAIM, *arguments)
         self._trimmed += map(text_of, gone)
-        pause = min(_LOOK_SECONDS, self._lease / 4) if self._cursor == b"-" else 0.0
+        pause = min(_CLAIM_SECONDS, self._lease / 4) if self._cursor == b"-" else 0.0
         if due >= 0:
             pause = min(pause, due / 1_000)
-        self._look_at = asyncio.get_running_loop().time() + pause
+        self._claim_at = asyncio.get_running_loop().time() + pause
         for entry, flat, times in found:
             self._take(text_of(entry), dict(zip(flat[::2], flat[1::2], strict=True)), times)
         return len(found)
@@ -285,14 +261,14 @@ class RedisQueue:
                 # Whoever makes the next call is told. Until the lease is over nothing is lost.
                 pause = self._lease / 10
 
-    async def _count_outside(self) -> None:
+    async def _count_skipped(self) -> None:
         cursor, total = "-", 0
         for _ in range(_PAGES):
-            following, count = await self._settle(OUTSIDE, cursor, _AT_ONCE) or (b"", 0)
+            following, count = await self._settle(COUNT_SKIPPED, cursor, _AT_ONCE) or (b"", 0)
             cursor, total = text_of(following), total + count
             if not cursor:
                 break
-        self._outside = total
+        self._skipped = total
 
     async def _give_all_back(self) -> None:
         unseen = {message.handle for message in self._fetched}
@@ -302,18 +278,20 @@ class RedisQueue:
             for message in held[start : start + _AT_ONCE]:
                 copies += _copy(message, message.deliveries - (message.handle in unseen))
             await self._settle(RELEASE, 0, *copies)
-        await self._settle(LEAVE)
+        await self._settle(REMOVE_CONSUMER)
 
     async def _settle(self, script: str, *arguments: str | bytes | int) -> Any:
         try:
-            return await self._server.run(script, self._server.address.group, self._consumer, *arguments)
+            return await self._connection.run(
+                script, self._connection.address.group, self._consumer, *arguments
+            )
         except LostGroupError:
             await self._regroup()
 
     async def _regroup(self) -> None:
         """What nobody has acknowledged is handed out again, in a new group."""
         self._forget()
-        await self._server.make_group()
+        await self._connection.make_group()
 
     def _is_held(self, handle: str) -> bool:
         message = self._held.get(_entry(handle))

@@ -3,7 +3,7 @@
 import asyncio
 
 from worker.queues.address import QueueAddress
-from worker.queues.redis.connection import Server
+from worker.queues.redis.connection import Connection
 from worker.queues.redis.server_clock import ServerClock
 
 # KEYS: when the next turn is due, in microseconds since the epoch.
@@ -43,14 +43,14 @@ class RedisRate:
     """
 
     def __init__(self, address: QueueAddress) -> None:
-        self._server = Server(address)
+        self._connection = Connection(address)
         self._clock = ServerClock()
         self._key = f"bulklink.rate.{address.name}"
         self.shown = address.shown
 
     async def open(self) -> None:
         """Connect."""
-        await self._server.open()
+        await self._connection.open()
 
     async def book(self, *, step: float, late: float, pause: float) -> float:
         """Take the next turn; gives when it is due, by the clock of the running loop."""
@@ -60,11 +60,11 @@ class RedisRate:
         most = _MOST_SECONDS + _MOST_STEPS * step
         times = [round(seconds * 1_000_000) for seconds in (step, least, pause, most)]
         sent = clock()
-        answer = await self._server.call(lambda client: client.register_script(_BOOK)([self._key], times))
+        answer = await self._connection.call(lambda client: client.register_script(_BOOK)([self._key], times))
         due, now = (int(time) / 1_000_000 for time in answer)
         self._clock.observe(sent, clock(), now)
         return self._clock.here(due)
 
     async def close(self) -> None:
         """Disconnect. Never raises, may be called twice."""
-        await self._server.close()
+        await self._connection.close()

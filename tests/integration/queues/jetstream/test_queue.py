@@ -19,14 +19,15 @@ from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 from tests.brokers import NatsServer, free_port, running
 from tests.proxy import Proxy
 from worker.errors import QueueError, QueueUnavailable, UsageError
-from worker.queues import Message, QueueAddress, Why, parse_address
+from worker.queues import Failure, Message, QueueAddress, parse_address
+from worker.queues.jetstream import open_dead_letters, open_publisher, open_queue
 from worker.queues.jetstream.dead_letters import JetStreamDeadLetters
 from worker.queues.jetstream.publisher import JetStreamPublisher
-from worker.queues.jetstream.queue import JetStreamQueue, open_dead_letters, open_publisher, open_queue
+from worker.queues.jetstream.queue import JetStreamQueue
 
 LEASE = 1.0
 LONG = 60.0
-WHY = Why("the portal says no", "rejected", 404, 3)
+FAILURE = Failure("the portal says no", "rejected", 404, 3)
 
 # A worker that takes one message and goes on living.
 _HOLDER = """
@@ -156,7 +157,7 @@ async def test_messages_of_others_are_messages(
     await queue.release(message.handle, 0.0)
     (again,) = await take(queue, 1)
     assert (again.identity, again.deliveries) == (expected, 2)
-    await queue.dead(again.handle, WHY)
+    await queue.dead(again.handle, FAILURE)
     assert await letters_of(address) == [(expected, b"\xffbody")]
 
 
@@ -241,7 +242,7 @@ async def test_a_stream_does_not_grow(
 ) -> None:
     await publisher.publish([(str(number), b"x") for number in range(1_200)])
     messages = await take(queue, 1_200)
-    await queue.dead(messages[0].handle, WHY)
+    await queue.dead(messages[0].handle, FAILURE)
     await queue.ack([message.handle for message in messages[1:]])
     assert await is_soon_drained(queue)
     assert (await js.stream_info(address.name)).state.messages == 0
@@ -267,7 +268,7 @@ async def test_a_letter_that_is_requeued_at_once_arrives_whoever_named_it(
     await letters.open()
     for _ in range(3):
         for message in await take(queue, 2):
-            await queue.dead(message.handle, WHY)
+            await queue.dead(message.handle, FAILURE)
         count = len(await letters.letters(10))
         assert await letters.requeue(10) == count >= 2
         assert await letters.letters(10) == []
@@ -284,7 +285,7 @@ async def test_a_requeue_that_was_cut_off_and_made_again_does_not_double(
 ) -> None:
     await publisher.publish([("a", b"1"), ("b", b"2")])
     for message in await take(queue, 2):
-        await queue.dead(message.handle, WHY)
+        await queue.dead(message.handle, FAILURE)
     letters = JetStreamDeadLetters(address)
     await letters.open()
 
@@ -309,7 +310,7 @@ async def test_when_the_consumer_is_deleted_what_is_not_acknowledged_comes_again
     await js.delete_consumer(address.name, address.group)
     again = await take(queue, 4)
     assert [message.identity for message in again] == ["0", "1", "2", "3"]
-    await queue.dead(held[0].handle, WHY)
+    await queue.dead(held[0].handle, FAILURE)
     assert await letters_of(address) == []
     await queue.ack([message.handle for message in again])
     await asyncio.sleep(0.2)
@@ -325,7 +326,7 @@ async def test_when_others_made_the_consumer_again_what_was_held_is_forgotten(
     async with JetStreamQueue(address, LONG) as other:
         assert len(await take(other, 1)) == 1
         await asyncio.sleep(LEASE)
-        await queue.dead(stale.handle, WHY)
+        await queue.dead(stale.handle, FAILURE)
         assert await letters_of(address) == []
 
 
@@ -360,7 +361,7 @@ async def test_dead_letters_are_kept_even_if_their_stream_was_deleted(
     await publisher.publish([("x", b"body")])
     (message,) = await take(queue, 1)
     await js.delete_stream(f"{address.name}_dead")
-    await queue.dead(message.handle, WHY)
+    await queue.dead(message.handle, FAILURE)
     assert await letters_of(address) == [("x", b"body")]
 
 
@@ -438,7 +439,7 @@ async def test_without_a_broker_every_call_is_unavailable_and_afterwards_works_a
     await queue.open()
     await letters.open()
     held, late, dead, back = await take(queue, 4)
-    await queue.dead(back.handle, WHY)
+    await queue.dead(back.handle, FAILURE)
     waiting = asyncio.create_task(queue.receive(1, 30.0))
     await asyncio.sleep(0.2)
     await asyncio.to_thread(nats_server.kill)
@@ -449,7 +450,7 @@ async def test_without_a_broker_every_call_is_unavailable_and_afterwards_works_a
     for call in (
         queue.ack([held.handle]),
         queue.release(late.handle, 0.1),
-        queue.dead(dead.handle, WHY),
+        queue.dead(dead.handle, FAILURE),
         queue.receive(1, 0.1),
         publisher.publish([("new", b"")]),
         letters.letters(1),
@@ -463,7 +464,7 @@ async def test_without_a_broker_every_call_is_unavailable_and_afterwards_works_a
     await asyncio.to_thread(nats_server.start)
     await asyncio.sleep(0.3)
     await queue.ack([held.handle])
-    await queue.dead(dead.handle, WHY)
+    await queue.dead(dead.handle, FAILURE)
     await queue.release(late.handle, 0.5)
     assert not await queue.is_drained()
     assert await letters.requeue(1) == 1
@@ -619,7 +620,7 @@ async def test_a_message_that_barely_fits_can_die(
 ) -> None:
     await js.publish(address.name, bytes(1_048_576 - 600))
     (message,) = await take(queue, 1)
-    await queue.dead(message.handle, Why("\u20ac" * 5_000, "rejected"))
+    await queue.dead(message.handle, Failure("\u20ac" * 5_000, "rejected"))
     ((identity, body),) = await letters_of(address)
     assert (identity, len(body)) == (f"{address.name}.1", 1_048_576 - 600)
 
@@ -664,7 +665,7 @@ async def test_a_worker_whose_lease_ran_out_changes_nothing(
         if how == "ack":
             await late.ack([stale.handle])
         elif how == "dead":
-            await late.dead(stale.handle, WHY)
+            await late.dead(stale.handle, FAILURE)
         elif how == "release":
             await late.release(stale.handle, 0.0)
         else:
@@ -683,8 +684,8 @@ async def test_a_library_that_fails_in_closing_is_noticed_and_tells_the_terminal
     async with Proxy(address.server) as proxy:
         by_proxy = parse_address(f"{proxy.url}?stream={address.name}")
         async with JetStreamQueue(by_proxy, LEASE) as queue:
-            assert queue._server._connection is not None
-            client, lost = queue._server._connection
+            assert queue._connection._connection is not None
+            client, lost = queue._connection._connection
 
             async def fail() -> None:
                 raise ConnectionResetError

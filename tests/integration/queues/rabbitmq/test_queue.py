@@ -18,22 +18,22 @@ from tests.brokers import RabbitMQServer, running
 from tests.proxy import Proxy
 from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues import (
+    Failure,
     Message,
     Publisher,
     Queue,
     QueueAddress,
-    Why,
     open_dead_letters,
     open_publisher,
     open_queue,
     parse_address,
 )
-from worker.queues.rabbitmq import connection as link
-from worker.queues.rabbitmq import topology as outbox
+from worker.queues.rabbitmq.connection import Connection
+from worker.queues.rabbitmq.topology import delay_queue
 
 _T = TypeVar("_T")
 
-_WHY = Why("the portal says no", "rejected", 404, 3)
+_FAILURE = Failure("the portal says no", "rejected", 404, 3)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def address(server: RabbitMQServer) -> QueueAddress:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only where the broker is killed must a new queue be on its disk before it is used."""
-    monkeypatch.setattr(outbox, "_TO_DISK_SECONDS", 0.0)
+    monkeypatch.setattr("worker.queues.rabbitmq.publisher._TO_DISK_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +151,7 @@ async def test_a_copy_keeps_what_its_publisher_wrote_but_not_where_else_it_was_t
     (message,) = await _received(queue, 1)
     await queue.release(message.handle, 0.1)
     (message,) = await _received(queue, 1)
-    await queue.dead(message.handle, _WHY)
+    await queue.dead(message.handle, _FAILURE)
 
     dead = await (await channel.get_queue(address.dead_name)).get()
     assert (dead.message_id, dead.content_type, dead.expiration) == ("a", "application/json", None)
@@ -174,7 +174,7 @@ async def test_a_classic_queue_of_the_user_is_used_as_it_is(
         assert [message.deliveries for message in (a, b, c)] == [1, 1, 1]
         await queue.release(a.handle, 0.0)
         await queue.release(b.handle, 0.1)
-        await queue.dead(c.handle, _WHY)
+        await queue.dead(c.handle, _FAILURE)
         back = [*await queue.receive(2, 5.0), *await queue.receive(2, 5.0)]
         assert [(message.identity, message.deliveries) for message in back] == [("a", 2), ("b", 2)]
         await queue.ack([message.handle for message in back])
@@ -244,10 +244,10 @@ async def test_a_worker_makes_the_dead_letters_of_a_queue_that_has_none(
 
     async with open_queue(address, lease=30.0) as queue:
         (message,) = await queue.receive(1, 5.0)
-        await queue.dead(message.handle, _WHY)
+        await queue.dead(message.handle, _FAILURE)
 
     (letter,) = await letters.letters(5)
-    assert (letter.identity, letter.body, letter.why) == ("a", b"1", _WHY)
+    assert (letter.identity, letter.body, letter.failure) == ("a", b"1", _FAILURE)
     assert abs(letter.dead_at - time.time()) < 5.0
     await letters.close()
 
@@ -255,7 +255,7 @@ async def test_a_worker_makes_the_dead_letters_of_a_queue_that_has_none(
 async def test_a_message_over_the_delivery_limit_of_the_broker_is_a_dead_letter(
     address: QueueAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_DELIVERY_LIMIT", 2)
+    monkeypatch.setattr("worker.queues.rabbitmq.topology._DELIVERY_LIMIT", 2)
     publisher, letters = open_publisher(address), open_dead_letters(address)
     await publisher.open()
     await publisher.publish([("poison", b"1")])
@@ -268,7 +268,7 @@ async def test_a_message_over_the_delivery_limit_of_the_broker_is_a_dead_letter(
     await letters.open()
 
     (letter,) = await letters.letters(5)
-    assert (letter.identity, letter.body, letter.why.reason) == ("poison", b"1", "delivered too often")
+    assert (letter.identity, letter.body, letter.failure.reason) == ("poison", b"1", "delivered too often")
     assert abs(letter.dead_at - time.time()) < 10.0
 
     # As a new message: the broker counts from the beginning, does not take it for one that goes in circles,
@@ -313,7 +313,7 @@ async def test_a_delay_lasts_at_least_as_long_as_asked_and_holds_up_no_shorter_o
 
 def test_each_delay_is_rounded_up_to_one_of_a_few(address: QueueAddress) -> None:
     asked = (0.01, 0.1, 0.11, 7, 3_600, 3_601, 90_000)
-    names = [outbox.delay_queue(address, delay).name.rpartition(".")[2] for delay in asked]
+    names = [delay_queue(address, delay).name.rpartition(".")[2] for delay in asked]
 
     assert names == ["100", "100", "200", "10000", "3600000", "7200000", "90000000"]
 
@@ -495,7 +495,7 @@ async def test_a_connection_that_the_broker_ends_is_opened_again_and_old_handles
     await queue.ack([before.handle])
     await queue.release(before.handle, 0.0)
     await queue.release(before.handle, 0.1)
-    await queue.dead(before.handle, _WHY)
+    await queue.dead(before.handle, _FAILURE)
     assert not await queue.is_drained()
     await queue.release(after.handle, 0.0)
     (once_more,) = await queue.receive(5, 5.0)
@@ -506,8 +506,8 @@ async def test_a_connection_that_the_broker_ends_is_opened_again_and_old_handles
 async def test_what_a_silent_connection_held_keeps_the_queue_from_being_drained(
     publisher: Publisher, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "CALL_SECONDS", 0.5)
-    monkeypatch.setattr(link, "HEARTBEAT_SECONDS", 2)
+    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("worker.queues.rabbitmq.connection.HEARTBEAT_SECONDS", 2)
     await publisher.publish([("m1", b"a"), ("m2", b"b")])
     async with Proxy(address.server) as proxy, open_queue(parse_via(proxy, address), lease=30.0) as queue:
         held = await queue.receive(1, 10.0)
@@ -535,7 +535,7 @@ async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
 ) -> None:
     """The library forgets some calls when the broker closes the connection; such a one must not wait."""
     del publisher  # it has made the queue
-    monkeypatch.setattr(link, "CALL_SECONDS", 3.0)
+    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 3.0)
     forgotten = asyncio.Event()
 
     async def never(_: AbstractChannel) -> None:
@@ -543,7 +543,7 @@ async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
         await asyncio.Event().wait()
 
     async with Proxy(address.server) as proxy:
-        connection = link.Link(parse_via(proxy, address), "test")
+        connection = Connection(parse_via(proxy, address), "test")
         await connection.open()
         hanging = asyncio.create_task(connection.call(never))
         await forgotten.wait()
@@ -578,19 +578,19 @@ async def test_an_alarm_stops_publishing_but_not_acknowledging(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     messages = await _published(publisher, queue, ["a", "b"])
-    monkeypatch.setattr(link, "CALL_SECONDS", 1.0)
+    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 1.0)
     await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.000001")
     try:
         await asyncio.sleep(1.0)
         with pytest.raises(QueueUnavailable):
             await publisher.publish([("c", b"3")])
         with pytest.raises(QueueUnavailable):
-            await queue.dead(messages[0].handle, _WHY)
+            await queue.dead(messages[0].handle, _FAILURE)
         await queue.ack([messages[1].handle])
         assert await queue.receive(1, 0.3) == []
     finally:
         await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
-    await until_it_works(lambda: queue.dead(messages[0].handle, _WHY))
+    await until_it_works(lambda: queue.dead(messages[0].handle, _FAILURE))
     await until_it_works(lambda: publisher.publish([("d", b"4")]))
 
     # What timed out was read once the alarm was over, so it may be there, but what we held stayed ours.
@@ -629,7 +629,7 @@ async def test_what_was_confirmed_outlives_a_broker_that_is_killed(
     held = await _published(publisher, queue, ["held", "acked", "delayed", "dead"])
     await queue.ack([held[1].handle])
     await queue.release(held[2].handle, 5.0)
-    await queue.dead(held[3].handle, _WHY)
+    await queue.dead(held[3].handle, _FAILURE)
 
     async def publish() -> None:
         for n in range(40):

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -12,10 +12,10 @@ import pytest
 from tests.brokers import RedisClusterNode, redis_cluster
 from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues import (
+    Failure,
     Message,
     Queue,
     QueueAddress,
-    Why,
     open_dead_letters,
     open_publisher,
     open_queue,
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     Simulate = Callable[[str], SimulatedPortal]
 
-WHY = Why("the portal says no", "rejected", 404, 3)
+_T = TypeVar("_T")
+
+FAILURE = Failure("the portal says no", "rejected", 404, 3)
 LEASE = 60.0
 
 
@@ -72,7 +74,7 @@ async def work_off(address: QueueAddress) -> None:
         assert [message.identity for message in messages] == [f"m{number}" for number in range(40)]
         await queue.ack([message.handle for message in messages[2:]])
         await queue.release(messages[0].handle, 0.3)
-        await queue.dead(messages[1].handle, WHY)
+        await queue.dead(messages[1].handle, FAILURE)
         assert not await queue.is_drained()
         (again,) = await take(queue, 1)
         assert (again.identity, again.deliveries) == ("m0", 2)
@@ -106,7 +108,7 @@ async def test_in_a_cluster_the_other_keys_of_a_queue_are_where_its_stream_is(
     async with open_queue(address, lease=LEASE) as queue:
         first, second = await take(queue, 2)
         await queue.release(first.handle, 600.0)
-        await queue.dead(second.handle, WHY)
+        await queue.dead(second.handle, FAILURE)
     keys = [node.ask("KEYS", f"*{address.name}*").split() for node in three]
     assert sorted(map(len, keys)) == [0, 0, 3]
     assert {key for some in keys for key in some} == {
@@ -119,6 +121,16 @@ async def test_in_a_cluster_the_other_keys_of_a_queue_are_where_its_stream_is(
 async def test_a_stream_that_is_not_there_is_named(three: list[RedisClusterNode]) -> None:
     with pytest.raises(QueueMissing, match="there is no stream nobody; 'bulklink publish' makes it"):
         await open_queue(address_in(three, "nobody"), lease=LEASE).open()
+
+
+async def until_it_works(call: Callable[[], Awaitable[_T]]) -> _T:
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            return await call()
+        except QueueUnavailable:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -135,28 +147,13 @@ async def test_a_node_that_goes_away_is_waited_for_and_nothing_is_lost() -> None
         address = address_in(nodes, "links")  # which is on the second or third: the first is asked the way
         await publish(address, 5)
         (home,) = [node for node in nodes if "links" in node.ask("KEYS", "links")]
-        async with open_queue(address, lease=1.0) as queue:
-            (message, *_) = await take(queue, 5)
+        async with open_queue(address, lease=LEASE) as queue:
+            handles = [message.handle for message in await take(queue, 5)]
             async with downtime(home):
                 with pytest.raises(QueueUnavailable):
-                    await queue.ack([message.handle])
-            deadline = time.monotonic() + 30.0
-            while True:
-                try:
-                    await queue.ack([message.handle])
-                    break
-                except QueueUnavailable:
-                    assert time.monotonic() < deadline
-                    await asyncio.sleep(0.1)
-            again: list[Message] = []
-            while len(again) < 4:
-                assert time.monotonic() < deadline
-                try:
-                    again += await queue.receive(5, 0.5)
-                except QueueUnavailable:
-                    await asyncio.sleep(0.1)
-            await queue.ack([one.handle for one in again])
-            assert await queue.is_drained()
+                    await queue.ack(handles)
+            await until_it_works(lambda: queue.ack(handles))
+            assert await until_it_works(queue.is_drained)
 
 
 async def test_a_cluster_that_is_all_away_is_unavailable_and_no_library_is_quoted() -> None:

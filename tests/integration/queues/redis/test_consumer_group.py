@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from worker.errors import QueueError, QueueUnavailable
-from worker.queues import Message, Queue, QueueAddress, Why, open_publisher, open_queue, parse_address
+from worker.queues import Failure, Message, Queue, QueueAddress, open_publisher, open_queue, parse_address
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine, SimulatedPortal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LEASE = 1.0
 LONG = 60.0
-WHY = Why("the portal says no", "rejected", 404, 3)
+FAILURE = Failure("the portal says no", "rejected", 404, 3)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_entries_before_the_group_are_counted_at_once_and_again_when_all_e
     await add(client, address.name, 1_204, 1_206)
     async with open_queue(address, lease=LONG) as queue, open_queue(address, lease=LONG) as other:
         messages = await take(queue, 3)
-        (said,) = queue.complaints
+        (said,) = queue.warnings
         assert f"{address.shown}: 1,203 entries came before the group bulklink" in said
         await queue.ack([message.handle for message in messages[:2]])
         await add(client, address.name, 1_207, 1_207)
@@ -69,8 +69,8 @@ async def test_entries_before_the_group_are_counted_at_once_and_again_when_all_e
         await other.ack([messages[-1].handle])
         await queue.ack([messages[2].handle])
         assert await queue.is_drained()
-        assert queue.complaints == (said,)
-    assert queue.complaints == (said,)
+        assert queue.warnings == (said,)
+    assert queue.warnings == (said,)
 
 
 async def test_what_is_advised_for_entries_before_the_group_takes_them_in(
@@ -80,7 +80,7 @@ async def test_what_is_advised_for_entries_before_the_group_takes_them_in(
     await client.xgroup_create(address.name, address.group, id="$")
     async with open_queue(address, lease=LONG) as queue:
         assert await take(queue, 1, within=0.5) == []
-        (said,) = queue.complaints
+        (said,) = queue.warnings
         advice = re.search(r"to take them in: (.*)", said)
         assert advice is not None
         command = shlex.split(advice[1])
@@ -90,7 +90,7 @@ async def test_what_is_advised_for_entries_before_the_group_takes_them_in(
         assert len(messages) == 3
         await queue.ack([message.handle for message in messages])
         assert await queue.is_drained()
-        assert queue.complaints == ()
+        assert queue.warnings == ()
 
 
 async def test_a_group_of_ours_has_nothing_before_it(client: Redis, address: QueueAddress) -> None:
@@ -98,10 +98,10 @@ async def test_a_group_of_ours_has_nothing_before_it(client: Redis, address: Que
     async with open_queue(address, lease=LONG) as queue:
         held = await take(queue, 600)
         async with open_queue(address, lease=LONG) as other:  # which comes while much is held and much waits
-            assert other.complaints == ()
+            assert other.warnings == ()
         await queue.release(held[0].handle, 0.0)
         await queue.ack([message.handle for message in held[1:]])
-        assert queue.complaints == ()
+        assert queue.warnings == ()
 
 
 async def test_entries_trimmed_away_while_a_dead_worker_held_them_are_counted_and_named(
@@ -116,7 +116,7 @@ async def test_entries_trimmed_away_while_a_dead_worker_held_them_are_counted_an
         await queue.ack([message.handle for message in messages])
         await asyncio.sleep(LEASE)
         assert await take(queue, 1, within=1.5) == []
-        (said,) = queue.complaints
+        (said,) = queue.warnings
         assert (
             f"{address.shown}: 12 entries trimmed away before they were done, and lost: {entries[0]}, "
             in said
@@ -124,7 +124,7 @@ async def test_entries_trimmed_away_while_a_dead_worker_held_them_are_counted_an
         assert entries[9] in said
         assert entries[10] not in said
         assert await queue.is_drained()
-    assert queue.complaints == (said,)
+    assert queue.warnings == (said,)
 
 
 async def test_an_entry_trimmed_away_while_we_work_on_it_is_put_back_and_not_lost(
@@ -140,7 +140,7 @@ async def test_an_entry_trimmed_away_while_we_work_on_it_is_put_back_and_not_los
         await queue.ack([first.handle])  # of a delivery that is over
         await queue.ack([again.handle, other.handle])
         assert await queue.is_drained()
-        assert queue.complaints == ()
+        assert queue.warnings == ()
 
 
 @pytest.mark.parametrize("what", ["ack", "release", "dead"])
@@ -154,7 +154,7 @@ async def test_what_becomes_of_an_entry_that_was_just_trimmed_away_is_as_if_it_w
         if what == "ack":
             await queue.ack([message.handle])
         elif what == "dead":
-            await queue.dead(message.handle, WHY)
+            await queue.dead(message.handle, FAILURE)
             assert await client.xlen(f"{address.name}.dead") == 1
         else:
             await queue.release(message.handle, 0.0)

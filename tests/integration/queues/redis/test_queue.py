@@ -17,15 +17,16 @@ from redis.asyncio import Redis
 
 from tests.brokers import RedisServer, running
 from worker.errors import QueueError, QueueUnavailable
-from worker.queues import Message, QueueAddress, Why, parse_address
-from worker.queues.redis.publisher import RedisDeadLetters, RedisPublisher
+from worker.queues import Failure, Message, QueueAddress, parse_address
+from worker.queues.redis.dead_letters import RedisDeadLetters
+from worker.queues.redis.publisher import RedisPublisher
 from worker.queues.redis.queue import RedisQueue
 
 _T = TypeVar("_T")
 
 LEASE = 1.0
 LONG = 60.0
-WHY = Why("the portal says no", "rejected", 404, 3)
+FAILURE = Failure("the portal says no", "rejected", 404, 3)
 
 # A worker that takes one message and goes on living.
 _HOLDER = """
@@ -134,7 +135,7 @@ async def test_entries_of_others_are_messages(
     await queue.release(message.handle, 0.0)
     (again,) = await take(queue, 1)
     assert (again.identity, again.body, again.deliveries) == (entry, message.body, 2)
-    await queue.dead(again.handle, WHY)
+    await queue.dead(again.handle, FAILURE)
     assert await letters_of(address) == [(entry, message.body)]
 
 
@@ -186,7 +187,7 @@ async def test_when_the_group_is_destroyed_what_is_not_acknowledged_comes_again(
     held = await take(queue, 2)
     await client.xgroup_destroy(address.name, address.group)
     await queue.ack([held[0].handle])
-    await queue.dead(held[1].handle, WHY)
+    await queue.dead(held[1].handle, FAILURE)
     again = await take(queue, 4)
     assert [message.identity for message in again] == ["0", "1", "2", "3"]
     assert await letters_of(address) == []
@@ -289,7 +290,7 @@ async def test_what_is_held_when_the_broker_restarts_can_still_be_acknowledged(
         await queue.receive(1, 0.1)
     await asyncio.to_thread(redis_server.start)
     await queue.ack([held.handle])
-    await queue.dead(dead.handle, WHY)
+    await queue.dead(dead.handle, FAILURE)
     assert not await queue.is_drained()
     assert [(m.identity, m.deliveries) for m in await take(queue, 1)] == [("late", 2)]
     assert await letters_of(address) == [("dead", b"")]
@@ -339,12 +340,12 @@ async def test_a_full_broker_is_unavailable_and_can_still_be_emptied(redis_serve
             with pytest.raises(QueueUnavailable, match="maxmemory"):
                 await settle
         with pytest.raises(QueueUnavailable, match="maxmemory"):
-            await queue.dead(messages[3].handle, WHY)
+            await queue.dead(messages[3].handle, FAILURE)
         await queue.ack([messages[0].handle])
         assert await client.xlen(address.name) == 4
         await client.config_set("maxmemory", "0")
     await queue.ack([messages[1].handle, messages[2].handle])
-    await queue.dead(messages[3].handle, WHY)
+    await queue.dead(messages[3].handle, FAILURE)
     await queue.ack([messages[4].handle])
     assert await queue.is_drained()
     assert [identity for identity, _ in await letters_of(address)] == ["3"]
@@ -412,7 +413,7 @@ async def test_a_worker_whose_lease_ran_out_changes_nothing(
         if how == "ack":
             await late.ack([stale.handle])
         elif how == "dead":
-            await late.dead(stale.handle, WHY)
+            await late.dead(stale.handle, FAILURE)
         elif how == "release":
             await late.release(stale.handle, 0.0)
         else:
@@ -434,7 +435,7 @@ async def test_a_message_that_comes_to_its_late_worker_again_has_a_new_handle(
     (message,) = await take(queue, 1)
     assert message.deliveries == 2
     await queue.ack([stale.handle])
-    await queue.dead(stale.handle, WHY)
+    await queue.dead(stale.handle, FAILURE)
     await queue.release(stale.handle, 0.0)
     assert await letters_of(address) == []
     assert not await queue.is_drained()
