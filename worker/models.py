@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from worker.contact import Contact
 
 MAX_ID = 2_147_483_647
 """Ids are .NET ``int``; a larger one is a 400 at the portal (contract 1.5)."""
+
+
+def ids_of(key: int) -> tuple[int, int]:
+    """The opportunity and the contact of a :attr:`Pair.key`."""
+    return key >> 32, key & 0xFFFFFFFF
 
 
 class Status(StrEnum):
@@ -138,27 +139,91 @@ class Reject:
     reason: str
 
 
+class Kind(StrEnum):
+    """What a request is for."""
+
+    LINK = "link"
+    LOOK = "look"
+    UNLINK = "unlink"
+    BATCH = "batch"
+    """Several of the above in one request."""
+    PROBE = "probe"
+    """A harmless question: does the portal work, and does it take us?"""
+    LOGIN = "login"
+
+
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request and what its answer proves.
+class Ask:
+    """What an operation wants of the portal next.
 
     Attributes:
-        number: 1 for the first request of a pair in this session.
-        reason: a stable word for the cause, such as ``http_503`` or ``timeout``; empty when ok.
-        retry_after: seconds the portal asks everyone to wait; None if it names no time.
-        seconds: from sending to the last byte of the answer, or to the failure.
-        contact: the typed Contact; None unless ok, or if the body proves the link but is odd.
-        body: the Contact as the portal sent it, as JSON; empty unless ok.
+        kind: link, look or unlink.
+        contact_ids: those that are sought; of a link or its removal, the one.
+        because: reason of the failed attempt that makes it necessary to ask again; empty the first time.
     """
 
-    number: int
+    kind: Kind
+    opportunity_id: int
+    contact_ids: tuple[int, ...]
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one request says about one operation.
+
+    Attributes:
+        reason: a stable word for the cause, such as ``http_503`` or ``timeout``; empty when ok.
+        seconds: from the first byte sent to the last byte of the answer, or to the failure.
+        body: the Contact that proves a link or its removal, as the portal sent it, as JSON.
+        found: of a look, those of the sought that are members: their Contacts as JSON, by id.
+        strangers: of a look, members that nobody sought: this portal does not filter (contract 5.5).
+    """
+
     result: Result
+    reason: str = ""
+    http_status: int | None = None
+    seconds: float = 0.0
+    body: bytes = b""
+    found: Mapping[int, bytes] = field(default_factory=dict, hash=False)
+    strangers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request and how it fared: what limits, breaker and traffic figures learn from.
+
+    Attributes:
+        items: operations that it carried; 0 if it was about none.
+        again: those of them that were asked for before.
+        repeated: for each link and removal among these, the reason why it is asked for again.
+        result: what the answer says of the portal: ok and permanent are answers of a portal at work.
+        retry_after: seconds the portal asks everyone to wait; None if it names no time.
+        seconds: from the first byte sent to the last byte of the answer, or to the failure.
+    """
+
+    kind: Kind
+    result: Result
+    items: int = 0
+    again: int = 0
+    repeated: tuple[str, ...] = ()
     reason: str = ""
     http_status: int | None = None
     retry_after: float | None = None
     seconds: float = 0.0
-    contact: "Contact | None" = None
-    body: bytes = b""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is about something that was not asked for before."""
+        return self.again < max(self.items, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request, and what it says about each operation that it carried, in their order."""
+
+    request: Request
+    attempts: tuple[Attempt, ...]
 
 
 class Undo(StrEnum):
@@ -198,35 +263,6 @@ class Undoing:
     state: Undo
     reason: str = ""
     http_status: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A contact that an opportunity has; ``contact`` and ``body`` are as in an :class:`Attempt`."""
-
-    contact: "Contact | None"
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the members of an opportunity say about the contacts that were sought among them.
-
-    Attributes:
-        attempt: ok if they were read; permanent if there is no such opportunity for us; throttled if it is
-            to be asked again later; ambiguous if they cannot be read.
-        found: those of the sought that are members, by id.
-        strangers: members in the answer that nobody sought: this portal does not filter (contract 5.5).
-    """
-
-    attempt: Attempt
-    found: Mapping[int, Member] = field(default_factory=dict)
-    strangers: int = 0
-
-    @property
-    def is_told(self) -> bool:
-        """Whether it is known now which of the sought are members."""
-        return self.attempt.result in (Result.OK, Result.PERMANENT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ The worker's files stay as they are: classes are patched in this process only.
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -19,43 +19,62 @@ from worker.dispatch import Dispatcher
 from worker.ledger import Admitted, Arrival, Delivery, Ledger
 from worker.ledger.ledger import _resolve
 from worker.ledger.store import Store
-from worker.limiter import Limiter
-from worker.models import Attempt, Look, Made, Outcome, Pair, Reject, Result, Row, Status, Undo, Undoing
-from worker.portal import client
-from worker.portal.client import PortalClient
+from worker.limits import Limiter
+from worker.models import (
+    Ask,
+    Attempt,
+    Exchange,
+    Kind,
+    Outcome,
+    Pair,
+    Reject,
+    Result,
+    Row,
+    Status,
+    Undo,
+    Undoing,
+)
+from worker.operations.base import Operation
+from worker.operations.compare import Compared, Pairs, compare
+from worker.operations.link import Link
+from worker.operations.look import Told
+from worker.operations.unlink import Links
+from worker.portal import calls
 from worker.portal.http import Http, Reply
 from worker.queues import Message
-from worker.removal import Remover
-from worker.retry import Settle
-from worker.run import finish
+from worker.run import finish, linking
 from worker.run.acknowledger import Acknowledgement, Acknowledger
+from worker.run.linking import Linking
 from worker.run.queue_supply import QueueSupply
+from worker.run.removal import Operations, Removal
 from worker.settings import Settings
 
-OPS_PER_COMMIT = 200
+OPS_PER_COMMIT = 1000
 
 
 def ack_before_outcome() -> None:
     """A pair is settled as linked just before its first request leaves; the answer only corrects that."""
-    send, close = Dispatcher._send, Dispatcher._close
+    send, record = Dispatcher._send, Linking._record
+    told: set[int] = set()
 
-    async def _send(
-        self: Dispatcher, pair: Pair, call: Callable[[Pair, int], Awaitable[Attempt]], number: int
-    ) -> Attempt:
-        if number == 1:
-            body = b'{"id":%d}' % pair.contact_id
-            early = Attempt(1, Result.OK, http_status=201, body=body)
-            await self._record(Outcome(pair, Status.LINKED, (early,), http_status=201))
-        return await send(self, pair, call, number)
+    async def _send(self: Dispatcher, group: Sequence[Operation[Any]], asks: Sequence[Ask]) -> Exchange:
+        fresh = [one for one in group if isinstance(one, Link) and not one.attempts]
+        early = [(one, one.pair) for one in fresh if one.ask().kind is Kind.LINK]
+        await self._conclude([(one, _linked(pair)) for one, pair in early])
+        return await send(self, group, asks)
 
-    async def _close(self: Dispatcher, pair: Pair, step: Settle, attempts: tuple[Attempt, ...]) -> None:
-        if step.status is Status.LINKED:
-            del self._in_doubt[pair.row]
-        else:
-            await close(self, pair, step, attempts)
+    async def _record(self: Linking, outcomes: Sequence[Outcome]) -> None:
+        news = [one for one in outcomes if one.status is not Status.LINKED or one.pair.row not in told]
+        told.update(one.pair.row for one in outcomes)
+        await record(self, news)
 
     patch.object(Dispatcher, "_send", _send).start()
-    patch.object(Dispatcher, "_close", _close).start()
+    patch.object(Linking, "_record", _record).start()
+
+
+def _linked(pair: Pair) -> Outcome:
+    attempt = Attempt(Result.OK, http_status=201, body=b'{"id":%d}' % pair.contact_id)
+    return Outcome(pair, Status.LINKED, (attempt,), http_status=201)
 
 
 def no_intent() -> None:
@@ -73,7 +92,10 @@ def no_intent() -> None:
 
 
 def no_commit() -> None:
-    """The ledger answers before it commits, and commits only now and then, and at a clean end."""
+    """The ledger answers before it commits; once pairs are given out it commits only now and then.
+
+    Intents are noted a chunk ahead, so a few of them that wait for a commit would be no loss.
+    """
     serve = Ledger._serve
     ops = 0
 
@@ -83,7 +105,7 @@ def no_commit() -> None:
             self._db.execute("BEGIN IMMEDIATE")
         answers = [(future, work(self._store)) for work, future in batch]
         ops += len(batch)
-        if ops >= OPS_PER_COMMIT:
+        if ops >= OPS_PER_COMMIT or not self._store._cursor:
             self._db.execute("COMMIT")
             ops = 0
         self._loop.call_soon_threadsafe(_resolve, answers)
@@ -164,25 +186,23 @@ def drop_dead() -> None:
 
 def late_look() -> None:
     """That a link was not there before is noted without asking."""
-    original = PortalClient.find
 
-    async def find(
-        self: PortalClient, opportunity_id: int, contact_ids: Collection[int], number: int
-    ) -> Look:
-        return replace(await original(self, opportunity_id, contact_ids, number), found={})
+    def compare_with_nothing(told: Told[Pairs]) -> Compared:
+        attempts = tuple(replace(attempt, found={}) for attempt in told.attempts)
+        return compare(replace(told, attempts=attempts))
 
-    patch.object(PortalClient, "find", find).start()
+    patch.object(linking, "compare", compare_with_nothing).start()
 
 
 def trust_delete() -> None:
     """A link is called removed when that was begun."""
 
-    async def remove(self: Remover, links: Sequence[Made]) -> list[Undoing]:
-        for link in links:
-            await self._begin(link.row)
-        return [Undoing(link.row, Undo.REMOVED) for link in links]
+    async def _begin(self: Removal, links: Links) -> Operations:
+        await self._ledger.begin([link.row for link in links])
+        await self._settle([Undoing(link.row, Undo.REMOVED) for link in links])
+        return ()
 
-    patch.object(Remover, "remove", remove).start()
+    patch.object(Removal, "_begin", _begin).start()
 
 
 def save_secrets() -> None:
@@ -218,7 +238,7 @@ PLANTS = {
     "die-before-columns": _die_before("columns"),
     "crash-in-observe": _crash_in(Limiter, "observe"),
     "crash-in-request": _crash_in(ClientSession, "request"),
-    "crash-in-judgement": _crash_in(client, "classify"),
+    "crash-in-judgement": _crash_in(calls, "classify"),
     "crash-in-files": _crash_in(finish, "write_html"),
     "save-secrets": save_secrets,
     "secrets-in-error": secrets_in_error,

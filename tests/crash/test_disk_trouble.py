@@ -19,7 +19,9 @@ from tests.crash.torn_sample import SetOfLinks
 from tests.forks import Forked, ForkServer
 from worker import cli
 from worker.ledger import LedgerReader
-from worker.models import Attempt, Pair, Status
+from worker.models import Ask, Status
+from worker.portal.calls import Call
+from worker.portal.client import Finding
 from worker.run import access
 
 if TYPE_CHECKING:
@@ -243,21 +245,24 @@ class Watching(SetOfLinks):
     """A portal that looks, at each POST, whether its intent can be read by others."""
 
     ledger: Path
-    without_intent: list[Pair]
+    without_intent: list[Ask]
     posts = 0
     late = 0
     commits = 0
 
-    async def link(self, pair: Pair, number: int) -> Attempt:
+    async def send(self, call: Call, ask: Ask) -> Finding:
+        if call.method != "POST":
+            return await super().send(call, ask)
         Watching.posts += 1
         Watching.commits = BadDisk.commits
         Watching.late += 0 < BadDisk.fails_at <= BadDisk.commits
         with closing(sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True)) as db:
-            (sent_at,) = db.execute("SELECT sent_at FROM rows WHERE row = ?", (pair.row,)).fetchone()
+            key = ask.opportunity_id << 32 | ask.contact_ids[0]
+            (sent_at,) = db.execute("SELECT sent_at FROM rows WHERE key = ?", (key,)).fetchone()
         if sent_at is None:
-            self.without_intent.append(pair)
+            self.without_intent.append(ask)
         await asyncio.sleep(0.001)
-        return await super().link(pair, number)
+        return await super().send(call, ask)
 
 
 @pytest.fixture

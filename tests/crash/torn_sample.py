@@ -12,7 +12,11 @@ from typing import Any, Self
 from urllib.request import urlopen
 
 from tests.forks import Forked, ForkServer, simulator
-from worker.models import Attempt, Pair, Result
+from worker.models import Ask, Kind, Request, Result
+from worker.portal.calls import Call, Read
+from worker.portal.classify import NOT_FOUND, BodyKind, Verdict
+from worker.portal.client import Finding
+from worker.portal.wire import Envelope
 
 CONTACTS = 1000
 KINDS = ("young", "old", "closed")
@@ -51,21 +55,27 @@ class SetOfLinks:
     async def probe(self) -> None:
         pass
 
-    async def link(self, pair: Pair, number: int) -> Attempt:
-        await asyncio.sleep(0)
-        if pair.contact_id > CONTACTS:
-            return Attempt(number, Result.PERMANENT, "not_found", 404, seconds=0.001)
-        self.held.add((pair.opportunity_id, pair.contact_id))
-        return Attempt(number, Result.OK, "", 201, seconds=0.001, body=b'{"id":%d}' % pair.contact_id)
+    async def ready(self) -> None:
+        pass
 
-    async def reread(self, pair: Pair, number: int) -> Attempt:
+    async def send(self, call: Call, ask: Ask) -> Finding:
         await asyncio.sleep(0)
-        if (pair.opportunity_id, pair.contact_id) in self.held:
-            return Attempt(number, Result.OK, "", 200, seconds=0.001, body=b'{"id":%d}' % pair.contact_id)
-        return Attempt(number, Result.TRANSIENT, "not_stored", 200, seconds=0.001)
+        opportunity_id, (contact_id, *_) = ask.opportunity_id, ask.contact_ids
+        body = b'{"id":%d}' % contact_id
+        if contact_id > CONTACTS:
+            missing = Verdict(Result.PERMANENT, NOT_FOUND)
+            return Finding(missing, 0.001, 404, read=Read(BodyKind.JSON_ENVELOPE, None, None))
+        if call.method == "POST":
+            self.held.add((opportunity_id, contact_id))
+            return Finding(Verdict(Result.OK, ""), 0.001, 201, read=Read(BodyKind.JSON_ENVELOPE, None, body))
+        there = [{"id": contact_id}] if (opportunity_id, contact_id) in self.held else []
+        members = Envelope("json", there)
+        return Finding(
+            Verdict(Result.OK, ""), 0.001, 200, read=Read(BodyKind.JSON_ENVELOPE, members, members)
+        )
 
-    async def look(self) -> Attempt:
-        return Attempt(1, Result.PERMANENT, "not_found", 404, seconds=0.001)
+    async def question(self) -> Request:
+        return Request(Kind.PROBE, Result.PERMANENT, http_status=404, seconds=0.001)
 
 
 def write_input(path: Path, rows: int) -> frozenset[Link]:

@@ -26,8 +26,8 @@ from typing import Any, Self, TypeVar
 import pytest
 
 from worker.errors import PortalError, PortalUnreachable
+from worker.operations.policy import RetryPolicy
 from worker.report.build import Report
-from worker.retry import RetryPolicy
 from worker.run.audit import audit_run
 from worker.run.directory import RunDirectory
 from worker.run.finish import write_files
@@ -634,9 +634,9 @@ def aside() -> Iterator[Aside[Any]]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back off and wait out failures for hundredths of seconds, and hear nothing of the environment."""
-    monkeypatch.setattr("worker.run.linking.RetryPolicy", partial(RetryPolicy, base=0.02, cap=0.1))
-    monkeypatch.setattr("worker.run.outage.FIRST_WAIT", 0.02)
-    monkeypatch.setattr("worker.run.outage.LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("worker.run.access.RetryPolicy", partial(RetryPolicy, base=0.02, cap=0.1))
+    monkeypatch.setattr("worker.limits.outage.FIRST_WAIT", 0.02)
+    monkeypatch.setattr("worker.limits.outage.LONGEST_WAIT", 0.05)
     for name in os.environ:
         if name.startswith("BULKLINK_"):
             monkeypatch.delenv(name)
@@ -688,6 +688,10 @@ def test_the_run_ends_as_it_should_and_tells_the_truth(
     states = {state: n for state, n in report.counts.items() if state != "rows"}
     assert {state for state, n in states.items() if not _fits(n, case.counts.get(state, 0))} == set(), states
     assert _fits(len(portal.books.links()), case.held)
+    if case.deliver is None and not case.is_cut:
+        # Whatever they were for, and whatever came of them. Only a log-in is cut off when a run is refused.
+        uncounted = portal.books.requests - report.requests.attempts
+        assert 0 <= uncounted <= (case.options is LOGS_IN and case.code == 6)
     told = {cause.reason for cause in report.causes}
     if case.reason is None:
         assert (told, report.message) == (set(), "")

@@ -9,7 +9,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -51,9 +51,9 @@ def leak_at_each_outcome(leak: Callable[[Outcome], object]) -> None:
     record = Linking._record
     kept: list[object] = []
 
-    async def leaking(self: Linking, outcome: Outcome) -> None:
-        await record(self, outcome)
-        kept.append(leak(outcome))
+    async def leaking(self: Linking, outcomes: Sequence[Outcome]) -> None:
+        await record(self, outcomes)
+        kept.extend(map(leak, outcomes))
 
     patch.object(Linking, "_record", leaking).start()
 

@@ -1,39 +1,44 @@
-"""Lanes against a portal that keeps books, under a virtual clock and a real limiter."""
+"""Lanes against a portal that keeps books, under a virtual clock, a real scheduler and a real limiter."""
 
 import asyncio
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, pairwise
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from tests.unit.dealt import Highest, now
-from worker.dispatch import LANES_PER_PERMIT, Dispatcher
+from worker.dispatch import Dispatcher, Finished
 from worker.errors import LedgerError, PortalClosed, PortalRefused
-from worker.limiter import Limiter
-from worker.models import Attempt, Outcome, Pair, Result, Status
+from worker.limits import Limiter
+from worker.models import Ask, Attempt, Exchange, Kind, Outcome, Pair, Request, Result, Status
+from worker.operations.base import Operation
+from worker.operations.link import Link
+from worker.operations.policy import RetryPolicy
 from worker.quantities import Rate
-from worker.retry import RetryPolicy
+from worker.scheduler import Scheduler
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
-Kind = Literal["link", "reread"]
+Paced = tuple[Attempt, float | None]
+Answer = Attempt | Paced | Exception
 
 FAST = Rate(1000, 1.0)
-OK = Attempt(0, Result.OK, http_status=201)
-ABSENT = Attempt(0, Result.TRANSIENT, "not_stored", 200)
-UNREADABLE = Attempt(0, Result.AMBIGUOUS, "connection_lost")
-TRANSIENT = Attempt(0, Result.TRANSIENT, "unavailable", 503)
-AMBIGUOUS = Attempt(0, Result.AMBIGUOUS, "timeout")
-PERMANENT = Attempt(0, Result.PERMANENT, "not_found", 404)
+OK = Attempt(Result.OK, http_status=201)
+ABSENT = Attempt(Result.TRANSIENT, "not_stored", 200)
+UNREADABLE = Attempt(Result.AMBIGUOUS, "connection_lost")
+TRANSIENT = Attempt(Result.TRANSIENT, "unavailable", 503)
+AMBIGUOUS = Attempt(Result.AMBIGUOUS, "timeout")
+PERMANENT = Attempt(Result.PERMANENT, "not_found", 404)
 REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 BROKEN = LedgerError("ledger.db: disk full")
 
 
-def throttled(retry_after: float | None = None) -> Attempt:
-    return Attempt(0, Result.THROTTLED, "throttled", 429, retry_after)
+def throttled(retry_after: float | None = None) -> Paced:
+    return Attempt(Result.THROTTLED, "throttled", 429), retry_after
 
 
 def pairs(count: int) -> list[Pair]:
@@ -52,27 +57,34 @@ class Sent:
 
 
 class Portal:
-    """Answers as scripted, else with success, after a latency that may differ from call to call."""
+    """Answers as scripted, else with success, after a latency that may differ from request to request.
 
-    def __init__(self, latency: Iterable[float] = (0.05,)) -> None:
-        self.script: dict[int, deque[Attempt | Exception]] = {}
+    Args:
+        size: most operations that it takes in one request.
+    """
+
+    def __init__(self, latency: Iterable[float] = (0.05,), size: int = 1) -> None:
+        self.size = size
+        self.script: dict[int, deque[Answer]] = {}
         self.books: list[Sent] = []
+        self.requests: list[int] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.log_in_seconds = 0.0
         self._latency = cycle(latency)
 
-    def answers(self, row: int, *answers: Attempt | Exception) -> None:
+    def answers(self, row: int, *answers: Answer) -> None:
         self.script[row] = deque(answers)
 
-    async def link(self, pair: Pair, number: int) -> Attempt:
-        return await self._answer(pair, "link", number)
+    @asynccontextmanager
+    async def ready(self, asks: Sequence[Ask]) -> AsyncIterator[None]:
+        assert len(asks) <= self.size
+        await asyncio.sleep(self.log_in_seconds)
+        yield
 
-    async def reread(self, pair: Pair, number: int) -> Attempt:
-        return await self._answer(pair, "reread", number)
-
-    async def _answer(self, pair: Pair, kind: Kind, number: int) -> Attempt:
-        sent = Sent(now(), pair.row, kind, number)
-        self.books.append(sent)
+    async def send(self, asks: Sequence[Ask]) -> Exchange:
+        sent = [self._note(ask) for ask in asks]
+        self.requests.append(len(asks))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         seconds = next(self._latency)
@@ -80,12 +92,44 @@ class Portal:
             await asyncio.sleep(seconds)
         finally:
             self.in_flight -= 1
-        sent.told = now()
-        script = self.script.get(pair.row)
+        retry_after = None
+        attempts = []
+        for ask, one in zip(asks, sent, strict=True):
+            one.told = now()
+            attempt, named = self._answer(ask)
+            retry_after = retry_after or named
+            attempts.append(replace(attempt, seconds=seconds))
+        first = attempts[0]
+        again = [ask.because for ask in asks if ask.because]
+        request = Request(
+            asks[0].kind,
+            first.result,
+            len(asks),
+            len(again),
+            tuple(again),
+            first.reason,
+            first.http_status,
+            retry_after,
+            seconds,
+        )
+        return Exchange(request, tuple(attempts))
+
+    def _note(self, ask: Ask) -> Sent:
+        row = ask.opportunity_id
+        self.books.append(Sent(now(), row, ask.kind, len(self.of(row)) + 1))
+        return self.books[-1]
+
+    def _answer(self, ask: Ask) -> Paced:
+        script = self.script.get(ask.opportunity_id)
         answer = script.popleft() if script else OK
         if isinstance(answer, Exception):
             raise answer
-        return replace(answer, number=number, seconds=seconds)
+        attempt, named = answer if isinstance(answer, tuple) else (answer, None)
+        if ask.kind is Kind.LOOK and attempt is OK:
+            attempt = replace(OK, found={7: b"{}"})
+        if ask.kind is Kind.LOOK and attempt is ABSENT:
+            attempt = Attempt(Result.OK, http_status=200)
+        return attempt, named
 
     @property
     def times(self) -> list[float]:
@@ -108,57 +152,56 @@ class World:
         policy: RetryPolicy | None = None,
         record_seconds: float = 0.0,
         record_error: Exception | None = None,
+        endless: bool = False,
     ) -> None:
-        rng = Highest(0)
         self.portal = portal
-        self.concurrency = concurrency
-        self.limiter = Limiter(rate, concurrency, max_pause=300.0, rng=rng)
-        self.todo = deque(todo)
-        self.taken: list[int] = []
+        self.limiter = Limiter(rate, concurrency, max_pause=300.0, rng=Highest(0))
+        self.limiter.observers.append(self.observe)
+        self.scheduler: Scheduler[Operation[Any]] = Scheduler(self.limiter.budget)
+        policy = policy or RetryPolicy()
+        self.scheduler.offer(Link(pair, policy, Highest(0)) for pair in todo)
+        if not endless:
+            self.scheduler.close()
         self.outcomes: list[Outcome] = []
         self.recorded_at: dict[int, float] = {}
-        self.observed: list[Attempt] = []
+        self.observed: list[Request] = []
         self.begin = self.end = 0.0
         self.record_seconds = record_seconds
         self.record_error = record_error
-        self.dispatcher = Dispatcher(
-            portal,
-            self.limiter,
-            policy or RetryPolicy(),
-            take=self.take,
-            record=self.record,
-            observe=self.observe,
-            rng=rng,
-        )
+        self.dispatcher = Dispatcher(portal, self.limiter, self.scheduler, conclude=self.conclude)
 
-    async def take(self) -> Pair | None:
-        if not self.todo:
-            return None
-        pair = self.todo.popleft()
-        self.taken.append(pair.row)
-        return pair
-
-    async def record(self, outcome: Outcome) -> None:
+    async def conclude(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
         await asyncio.sleep(self.record_seconds)
         if self.record_error is not None:
             raise self.record_error
-        self.outcomes.append(outcome)
-        self.recorded_at[outcome.pair.row] = now()
+        for _, outcome in finished:
+            self.outcomes.append(outcome)
+            self.recorded_at[outcome.pair.row] = now()
+        return ()
 
-    def observe(self, attempt: Attempt) -> None:
-        self.observed.append(attempt)
-        self.limiter.observe(attempt)
+    def observe(self, request: Request) -> None:
+        self.observed.append(request)
 
     async def run(self, grace: float = 25.0) -> None:
         self.begin = now()
         try:
-            await self.dispatcher.run(self.concurrency, grace)
+            await self.dispatcher.run(grace)
         finally:
             self.end = now()
 
     async def run_and_stop(self, after: float, grace: float = 25.0) -> None:
         asyncio.get_running_loop().call_later(after, self.dispatcher.stop)
         await self.run(grace)
+
+    @property
+    def links(self) -> list[Link]:
+        """Pairs that are not over, or not known to be recorded."""
+        left = (*self.dispatcher.unfinished, *self.dispatcher.concluding)
+        return [one for one in left if isinstance(one, Link)]
+
+    @property
+    def in_doubt(self) -> list[int]:
+        return sorted(link.pair.row for link in self.links if link.in_doubt)
 
     @property
     def statuses(self) -> dict[int, Status]:
@@ -199,7 +242,7 @@ def test_a_pair_gets_exactly_one_outcome(virtual_time: Run) -> None:
         7: Status.RETRYABLE,
         8: Status.UNKNOWN,
     }
-    assert world.dispatcher.in_doubt == []
+    assert world.in_doubt == []
 
 
 def test_an_outcome_holds_the_pair_all_attempts_and_the_cause(virtual_time: Run) -> None:
@@ -208,10 +251,7 @@ def test_an_outcome_holds_the_pair_all_attempts_and_the_cause(virtual_time: Run)
     world = World(portal, pairs(1))
     virtual_time(world.run())
 
-    attempts = tuple(
-        replace(answer, number=number, seconds=0.25)
-        for number, answer in enumerate((TRANSIENT, throttled(0.0), PERMANENT), 1)
-    )
+    attempts = tuple(replace(answer, seconds=0.25) for answer in (TRANSIENT, throttled()[0], PERMANENT))
     assert world.outcomes == [Outcome(pairs(1)[0], Status.REJECTED, attempts, "not_found", 404)]
     assert [sent.number for sent in portal.books] == [1, 2, 3]
 
@@ -222,7 +262,10 @@ def test_each_attempt_is_observed_before_its_outcome_is_recorded(virtual_time: R
     world = World(portal, pairs(1), record_error=BROKEN)
     with pytest.raises(LedgerError):
         virtual_time(world.run())
-    assert [(a.number, a.result) for a in world.observed] == [(1, Result.TRANSIENT), (2, Result.OK)]
+    assert [(r.repeated, r.result) for r in world.observed] == [
+        ((), Result.TRANSIENT),
+        (("unavailable",), Result.OK),
+    ]
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
@@ -235,13 +278,14 @@ def test_never_more_than_concurrency_are_in_flight(virtual_time: Run, concurrenc
     assert portal.most_in_flight == concurrency
 
 
-def test_there_are_lanes_enough_to_work_while_others_back_off(virtual_time: Run) -> None:
+def test_nothing_is_held_by_pairs_that_back_off_however_many_they_are(virtual_time: Run) -> None:
     portal = Portal()
     for row in range(1, 100):
         portal.answers(row, TRANSIENT)
-    world = World(portal, pairs(99), concurrency=3, policy=RetryPolicy(base=100.0, cap=100.0))
+    world = World(portal, pairs(200), concurrency=3, policy=RetryPolicy(base=100.0, cap=100.0))
     virtual_time(world.run_and_stop(after=50.0))
-    assert len(world.taken) == len(portal.books) == 3 * LANES_PER_PERMIT
+    assert len(portal.books) == 200
+    assert set(world.statuses) == set(range(100, 201))
 
 
 def test_a_stall_leaves_no_stale_turns_to_be_spent_in_a_burst(virtual_time: Run) -> None:
@@ -271,7 +315,7 @@ def test_no_permit_is_held_while_a_pair_backs_off(virtual_time: Run) -> None:
     first, second = portal.of(1)
     assert first.told is not None
     assert second.time == pytest.approx(first.told + 10.0)
-    assert world.taken[-1] == world.outcomes[-2].pair.row == 20
+    assert world.outcomes[-2].pair.row == 20
     assert max(at for row, at in world.recorded_at.items() if row != 1) < world.begin + 2.0
 
 
@@ -293,7 +337,7 @@ def test_a_reread_pays_the_rate_and_takes_a_permit(virtual_time: Run) -> None:
     policy = RetryPolicy(max_attempts=1)
     world = World(portal, pairs(30), rate=Rate(10, 1.0), concurrency=2, policy=policy)
     virtual_time(world.run())
-    assert Counter(sent.kind for sent in portal.books) == {"link": 30, "reread": 30}
+    assert Counter(sent.kind for sent in portal.books) == {Kind.LINK: 30, Kind.LOOK: 30}
     assert world.most_sent_in(1.0) <= 10
     assert portal.most_in_flight == 2
 
@@ -339,7 +383,7 @@ def test_time_in_our_own_queue_is_not_spent(virtual_time: Run) -> None:
     portal = Portal(latency=(1.0,))
     portal.answers(1, TRANSIENT, TRANSIENT, OK)
     policy = RetryPolicy(max_seconds=8.0, base=0.5, cap=0.5)
-    world = World(portal, pairs(8), rate=Rate(1, 10.0), concurrency=1, policy=policy)
+    world = World(portal, pairs(8), rate=Rate(1, 20.0), concurrency=1, policy=policy)
     virtual_time(world.run())
     assert world.statuses[1] is Status.LINKED
     assert portal.of(1)[2].time > world.begin + 60.0
@@ -365,7 +409,7 @@ def test_a_permit_is_held_until_a_reread_is_recorded(virtual_time: Run) -> None:
     policy = RetryPolicy(max_attempts=1)
     world = World(portal, pairs(8), concurrency=1, record_seconds=2.0, policy=policy)
     virtual_time(world.run())
-    rereads = [sent for sent in portal.books if sent.kind == "reread"]
+    rereads = [sent for sent in portal.books if sent.kind is Kind.LOOK]
     for earlier, later in pairwise(rereads):
         assert later.time >= world.recorded_at[earlier.row]
 
@@ -386,26 +430,26 @@ def test_when_ambiguous_attempts_are_used_up_a_reread_decides(
     world = World(portal, pairs(1), policy=RetryPolicy(max_attempts=3, max_unreadable=1))
     virtual_time(world.run())
     sent = [(sent.kind, sent.number) for sent in portal.books]
-    assert sent == [("link", 1), ("link", 2), ("link", 3), ("reread", 4)]
+    assert sent == [(Kind.LINK, 1), (Kind.LINK, 2), (Kind.LINK, 3), (Kind.LOOK, 4)]
     outcome = world.outcome(1)
     assert (outcome.status, outcome.reason, outcome.http_status) == (status, reason, http_status)
-    assert [(a.number, a.result) for a in outcome.attempts[2:]] == [(3, Result.AMBIGUOUS), (4, read.result)]
-    assert world.dispatcher.in_doubt == []
+    assert [a.result for a in outcome.attempts[2:]] == [Result.AMBIGUOUS, read.result]
+    assert world.in_doubt == []
 
 
 @pytest.mark.parametrize(
     ("answers", "sent", "status"),
     [
-        ([OK], ["reread"], Status.LINKED),
-        ([ABSENT, OK], ["reread", "link"], Status.LINKED),
-        ([ABSENT, PERMANENT], ["reread", "link"], Status.REJECTED),
-        ([throttled(1.0), UNREADABLE, OK], ["reread"] * 3, Status.LINKED),
-        ([*[UNREADABLE] * 3, OK], [*["reread"] * 3, "link"], Status.LINKED),
-        ([ABSENT, AMBIGUOUS, AMBIGUOUS, OK], ["reread", "link", "link", "reread"], Status.LINKED),
+        ([OK], [Kind.LOOK], Status.LINKED),
+        ([ABSENT, OK], [Kind.LOOK, Kind.LINK], Status.LINKED),
+        ([ABSENT, PERMANENT], [Kind.LOOK, Kind.LINK], Status.REJECTED),
+        ([throttled(1.0), UNREADABLE, OK], [Kind.LOOK] * 3, Status.LINKED),
+        ([*[UNREADABLE] * 3, OK], [*[Kind.LOOK] * 3, Kind.LINK], Status.LINKED),
+        ([ABSENT, AMBIGUOUS, AMBIGUOUS, OK], [Kind.LOOK, Kind.LINK, Kind.LINK, Kind.LOOK], Status.LINKED),
     ],
 )
 def test_a_pair_that_an_earlier_session_may_have_sent_is_looked_for_before_it_is_sent(
-    virtual_time: Run, answers: list[Attempt], sent: list[str], status: Status
+    virtual_time: Run, answers: list[Answer], sent: list[Kind], status: Status
 ) -> None:
     portal = Portal()
     portal.answers(1, *answers)
@@ -424,7 +468,7 @@ def test_a_pair_in_doubt_stays_so_when_a_stop_comes_before_the_look_at_it(virtua
     todo = [replace(pair, in_doubt=True) for pair in pairs(20)]
     world = World(portal, todo, concurrency=2)
     virtual_time(world.run_and_stop(1.0, grace=0.0))
-    assert set(world.dispatcher.in_doubt) == set(world.taken)
+    assert world.in_doubt == list(range(1, 21))
 
 
 def test_attempts_handed_over_with_an_outcome_are_not_counted_again_when_the_lane_is_cancelled(
@@ -435,14 +479,15 @@ def test_attempts_handed_over_with_an_outcome_are_not_counted_again_when_the_lan
     world = World(portal, pairs(3), concurrency=1, record_seconds=5.0)
     virtual_time(world.run_and_stop(1.0, grace=0.0))
     assert world.outcomes == []
-    assert world.dispatcher.unsettled == {}
-    assert world.dispatcher.in_doubt == [1]
+    assert [link.pair.row for link in world.dispatcher.concluding if isinstance(link, Link)] == [1]
+    assert [link.attempts for link in world.dispatcher.unfinished if isinstance(link, Link)] == [(), ()]
+    assert world.in_doubt == [1]
 
 
-def test_retries_of_a_failing_portal_are_a_bounded_share_of_what_is_sent(virtual_time: Run) -> None:
-    """200 pairs that all fail would be 1,000 requests; the budget makes the pairs wait, not fail sooner."""
+def test_while_fresh_pairs_wait_retries_are_a_bounded_share_of_what_is_sent(virtual_time: Run) -> None:
+    """The budget makes pairs that fail wait; they do not fail sooner, and the others do not wait for them."""
     portal = Portal(latency=(0.01,))
-    todo = pairs(200)
+    todo = pairs(600)
     for pair in todo:
         portal.answers(pair.row, *[TRANSIENT] * 9)
     world = World(portal, todo, rate=Rate(50, 1.0), concurrency=64)
@@ -451,8 +496,64 @@ def test_retries_of_a_failing_portal_are_a_bounded_share_of_what_is_sent(virtual
     retries = sum(sent.number > 1 for sent in early)
     assert retries <= 0.2 * len(early) + 0.1 * 50 * 10 + 10
     assert retries > 50
-    assert Counter(outcome.status for outcome in world.outcomes) == {Status.RETRYABLE: 200}
-    assert len(portal.books) == 1000
+    assert Counter(outcome.status for outcome in world.outcomes) == {Status.RETRYABLE: 600}
+    assert len(portal.books) == 3000
+
+
+def test_a_sixth_of_pairs_that_fail_all_their_tries_costs_no_rate_and_delays_no_other(
+    virtual_time: Run,
+) -> None:
+    portal = Portal(latency=(0.05,))
+    todo = pairs(3000)
+    for pair in todo[::6]:
+        portal.answers(pair.row, *[TRANSIENT] * 9)
+    world = World(portal, todo, rate=Rate(100, 1.0), concurrency=8)
+    virtual_time(world.run())
+    assert len(portal.books) == 2500 + 500 * 5
+    assert len(portal.books) / world.lasted >= 95.0
+    assert world.most_sent_in(1.0) <= 100
+    # Fresh pairs get all but a bounded share of the rate: 0.2 retries for each, and a tenth.
+    good = [world.recorded_at[row] for row, status in world.statuses.items() if status is Status.LINKED]
+    assert max(good) - world.begin < 3000 / (100 * 0.9 / 1.2) + 1.0
+
+
+def test_what_was_a_group_in_one_request_parts_again_by_what_became_of_each(virtual_time: Run) -> None:
+    portal = Portal(size=4)
+    portal.answers(2, TRANSIENT, OK)
+    portal.answers(3, PERMANENT)
+    world = World(portal, pairs(6), concurrency=1)
+    virtual_time(world.run())
+    assert portal.requests == [4, 2, 1]
+    assert world.statuses == {row: Status.REJECTED if row == 3 else Status.LINKED for row in range(1, 7)}
+    assert [request.repeated for request in world.observed] == [(), (), ("unavailable",)]
+
+
+def test_a_log_in_takes_no_turn_from_others_and_makes_none_go_stale(virtual_time: Run) -> None:
+    portal = Portal(latency=(0.0,))
+    portal.log_in_seconds = 7.0
+    world = World(portal, pairs(40), rate=Rate(10, 1.0), concurrency=8)
+    virtual_time(world.run())
+    assert world.most_sent_in(1.0) <= 10
+
+
+def test_lanes_follow_the_permits(virtual_time: Run) -> None:
+    portal = Portal(latency=(1.0,))
+    world = World(portal, pairs(100), concurrency=2)
+    in_flight: dict[float, int] = {}
+
+    def note(at: float) -> None:
+        in_flight[at] = portal.in_flight
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        for at, permits in ((4.5, 6), (8.5, 1)):
+            loop.call_later(at, world.limiter.change, FAST, permits)
+        for at in (3.2, 7.2, 12.2):
+            loop.call_later(at, note, at)
+        await world.run_and_stop(after=13.0)
+
+    virtual_time(work())
+    assert in_flight == {3.2: 2, 7.2: 6, 12.2: 1}
 
 
 def test_a_refusal_of_us_drains_the_other_lanes_and_is_raised(virtual_time: Run) -> None:
@@ -465,7 +566,7 @@ def test_a_refusal_of_us_drains_the_other_lanes_and_is_raised(virtual_time: Run)
     assert set(world.statuses) >= {1, 3, 4}
     assert 2 not in world.statuses
     assert world.lasted < 5.0
-    assert world.dispatcher.in_doubt == []
+    assert world.in_doubt == []
 
 
 @pytest.mark.parametrize(("earlier", "doubt"), [(TRANSIENT, []), (AMBIGUOUS, [1])])
@@ -478,7 +579,7 @@ def test_a_refusal_proves_nothing_of_earlier_attempts(
     with pytest.raises(PortalRefused):
         virtual_time(world.run())
     assert world.outcomes == []
-    assert world.dispatcher.in_doubt == doubt
+    assert world.in_doubt == doubt
 
 
 def test_a_refused_reread_leaves_its_pair_in_doubt(virtual_time: Run) -> None:
@@ -487,7 +588,7 @@ def test_a_refused_reread_leaves_its_pair_in_doubt(virtual_time: Run) -> None:
     world = World(portal, pairs(1), policy=RetryPolicy(max_attempts=1))
     with pytest.raises(PortalRefused):
         virtual_time(world.run())
-    assert world.dispatcher.in_doubt == [1]
+    assert world.in_doubt == [1]
 
 
 def test_the_first_of_several_errors_is_raised(virtual_time: Run) -> None:
@@ -506,7 +607,7 @@ def test_an_error_that_is_none_of_ours_ends_the_run_and_leaves_its_pair_in_doubt
     world = World(portal, pairs(9), concurrency=1)
     with pytest.raises(ZeroDivisionError):
         virtual_time(world.run())
-    assert world.dispatcher.in_doubt == [1]
+    assert world.in_doubt == [1]
 
 
 def test_a_stop_takes_no_more_pairs_and_those_in_flight_finish_and_are_recorded(virtual_time: Run) -> None:
@@ -516,8 +617,7 @@ def test_a_stop_takes_no_more_pairs_and_those_in_flight_finish_and_are_recorded(
     assert len(portal.books) == 3
     assert set(world.statuses) == {1, 2, 3}
     assert world.lasted == pytest.approx(11.0, abs=0.01)
-    assert len(world.taken) == 3 * LANES_PER_PERMIT
-    assert world.dispatcher.in_doubt == []
+    assert world.in_doubt == []
 
 
 def test_a_stop_while_recording_waits_for_the_record(virtual_time: Run) -> None:
@@ -529,14 +629,14 @@ def test_a_stop_while_recording_waits_for_the_record(virtual_time: Run) -> None:
 
 
 @pytest.mark.parametrize("failure", [TRANSIENT, throttled(300.0), AMBIGUOUS])
-def test_an_answer_that_comes_after_a_stop_is_not_tried_again(virtual_time: Run, failure: Attempt) -> None:
+def test_an_answer_that_comes_after_a_stop_is_not_tried_again(virtual_time: Run, failure: Answer) -> None:
     portal = Portal(latency=(2.0,))
     portal.answers(1, failure)
     world = World(portal, pairs(1))
     virtual_time(world.run_and_stop(after=1.0))
     assert world.lasted == pytest.approx(2.0)
     assert world.outcomes == []
-    assert world.dispatcher.in_doubt == ([1] if failure is AMBIGUOUS else [])
+    assert world.in_doubt == ([1] if failure is AMBIGUOUS else [])
 
 
 def test_a_reread_that_falls_due_after_a_stop_is_not_sent(virtual_time: Run) -> None:
@@ -545,8 +645,8 @@ def test_a_reread_that_falls_due_after_a_stop_is_not_sent(virtual_time: Run) -> 
     portal.answers(1, AMBIGUOUS, OK)
     world = World(portal, pairs(1), policy=RetryPolicy(max_attempts=1))
     virtual_time(world.run_and_stop(after=1.0))
-    assert [sent.kind for sent in portal.books] == ["link"]
-    assert world.dispatcher.in_doubt == [1]
+    assert [sent.kind for sent in portal.books] == [Kind.LINK]
+    assert world.in_doubt == [1]
 
 
 def test_at_a_stop_lanes_that_back_off_give_up_at_once(virtual_time: Run) -> None:
@@ -557,7 +657,7 @@ def test_at_a_stop_lanes_that_back_off_give_up_at_once(virtual_time: Run) -> Non
     virtual_time(world.run_and_stop(after=3.0))
     assert world.lasted == pytest.approx(3.0)
     assert world.outcomes == []
-    assert world.dispatcher.in_doubt == []
+    assert world.in_doubt == []
 
 
 def test_at_a_stop_lanes_that_wait_for_a_turn_give_up_at_once(virtual_time: Run) -> None:
@@ -566,26 +666,11 @@ def test_at_a_stop_lanes_that_wait_for_a_turn_give_up_at_once(virtual_time: Run)
     world = World(portal, pairs(9), concurrency=2, rate=Rate(1, 1.0))
     virtual_time(world.run_and_stop(after=3.0))
     assert world.lasted == pytest.approx(3.0)
-    assert world.dispatcher.in_doubt == []
+    assert world.in_doubt == []
 
 
 def test_at_a_stop_lanes_that_wait_for_input_give_up_at_once(virtual_time: Run) -> None:
-    portal = Portal()
-    world = World(portal, pairs(0))
-
-    async def never() -> Pair | None:
-        await asyncio.Event().wait()
-        return None
-
-    world.dispatcher = Dispatcher(
-        portal,
-        world.limiter,
-        RetryPolicy(),
-        take=never,
-        record=world.record,
-        observe=world.observe,
-        rng=Highest(0),
-    )
+    world = World(Portal(), (), endless=True)
     virtual_time(world.run_and_stop(after=3.0))
     assert world.lasted == pytest.approx(3.0)
 
@@ -595,7 +680,6 @@ def test_a_stop_before_the_run_sends_nothing(virtual_time: Run) -> None:
     world.dispatcher.stop()
     virtual_time(world.run())
     assert world.portal.books == []
-    assert world.taken == []
 
 
 def test_when_grace_is_over_requests_are_cancelled_and_their_rows_are_in_doubt(virtual_time: Run) -> None:
@@ -604,7 +688,7 @@ def test_when_grace_is_over_requests_are_cancelled_and_their_rows_are_in_doubt(v
     virtual_time(world.run_and_stop(after=5.0, grace=20.0))
     assert world.lasted == pytest.approx(25.0)
     assert world.statuses == {1: Status.LINKED}
-    assert sorted(world.dispatcher.in_doubt) == [2, 3]
+    assert sorted(world.in_doubt) == [2, 3]
     assert portal.in_flight == 0
 
 
@@ -618,7 +702,7 @@ def test_a_cancelled_record_leaves_in_doubt_what_may_be_stored(
     virtual_time(world.run_and_stop(after=5.0, grace=20.0))
     assert world.lasted == pytest.approx(25.0)
     assert world.outcomes == []
-    assert world.dispatcher.in_doubt == doubt
+    assert world.in_doubt == doubt
 
 
 @pytest.mark.parametrize(
@@ -633,7 +717,7 @@ def test_a_cancelled_record_leaves_in_doubt_what_may_be_stored(
     ],
 )
 def test_a_pair_stopped_between_attempts_is_in_doubt_if_any_was_ambiguous(
-    virtual_time: Run, answers: list[Attempt], doubt: list[int]
+    virtual_time: Run, answers: list[Answer], doubt: list[int]
 ) -> None:
     portal = Portal()
     portal.answers(1, *answers, *[TRANSIENT] * 9)
@@ -641,7 +725,7 @@ def test_a_pair_stopped_between_attempts_is_in_doubt_if_any_was_ambiguous(
     virtual_time(world.run_and_stop(after=10.0 * len(answers) - 5.0))
     assert len(portal.books) == len(answers)
     assert world.outcomes == []
-    assert world.dispatcher.in_doubt == doubt
+    assert world.in_doubt == doubt
 
 
 def test_a_ledger_that_cannot_record_ends_the_run_with_its_error(virtual_time: Run) -> None:
@@ -651,7 +735,7 @@ def test_a_ledger_that_cannot_record_ends_the_run_with_its_error(virtual_time: R
         virtual_time(world.run())
     assert raised.value is BROKEN
     assert world.outcomes == []
-    assert set(world.dispatcher.in_doubt) >= {1, 2}
+    assert set(world.in_doubt) >= {1, 2}
 
 
 @pytest.mark.parametrize("error", [REFUSED, ZeroDivisionError("a bug")])
@@ -674,15 +758,16 @@ def test_after_an_error_of_the_ledger_nothing_more_is_sent(virtual_time: Run) ->
     with pytest.raises(LedgerError):
         virtual_time(world.run())
     assert len(portal.books) == 1
-    assert world.dispatcher.in_doubt == [1]
+    assert world.in_doubt == [1]
 
 
 class Stopping(World):
     """Stops as soon as an outcome is recorded, when a permit is about to become free."""
 
-    async def record(self, outcome: Outcome) -> None:
-        await super().record(outcome)
+    async def conclude(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
+        await super().conclude(finished)
         self.dispatcher.stop()
+        return ()
 
 
 def test_a_stop_in_the_moment_an_outcome_is_recorded_sends_nothing_more(virtual_time: Run) -> None:
@@ -692,34 +777,17 @@ def test_a_stop_in_the_moment_an_outcome_is_recorded_sends_nothing_more(virtual_
 
 
 def test_a_stop_in_the_moment_an_outcome_is_recorded_rereads_nothing_more(virtual_time: Run) -> None:
-    portal = Portal()
+    portal = Portal(latency=(0.05, 0.3, 0.05))
     portal.answers(1, AMBIGUOUS, OK)
     portal.answers(2, AMBIGUOUS, OK)
-    world = Stopping(portal, pairs(2), concurrency=1, policy=RetryPolicy(max_attempts=1))
+    world = Stopping(portal, pairs(2), policy=RetryPolicy(max_attempts=1))
     virtual_time(world.run())
-    assert [(sent.row, sent.kind) for sent in portal.books] == [(1, "link"), (2, "link"), (1, "reread")]
-    assert world.dispatcher.in_doubt == [2]
-
-
-def test_a_ledger_that_gives_no_pairs_ends_the_run_with_its_error(virtual_time: Run) -> None:
-    portal = Portal()
-
-    async def broken() -> Pair | None:
-        raise BROKEN
-
-    world = World(portal, ())
-    world.dispatcher = Dispatcher(
-        portal,
-        world.limiter,
-        RetryPolicy(),
-        take=broken,
-        record=world.record,
-        observe=world.observe,
-        rng=Highest(0),
-    )
-    with pytest.raises(LedgerError):
-        virtual_time(world.run())
-    assert portal.books == []
+    assert [(sent.row, sent.kind) for sent in portal.books] == [
+        (1, Kind.LINK),
+        (2, Kind.LINK),
+        (1, Kind.LOOK),
+    ]
+    assert world.in_doubt == [2]
 
 
 def test_cancelling_the_run_cancels_the_lanes_and_leaves_no_task(virtual_time: Run) -> None:
@@ -738,7 +806,7 @@ def test_cancelling_the_run_cancels_the_lanes_and_leaves_no_task(virtual_time: R
     assert virtual_time(work()) == set()
     assert world.lasted == pytest.approx(10.0)
     assert portal.in_flight == 0
-    assert sorted(world.dispatcher.in_doubt) == [1, 2, 3, 4]
+    assert sorted(world.in_doubt) == [1, 2, 3, 4]
 
 
 def test_a_cancellation_in_the_time_of_grace_ends_it(virtual_time: Run) -> None:
@@ -756,7 +824,7 @@ def test_a_cancellation_in_the_time_of_grace_ends_it(virtual_time: Run) -> None:
 
     assert virtual_time(work()) == set()
     assert world.lasted == pytest.approx(10.0)
-    assert world.dispatcher.in_doubt == [1]
+    assert world.in_doubt == [1]
 
 
 @pytest.mark.parametrize("stopped", [True, False])

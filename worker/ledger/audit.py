@@ -26,7 +26,8 @@ _RULES = {
     "outcomes without an intent or without a request": """
         SELECT row FROM rows WHERE (status IN ('linked', 'unknown') AND (sent_at IS NULL OR attempts < 1))
             OR (status IN ('rejected', 'retryable') AND reason <> 'too_many_deliveries'
-                AND (sent_at IS NULL OR attempts < 1) AND NOT EXISTS (SELECT 1 FROM looks))""",
+                AND (sent_at IS NULL OR attempts < 1)
+                AND NOT EXISTS (SELECT 1 FROM requests WHERE kind IN ('look', 'batch')))""",
     "rows called linked before, or not, against what was seen": """
         SELECT row FROM rows WHERE (status IS 'already_linked') <> (pre IS 'present')
             OR (pre IS NOT NULL AND pre NOT IN ('absent', 'present'))""",

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.ledger.schema import seal
-from worker.models import Pair, PreState, Reject, Row, Status
+from worker.models import Pair, PreState, Reject, Row, Status, ids_of
 
-_LOW = 0xFFFFFFFF
 _DIGEST_BYTES = 7  # SQLite keeps integers of eight, with a sign
 _Intent = tuple[float | None, int | None]  # when, and in which session
 
@@ -123,7 +122,7 @@ class Intake:
                 *((None, *intent) if waits else (time.time(), None, None)),
             ),
         )
-        pair = Pair(row, row, key >> 32, key & _LOW, delivery.again) if waits and key is not None else None
+        pair = Pair(row, row, *ids_of(key), delivery.again) if waits and key is not None else None
         return Arrival(row, status, reason, pair, fresh=True)
 
     def _hold(self, key: int, row: int) -> tuple[Status | None, str]:
@@ -152,5 +151,5 @@ class Intake:
             (*intent, row),
         )
         doubt = delivery.again or status == Status.UNKNOWN
-        pair = Pair(row, row, key >> 32, key & _LOW, doubt, PreState(pre or PreState.UNREAD))
+        pair = Pair(row, row, *ids_of(key), doubt, PreState(pre or PreState.UNREAD))
         return Arrival(row, Status(status), reason, pair, fresh=False)

@@ -19,7 +19,7 @@ from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Known, Store
 from worker.ledger.trouble import trouble
-from worker.models import Attempt, Outcome, Pair, Reject, Row
+from worker.models import Attempt, Outcome, Pair, Reject, Request, Row
 
 _T = TypeVar("_T")
 _MOST_PER_COMMIT = 1000
@@ -58,6 +58,7 @@ class Ledger:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._broken: LedgerError | None = None
+        self._requests: list[Request] = []
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -132,11 +133,13 @@ class Ledger:
         """The next pairs without an outcome, each noted as about to be sent; given once a session."""
         return await self._do(lambda store: store.claim(limit, look_first=look_first))
 
-    async def looked(
-        self, looks: Sequence[Attempt], absent: Sequence[int], row: int, in_doubt: Sequence[int] = ()
-    ) -> None:
-        """Note what the members told, and which rows are about to be sent for that."""
-        await self._do(lambda store: store.looked(looks, absent, row, in_doubt))
+    async def looked(self, absent: Sequence[int], in_doubt: Sequence[int] = ()) -> None:
+        """Note what looks at the members told: rows that are about to be sent for that."""
+        await self._do(lambda store: store.looked(absent, in_doubt))
+
+    def note(self, request: Request) -> None:
+        """Note a request that was sent; it is committed with whatever is written next."""
+        self._requests.append(request)
 
     async def take_in(self, deliveries: Sequence[Delivery], *, look_first: bool = False) -> list[Arrival]:
         """Take messages in; those to be sent are noted as about to be."""
@@ -150,9 +153,9 @@ class Ledger:
         """Pairs without an outcome, up to a row."""
         return await self._do(lambda store: store.count_waiting(until))
 
-    async def settle(self, outcome: Outcome) -> None:
-        """Write the last word on a pair."""
-        await self._do(lambda store: store.settle(outcome))
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the last word on pairs."""
+        await self._do(lambda store: store.settle(outcomes))
 
     async def count(self, unsettled: Mapping[int, Sequence[Attempt]]) -> None:
         """Add what was sent in vain for rows that this session leaves without an outcome."""
@@ -177,7 +180,15 @@ class Ledger:
 
     async def _do(self, work: Callable[[Store], _T]) -> _T:
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put((work, future))
+        requests, self._requests = self._requests, []
+
+        def both(store: Store) -> _T:
+            result = work(store)
+            if requests:  # after the work: it may begin the session that they belong to
+                store.note(requests)
+            return result
+
+        self._jobs.put((both, future))
         return await future
 
     def _serve(self) -> None:

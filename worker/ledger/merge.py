@@ -34,7 +34,7 @@ _TAKE_IN = (
         WHERE m.identity = came.identity AND m.content = came.content)""",
     """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key,
             seal(iif(:queue, c.goes, r.line) || ' ' || coalesce(r.key, 'None') || r.cells), r.status,
-            r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.seconds, r.pre
+            r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.pre
         FROM source.rows r JOIN came c USING (row) WHERE true
         ON CONFLICT (row) DO UPDATE SET
             attempts = rows.attempts + excluded.attempts,
@@ -49,15 +49,14 @@ _TAKE_IN = (
                 excluded.http_status, rows.http_status),
             settled_at = iif(better(excluded.status, excluded.sent_at, rows.status, rows.sent_at),
                 excluded.settled_at, rows.settled_at),
-            seconds = coalesce(rows.seconds, excluded.seconds),
             sent_at = coalesce(min(rows.sent_at, excluded.sent_at), rows.sent_at, excluded.sent_at)""",
     """INSERT OR IGNORE INTO contacts
         SELECT c.goes, s.body, s.seal FROM source.contacts s JOIN came c USING (row)""",
-    """INSERT INTO failures SELECT c.goes, f.session, f.number, f.result, f.reason, f.http_status, f.seconds
+    """INSERT INTO failures SELECT c.goes, f.session, f.number, f.result, f.reason, f.http_status
         FROM source.failures f JOIN came c USING (row)""",
-    """INSERT INTO looks
-        SELECT c.goes, l.session, l.number, l.again, l.result, l.reason, l.http_status, l.seconds
-        FROM source.looks l JOIN came c USING (row)""",
+    "INSERT INTO requests SELECT * FROM source.requests",
+    """INSERT INTO repeats SELECT reason, count FROM source.repeats WHERE true
+        ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count""",
     """INSERT OR IGNORE INTO undone
         SELECT c.goes, u.begun_at, u.state, u.reason, u.http_status, u.settled_at
         FROM source.undone u JOIN came c USING (row) JOIN rows r ON r.row = c.goes

@@ -11,9 +11,8 @@ from typing import Any, Self
 from worker.errors import LedgerError, NeverBegan
 from worker.ledger.schema import connect, seal
 from worker.ledger.trouble import damaged, trouble
-from worker.models import Result, Status
+from worker.models import Kind, Result, Status
 
-_LOW = 0xFFFFFFFF
 _EXAMPLES = 5
 
 _GOOD = (Status.LINKED, Status.ALREADY_LINKED, Status.DUPLICATE)
@@ -52,11 +51,22 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What was sent, over all sessions."""
+    """What was sent, over all sessions.
+
+    Attributes:
+        attempts: HTTP requests, whatever they were for.
+        retries: links that were asked for again.
+        looks: requests for members.
+        batches: requests that carried several operations.
+        items: operations, over all requests.
+    """
 
     attempts: int
     retries: int
     retries_by_reason: dict[str, int]
+    looks: int
+    batches: int
+    items: int
     throttled: int
     latency_ms: dict[str, float]
 
@@ -176,27 +186,17 @@ class LedgerReader:
         return list(self.query("SELECT started_at, seconds, paused_seconds FROM sessions ORDER BY session"))
 
     def traffic(self) -> Traffic:
-        """Requests, retries and latencies, from the attempts of every settled pair."""
-        attempts, tried = next(
-            self.query("SELECT coalesce(sum(attempts), 0), count(*) FROM rows WHERE attempts > 0")
-        )
-        looks, again = next(self.query("SELECT count(*), coalesce(sum(again), 0) FROM looks"))
-        # The last attempt of a pair was not followed by another; all others were retried.
-        by_reason = dict(
+        """Requests, retries and latencies, from the requests of every session."""
+        attempts, retries, looks, batches, items, throttled = next(
             self.query(
-                "SELECT reason, count(*) FROM ("
-                " SELECT f.reason FROM failures f JOIN rows r USING (row) WHERE f.number < r.attempts"
-                " UNION ALL SELECT reason FROM looks WHERE again) GROUP BY 1 ORDER BY 2 DESC, 1"
+                "SELECT count(*), coalesce(sum(repeated), 0), coalesce(sum(kind = ?), 0),"
+                " coalesce(sum(kind = ?), 0), coalesce(sum(items), 0), coalesce(sum(result = ?), 0)"
+                " FROM requests",
+                (Kind.LOOK, Kind.BATCH, Result.THROTTLED),
             )
         )
-        (throttled,) = next(
-            self.query(
-                "SELECT count(*) FROM (SELECT result FROM failures UNION ALL SELECT result FROM looks)"
-                " WHERE result = ?",
-                (Result.THROTTLED,),
-            )
-        )
-        return Traffic(attempts + looks, attempts - tried + again, by_reason, throttled, self._latency())
+        by_reason = dict(self.query("SELECT reason, count FROM repeats ORDER BY 2 DESC, 1"))
+        return Traffic(attempts, retries, by_reason, looks, batches, items, throttled, self._latency())
 
     def _latency(self) -> dict[str, float]:
         (count,) = next(self.query("SELECT count(*) FROM latencies"))

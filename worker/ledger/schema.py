@@ -36,7 +36,6 @@ CREATE TABLE rows (
     session INTEGER,
     sent_at REAL,
     settled_at REAL,
-    seconds REAL,
     pre TEXT  -- what the portal held before it was first sent: absent, present, or not looked for
 );
 CREATE TABLE pairs (key INTEGER PRIMARY KEY, row INTEGER NOT NULL);
@@ -53,19 +52,22 @@ CREATE TABLE failures (
     number INTEGER NOT NULL,
     result TEXT NOT NULL,
     reason TEXT NOT NULL,
-    http_status INTEGER,
-    seconds REAL NOT NULL
+    http_status INTEGER
 );
-CREATE TABLE looks (  -- requests for members of which a row and others learned what is there
-    row INTEGER NOT NULL,
+CREATE TABLE requests (  -- every HTTP request of the run, whatever it was for
     session INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    again INTEGER NOT NULL,  -- whether another one had to follow
+    kind TEXT NOT NULL,
+    items INTEGER NOT NULL,  -- operations that it carried
+    repeated INTEGER NOT NULL,  -- links among them that were asked for before
     result TEXT NOT NULL,
     reason TEXT NOT NULL,
     http_status INTEGER,
     seconds REAL NOT NULL
 );
+CREATE TABLE repeats (  -- links that were asked for again, by the reason why
+    reason TEXT PRIMARY KEY,
+    count INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE undone (  -- what rollback did with the link of a row
     row INTEGER PRIMARY KEY,
     begun_at REAL,
@@ -91,8 +93,7 @@ CREATE VIEW made AS  -- links that the run made, or may have made, and that no r
     WHERE (r.status IN ('linked', 'unknown') OR (r.status IS NULL AND r.sent_at IS NOT NULL))
         AND coalesce(u.state, '') NOT IN ('removed', 'gone');
 CREATE VIEW latencies AS
-    SELECT seconds FROM rows WHERE seconds IS NOT NULL UNION ALL SELECT seconds FROM failures
-    UNION ALL SELECT seconds FROM looks;
+    SELECT seconds FROM requests WHERE kind IN ('link', 'look', 'batch');
 """
 
 

@@ -3,15 +3,17 @@
 import json
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from worker.ledger.intake import Arrival, Delivery, Intake
 from worker.ledger.schema import seal
-from worker.models import Attempt, Outcome, Pair, PreState, Reject, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, PreState, Reject, Request, Result, Row, Status, ids_of
 
-_LOW = 0xFFFFFFFF
+_SCAN = 1000
+"""Rows read at once in search of pairs that wait."""
 
 MARK = 0.05
 """Seconds of a session that a kill may leave uncounted."""
@@ -37,6 +39,7 @@ class Store:
         self._session = 0
         self._began = self._marked = 0.0
         self._cursor = 0
+        self._ahead: set[int] = set()  # given together with one further up, and nothing noted yet
         self._intake = Intake(connection)
 
     def execute(self, sql: str, values: Sequence[Sequence[object]]) -> None:
@@ -138,48 +141,97 @@ class Store:
         behind, and a later release by this session must not hide that.
 
         Args:
-            limit: most pairs to give.
-            look_first: note nothing yet; :meth:`looked` does, when it is known what the portal holds.
+            limit: most pairs to give; with ``look_first`` a few more, for those of the last opportunity.
+            look_first: give all pairs of an opportunity together, wherever they stand in the input, and note
+                nothing yet; :meth:`looked` does, when it is known what the portal holds.
         """
+        if look_first:
+            return self._claim_together(limit)
+        found = self._next(limit)
+        self._intend([row for row, *_ in found])
+        return [_pair(*one) for one in found]
+
+    def _next(self, limit: int) -> list[tuple[int, int, int, bool, str | None]]:
+        """The next rows that wait; with line, key, doubt and pre-state."""
         found = self._db.execute(
             "SELECT row, line, key, sent_at IS NOT NULL, pre FROM rows"
-            " WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
-            (self._cursor, limit),
+            " WHERE row > ? AND status IS NULL AND session IS NOT ? ORDER BY row LIMIT ?",
+            (self._cursor, self._session, limit),
         ).fetchall()
-        if not found:
-            return []
-        self._cursor = found[-1][0]
-        if not look_first:
-            self._intend([row for row, *_ in found])
-        return [
-            Pair(row, line, key >> 32, key & _LOW, bool(doubt), PreState(pre or PreState.UNREAD))
-            for row, line, key, doubt, pre in found
-        ]
+        if found:
+            self._cursor = found[-1][0]
+        return found
 
-    def looked(
-        self, looks: Sequence[Attempt], absent: Sequence[int], row: int, in_doubt: Sequence[int] = ()
-    ) -> None:
-        """Note what the members told, and the rows that are about to be sent for that.
+    def _claim_together(self, limit: int) -> list[Pair]:
+        given: list[Pair] = []
+        while len(given) < limit:
+            found = self._next(_SCAN)
+            if not found:
+                break
+            for row, line, key, doubt, pre in found:
+                if row in self._ahead:
+                    self._ahead.discard(row)
+                    continue
+                given.append(_pair(row, line, key, doubt, pre))
+                if pre is None:
+                    given += self._others(row, key >> 32)
+                if len(given) >= limit:
+                    self._cursor = row
+                    break
+        return given
+
+    def _others(self, row: int, opportunity_id: int) -> list[Pair]:
+        """The pairs of an opportunity that stand further down in the input."""
+        first = opportunity_id << 32
+        found = self._db.execute(
+            "SELECT row, line, rows.key, sent_at IS NOT NULL, pre FROM pairs JOIN rows USING (row)"
+            " WHERE pairs.key BETWEEN ? AND ? AND row > ? AND status IS NULL AND pre IS NULL ORDER BY row",
+            (first, first | 0xFFFFFFFF, row),
+        ).fetchall()
+        others = [_pair(*one) for one in found if one[0] not in self._ahead]
+        self._ahead.update(pair.row for pair in others)
+        return others
+
+    def looked(self, absent: Sequence[int], in_doubt: Sequence[int] = ()) -> None:
+        """Note what looks at the members told: rows that are about to be sent for that.
 
         Args:
-            looks: the requests that it took.
             absent: rows whose link is not there.
-            row: one of those that were sought; the looks are noted with it.
             in_doubt: rows that may have been sent before, whose link is there or cannot be looked for.
         """
-        self._db.executemany(
-            "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (row, self._session, n, n < len(looks), a.result, a.reason, a.http_status, a.seconds)
-                for n, a in enumerate(looks, 1)
-            ],
-        )
         # Also of a row that an earlier session left in doubt: that it is not there settles the doubt.
+        now = time.time()
         self._db.executemany(
             "UPDATE rows SET pre = 'absent', sent_at = ?, session = ? WHERE row = ?",
-            [(time.time(), self._session, one) for one in absent],
+            [(now, self._session, one) for one in absent],
         )
+        self._ahead.difference_update(absent)
         self._intend(in_doubt)
+
+    def note(self, requests: Sequence[Request]) -> None:
+        """Note requests that were sent."""
+        self._db.executemany(
+            "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    self._session,
+                    r.kind,
+                    r.items,
+                    len(r.repeated),
+                    r.result,
+                    r.reason,
+                    r.http_status,
+                    r.seconds,
+                )
+                for r in requests
+            ],
+        )
+        repeated = Counter(reason for request in requests for reason in request.repeated)
+        self._db.executemany(
+            "INSERT INTO repeats VALUES (?, ?)"
+            " ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
+            list(repeated.items()),
+        )
 
     def _intend(self, rows: Sequence[int]) -> None:
         now = time.time()
@@ -198,10 +250,7 @@ class Store:
             "SELECT row, line, key, cells FROM rows WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
             (after, limit),
         )
-        return [
-            (Pair(row, line, key >> 32, key & _LOW), tuple(json.loads(cells)))
-            for row, line, key, cells in found
-        ]
+        return [(Pair(row, line, *ids_of(key)), tuple(json.loads(cells))) for row, line, key, cells in found]
 
     def count_waiting(self, until: int) -> int:
         """Pairs without an outcome, up to a row."""
@@ -211,41 +260,39 @@ class Store:
         ).fetchone()
         return count
 
-    def settle(self, outcome: Outcome) -> None:
-        """Write the last word on a pair, every failed attempt on the way to it, and the Contact."""
-        last = outcome.attempts[-1] if outcome.attempts else None
-        proven = last is not None and last.result is Result.OK
-        row = outcome.pair.row
-        plain = proven and len(outcome.attempts) == 1  # as nearly all are
-        if not plain and outcome.attempts:
-            self.count(row, outcome.attempts)
-        self._db.execute(
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the last word on pairs, every failed attempt on the way to it, and the Contacts."""
+        now = time.time()
+        rows: list[tuple[object, ...]] = []
+        contacts: list[tuple[object, ...]] = []
+        for outcome in outcomes:
+            attempts, row = outcome.attempts, outcome.pair.row
+            plain = len(attempts) == 1 and attempts[0].result is Result.OK  # as nearly all are
+            if attempts and not plain:
+                self.count(row, attempts)
+            pre = PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None
+            rows.append((int(plain), outcome.status, outcome.reason, outcome.http_status, now, pre, row))
+            if outcome.body:
+                body = outcome.body.decode()
+                contacts.append((row, body, seal(body)))
+        self._db.executemany(
             "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
-            " settled_at = ?, seconds = ?, pre = coalesce(?, pre) WHERE row = ?",
-            (
-                int(plain),
-                outcome.status,
-                outcome.reason,
-                outcome.http_status,
-                time.time(),
-                last.seconds if last is not None and proven else None,
-                PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None,
-                row,
-            ),
+            " settled_at = ?, pre = coalesce(?, pre) WHERE row = ?",
+            rows,
         )
-        if outcome.body:
-            body = outcome.body.decode()
-            self._db.execute("INSERT OR REPLACE INTO contacts VALUES (?, ?, ?)", (row, body, seal(body)))
+        self._ahead.difference_update(outcome.pair.row for outcome in outcomes)
+        if contacts:
+            self._db.executemany("INSERT OR REPLACE INTO contacts VALUES (?, ?, ?)", contacts)
 
     def count(self, row: int, attempts: Sequence[Attempt]) -> None:
         """Add a session's attempts to a row, whether or not they settled it."""
         (before,) = self._db.execute("SELECT attempts FROM rows WHERE row = ?", (row,)).fetchone()
         self._db.executemany(
-            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (row, self._session, before + a.number, a.result, a.reason, a.http_status, a.seconds)
-                for a in attempts
-                if a.result is not Result.OK
+                (row, self._session, number, one.result, one.reason, one.http_status)
+                for number, one in enumerate(attempts, before + 1)
+                if one.result is not Result.OK
             ],
         )
         self._db.execute("UPDATE rows SET attempts = ? WHERE row = ?", (before + len(attempts), row))
@@ -274,3 +321,7 @@ class Store:
             "SELECT line, cells, key FROM rows WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
         )
         return [(line, tuple(json.loads(cells)), key) for line, cells, key in found]
+
+
+def _pair(row: int, line: int, key: int, in_doubt: bool, pre: str | None) -> Pair:
+    return Pair(row, line, *ids_of(key), bool(in_doubt), PreState(pre or PreState.UNREAD))

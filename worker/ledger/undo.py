@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from worker.ledger.ledger import Ledger
 from worker.ledger.reader import LedgerReader
-from worker.models import Made, Undo, Undoing
-
-_LOW = 0xFFFFFFFF
+from worker.models import Made, Undo, Undoing, ids_of
 
 PRE_STATE_UNREAD = "pre_state_unread"
 """Reason of a link that is kept: nobody looked whether it was there before."""
@@ -31,7 +29,7 @@ class Claim:
 def claims(reader: LedgerReader) -> Iterator[Claim]:
     """All that a run says about the portal, opportunity by opportunity."""
     for row, key, there in reader.query("SELECT row, key, there FROM claims ORDER BY key"):
-        yield Claim(row, key >> 32, key & _LOW, bool(there))
+        yield Claim(row, *ids_of(key), bool(there))
 
 
 def count_claims(reader: LedgerReader) -> tuple[int, int]:
@@ -57,7 +55,7 @@ def links_made(reader: LedgerReader, *, unread: bool) -> Iterator[Made]:
         (unread,),
     )
     for row, key, begun, body in found:
-        yield Made(row, key >> 32, key & _LOW, created_at(body.encode()), bool(begun))
+        yield Made(row, *ids_of(key), created_at(body.encode()), bool(begun))
 
 
 def count_made(reader: LedgerReader) -> tuple[int, int]:
@@ -93,13 +91,14 @@ class UndoLedger(Ledger):
         )
         await self._do(lambda store: store.execute(sql, [(PRE_STATE_UNREAD, time.time())]))
 
-    async def begin(self, row: int) -> None:
-        """Note that the link of a row is about to be removed."""
+    async def begin(self, rows: Sequence[int]) -> None:
+        """Note that the links of these rows are about to be removed."""
         sql = (
             "INSERT INTO undone (row, begun_at) VALUES (?, ?)"
             " ON CONFLICT (row) DO UPDATE SET begun_at = excluded.begun_at, state = NULL, reason = ''"
         )
-        await self._do(lambda store: store.execute(sql, [(row, time.time())]))
+        now = time.time()
+        await self._do(lambda store: store.execute(sql, [(row, now) for row in rows]))
 
     async def conclude(self, undoings: Sequence[Undoing]) -> None:
         """Note what became of links."""

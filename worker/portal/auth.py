@@ -64,30 +64,39 @@ class Session:
         self._logged_in_at = float("-inf")
         self._one_at_a_time = asyncio.Lock()
 
-    async def token(self) -> str:
-        """The token to send."""
+    async def ready(self) -> None:
+        """Make sure that there is a token; the first of those who wait fetches it.
+
+        Raises:
+            PortalError: the log-in was refused, or did not get through.
+            UsageError: the token cannot be read.
+        """
         if self._token is None:
             async with self._one_at_a_time:
                 if self._token is None:
                     self._token = await self._fetch()
-        return self._token
+
+    @property
+    def token(self) -> str:
+        """The token to send, after :meth:`ready`; empty if it was refused since, as this will be."""
+        return self._token or ""
 
     def accepted(self, token: str) -> None:
         """The portal took this token: when it stops doing so, there is reason to hope for a new one."""
         self._proven = self._proven or token == self._token
 
-    async def renew(self, refused: str) -> bool:
-        """Replace a token that the portal answered 401 to. False if there is no other to be had."""
-        async with self._one_at_a_time:
-            if refused != self._token:
-                return True  # somebody else has done it meanwhile
-            if not self._proven and not self._credentials.has_token:
-                return False  # fresh from the log-in and refused at once: the next would be too
-            token = await self._fetch()
-            if token == refused:
-                return False
-            self._token, self._proven = token, False
-            return True
+    def refused(self, token: str) -> bool:
+        """The portal answered 401 to this token. Whether there is hope of another: :meth:`ready` gets it."""
+        if token != self._token:
+            return True  # somebody else has noticed meanwhile
+        if self._credentials.has_token:
+            self._token = self._credentials.read_token()
+            self._proven = False
+            return self._token != token
+        if not self._proven:
+            return False  # fresh from the log-in and refused at once: the next would be too
+        self._token, self._proven = None, False
+        return True
 
     async def change(self, credentials: Credentials) -> None:
         """Go on with these credentials.

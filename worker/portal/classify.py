@@ -167,6 +167,9 @@ FAILURES: Mapping[FailureKind, tuple[Result, str]] = {
 }
 """What a request proves that got no whole answer (contract 9.1): only if it never left, anything."""
 
+RENEWED = "token_renewed"
+"""Reason of a 401 that was answered with a new token: it says nothing about the pair (contract 6.5)."""
+
 NOT_FOUND = "not_found"
 """Reason of the API's own 404: the entity is not there for us (contract 4.5)."""
 

@@ -29,7 +29,7 @@ class Reply:
     """A whole answer.
 
     Attributes:
-        seconds: from sending to the last byte.
+        seconds: from the first byte sent to the last byte received.
     """
 
     status: int
@@ -83,7 +83,10 @@ class Http:
         return str(self._base.origin())
 
     async def __aenter__(self) -> Self:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_headers_sent.append(_note_sent)
         self._session = aiohttp.ClientSession(
+            trace_configs=[tracing],
             # Without a limit: who may send at all is decided by permits, whose number can change.
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -105,15 +108,15 @@ class Http:
 
     async def call(self, method: str, path: str, **options: Any) -> Reply | Failure:
         """One request; ``path`` is below the API's root, ``options`` are aiohttp's."""
-        started = time.perf_counter()
+        clock = _Clock(time.perf_counter())
         kind: FailureKind
         final = False
         try:
             async with self._session.request(
-                method, self._base.joinpath(path), allow_redirects=False, **options
+                method, self._base.joinpath(path), allow_redirects=False, trace_request_ctx=clock, **options
             ) as response:
                 body = await _capped(response)
-                return Reply(response.status, response.headers, body, time.perf_counter() - started)
+                return Reply(response.status, response.headers, body, clock.seconds)
         except _TooLargeError:
             kind, detail = "too_large", f"answer above {MAX_BODY} bytes"
         except aiohttp.ClientConnectorCertificateError as error:
@@ -126,7 +129,22 @@ class Http:
             kind, detail = "payload", f"broken answer ({type(error).__name__})"
         except aiohttp.ClientError as error:
             kind, detail = "disconnected", f"connection lost ({type(error).__name__})"
-        return Failure(kind, detail, time.perf_counter() - started, final)
+        return Failure(kind, detail, clock.seconds, final)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Runs from the first byte sent; until then, from when the request was asked for."""
+
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+
+async def _note_sent(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+    context.trace_request_ctx.started = time.perf_counter()
 
 
 class _TooLargeError(Exception):

@@ -1,8 +1,9 @@
 """Exchange a user name and a password for a token (contract 6.1 to 6.4)."""
 
-from worker.errors import PortalRefused, PortalUnreachable
-from worker.models import Result
-from worker.portal.classify import BAD_REQUEST, Answer, Verdict, classify, read_body
+from worker.errors import PortalError, PortalRefused, PortalUnreachable
+from worker.limits import Limiter
+from worker.models import Kind, Request, Result
+from worker.portal.classify import BAD_REQUEST, Answer, Verdict, classify, classify_failure, read_body
 from worker.portal.http import Http, Reply
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
@@ -12,7 +13,7 @@ _PATH = "authentication"
 _AUTHENTICATION_FAILED = -2146233087
 
 
-async def log_in(http: Http, waiting: Waiting, username: str, password: str) -> str:
+async def log_in(http: Http, limiter: Limiter, waiting: Waiting, username: str, password: str) -> str:
     """Log in once, trying again only while the portal does not get to look at the password.
 
     Raises:
@@ -22,30 +23,52 @@ async def log_in(http: Http, waiting: Waiting, username: str, password: str) -> 
     spellings = Spellings("json")
     tries = Tries(http.origin, waiting)
     while True:
-        outcome = await http.call(
-            "POST",
-            spellings.of(_PATH),
-            json={"userName": username, "password": password},
-            headers={"Content-Type": "application/json"},
-        )
-        if isinstance(outcome, Reply):
-            read = _read(http.origin, outcome, username)
-            if isinstance(read, str):
-                tries.end()
-                return read
-            spellings.learn(_PATH, refused=read.reason == BAD_REQUEST)
-            throttled = read.result is Result.THROTTLED
-            detail = f"HTTP {outcome.status} {read.reason}: {read.hint}"
-            goes_on = await tries.again(outcome.retry_after, throttled=throttled)
-        else:
-            detail = outcome.detail
-            goes_on = not outcome.final and await tries.again(None, throttled=False)
-        if not goes_on:
+        async with limiter.slot(past_hold=True) as slot:
+            outcome = await http.call(
+                "POST",
+                spellings.of(_PATH),
+                json={"userName": username, "password": password},
+                headers={"Content-Type": "application/json"},
+            )
+            named, final = None, False
+            if isinstance(outcome, Reply):
+                named = outcome.retry_after
+                try:
+                    token, verdict = _read(http.origin, outcome, username)
+                except PortalError:
+                    slot.observe(_request(Verdict(None, ""), outcome.seconds, outcome.status))
+                    raise
+                detail = f"HTTP {outcome.status} {verdict.reason}: {verdict.hint}"
+                slot.observe(_request(verdict, outcome.seconds, outcome.status, named))
+                spellings.learn(_PATH, refused=verdict.reason == BAD_REQUEST)
+            else:
+                token, verdict = None, classify_failure(outcome.kind, sent=False)
+                detail, final = outcome.detail, outcome.final
+                slot.observe(_request(verdict, outcome.seconds))
+        if token is not None:
+            tries.end()
+            return token
+        throttled = verdict.result is Result.THROTTLED
+        if final or not await tries.again(named, throttled=throttled):
             raise PortalUnreachable(f"{http.origin}: log-in failed: {detail}")
 
 
-def _read(origin: str, reply: Reply, username: str) -> str | Verdict:
-    """The token; what came instead if the log-in did not get through and may be tried again."""
+def _request(
+    verdict: Verdict, seconds: float, status: int | None = None, retry_after: float | None = None
+) -> Request:
+    result = verdict.result or Result.PERMANENT
+    return Request(
+        Kind.LOGIN,
+        result,
+        reason=verdict.reason,
+        http_status=status,
+        retry_after=retry_after,
+        seconds=seconds,
+    )
+
+
+def _read(origin: str, reply: Reply, username: str) -> tuple[str | None, Verdict]:
+    """The token; None if the log-in did not get through and may be tried again. And what came."""
     kind, envelope = read_body(reply.headers.get("Content-Type"), reply.body)
     if envelope is None:
         envelope = Envelope("json")
@@ -72,11 +95,11 @@ def _read(origin: str, reply: Reply, username: str) -> str | Verdict:
     if verdict.result is Result.PERMANENT:
         raise PortalRefused(f"{origin}: log-in: HTTP {reply.status} {verdict.reason}: {verdict.hint}")
     if verdict.result is not Result.OK:
-        return verdict
+        return None, verdict
     response = envelope.response if isinstance(envelope.response, dict) else {}
     token = response.get("token")
     if isinstance(token, str) and token:
-        return token
+        return token, verdict
     if response.get("sms") or response.get("tfa"):
         raise PortalRefused(
             f"{origin}: {username} logs in with a second factor, which needs a person:"

@@ -52,9 +52,11 @@ class RequestsPart(_Part):
     attempts: int
     retries: int
     retries_by_reason: dict[str, int]
+    looks: int
     throttled: int
     paused_seconds: float
     batches: int
+    items: int
 
 
 class TimingPart(_Part):
@@ -139,9 +141,11 @@ def build_report(reader: LedgerReader) -> Report:
             attempts=traffic.attempts,
             retries=traffic.retries,
             retries_by_reason=traffic.retries_by_reason,
+            looks=traffic.looks,
             throttled=traffic.throttled,
             paused_seconds=round(sum(paused for _, _, paused in sessions), 3),
-            batches=0,
+            batches=traffic.batches,
+            items=traffic.items,
         ),
         timing=TimingPart(
             started_at=datetime.fromtimestamp(started, UTC),

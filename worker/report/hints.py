@@ -1,7 +1,6 @@
 """What to do about a cause: one sentence for each reason a row can fail for."""
 
-from worker.limiter import RENEWED
-from worker.portal.classify import HINTS
+from worker.portal.classify import HINTS, RENEWED
 
 _INPUT = "Correct the cells in rejected.csv and run that file."
 

@@ -1,19 +1,23 @@
 """How every verb gets to the portal: who we are, how fast we may be, and where the log of a library goes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
-from worker.limiter import Limiter
+from worker.limits import Limiter
+from worker.models import Request
+from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
+from worker.portal.single import Single
 from worker.portal.tries import Waiting
 from worker.run.pacing import SharedTurns
 from worker.settings import Settings
+from worker.site import Site
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
@@ -33,38 +37,51 @@ def credentials_of(settings: Settings) -> Credentials:
     )
 
 
-async def open_portal(stack: AsyncExitStack, settings: Settings, tell: Callable[[str], None]) -> PortalClient:
-    """The portal that the settings name; nothing is sent yet. ``tell`` is told of long waits."""
-    client = PortalClient(
-        settings.portal or "",
-        credentials_of(settings),
-        wire=settings.wire,
-        timeout=settings.timeout,
-        waiting=Waiting(settings.give_up_after, tell),
-    )
-    return await stack.enter_async_context(client)
-
-
-async def open_limiter(
-    stack: AsyncExitStack, settings: Settings, rate: "RedisRate | None", tell: Callable[[str], None]
-) -> Limiter:
-    """The limits that the settings set.
+async def open_site(
+    stack: AsyncExitStack,
+    settings: Settings,
+    shared: "RedisRate | None",
+    tell: Callable[[str], None],
+    observers: Sequence[Callable[[Request], None]],
+) -> Site:
+    """The portal that the settings name, made sure of that it is there and takes us.
 
     Args:
         stack: closes what is opened.
         settings: all options.
-        rate: shared with other processes, not connected yet; None for a rate of our own.
+        shared: a rate shared with other processes, not connected yet; None for a rate of our own.
         tell: told of trouble, in words for the user.
+        observers: each is told of every request.
 
     Raises:
         QueueError: the server that holds the shared rate cannot be used.
+        PortalError: the portal refuses us, is closed, is no portal, or does not answer.
     """
     turns = None
-    if rate is not None:
-        turns = SharedTurns(rate, wait_for=settings.wait_for_broker, tell=tell)
+    if shared is not None:
+        turns = SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
         await stack.enter_async_context(turns)
     rng = Random()  # noqa: S311 - spreads pauses
-    return Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=rng, turns=turns)
+    limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=rng, turns=turns)
+    limiter.observers.extend(observers)
+    client = PortalClient(
+        settings.portal or "",
+        credentials_of(settings),
+        limiter,
+        wire=settings.wire,
+        timeout=settings.timeout,
+        waiting=Waiting(settings.give_up_after, tell),
+    )
+    await stack.enter_async_context(client)
+    await client.probe()
+    return Site(
+        client,
+        limiter,
+        Single(client),
+        RetryPolicy(max_attempts=settings.max_attempts),
+        give_up_after=settings.give_up_after,
+        tell=tell,
+    )
 
 
 def complain(log: FilteringBoundLogger, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,10 +1,13 @@
-"""Hand pairs from the ledger to the lanes, a chunk of intents at a time."""
+"""Hand pairs from the ledger on, a chunk of intents at a time."""
 
 import asyncio
-from collections import deque
+from collections.abc import Sequence
 
 from worker.ledger import Ledger
 from worker.models import Pair
+
+HORIZON = 20_000
+"""Rows of a file, read in half a second, that are known before its first opportunity is looked at."""
 
 
 class Feed:
@@ -12,46 +15,37 @@ class Feed:
 
     Args:
         ledger: where they are.
-        chunk: pairs claimed at once.
-        look_first: their intents are not noted yet, see :meth:`worker.ledger.Ledger.claim`.
+        look_first: intents are not noted yet, see :meth:`worker.ledger.Ledger.claim`.
+        horizon: with ``look_first``, rows that are read before any pair is given, if there are so many: then
+            all pairs of an opportunity are known, and it is looked at once, wherever they stand.
     """
 
-    def __init__(self, ledger: Ledger, chunk: int, *, look_first: bool = False) -> None:
+    def __init__(self, ledger: Ledger, *, look_first: bool = False, horizon: int = 0) -> None:
         self._ledger = ledger
-        self._chunk = chunk
         self._look_first = look_first
-        self._ready: deque[Pair] = deque()
-        self._one_at_a_time = asyncio.Lock()
+        self._horizon = horizon if look_first else 0
         self._news = asyncio.Event()
-        self._complete = self._exhausted = False
+        self._rows = 0
+        self._complete = False
 
-    def more(self) -> None:
-        """There are new pairs in the ledger."""
+    def more(self, rows: int) -> None:
+        """There are so many new rows in the ledger."""
+        self._rows += rows
         self._news.set()
 
     def complete(self) -> None:
-        """No more pairs will come into the ledger."""
+        """No more rows will come into the ledger."""
         self._complete = True
         self._news.set()
 
-    async def take(self) -> Pair | None:
-        """The next pair, its intent durable; None when there are no more."""
-        async with self._one_at_a_time:
-            while not self._ready:
-                if self._exhausted:
-                    return None
-                # Looked at before claiming: rows that come in between are then found by the next round.
-                complete = self._complete
-                self._news.clear()
-                self._ready.extend(await self._ledger.claim(self._chunk, look_first=self._look_first))
-                if self._ready:
-                    break
-                if complete:
-                    self._exhausted = True  # each further claim would be a commit for nothing
-                    return None
-                await self._news.wait()
-            return self._ready.popleft()
-
-    def at_hand(self, limit: int) -> list[Pair]:
-        """Up to so many more of the pairs that are claimed already."""
-        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+    async def take(self, most: int) -> Sequence[Pair]:
+        """The next pairs, about so many, their intents durable; none when there are no more."""
+        while True:
+            # Looked at before claiming: rows that come in between are then found by the next round.
+            complete = self._complete
+            self._news.clear()
+            if complete or self._rows >= self._horizon:
+                pairs = await self._ledger.claim(most, look_first=self._look_first)
+                if pairs or complete:
+                    return pairs
+            await self._news.wait()

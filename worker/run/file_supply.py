@@ -1,11 +1,11 @@
 """A file as the supply of a run: read into the ledger ahead of the sending, fed from there in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair
-from worker.run.feed import Feed
+from worker.run.feed import HORIZON, Feed
 from worker.run.ingest import ingest
 from worker.run.tally import Tally
 from worker.sources import Source
@@ -20,7 +20,6 @@ class FileOrigin:
         path: as resume must find it again; ``-`` is standard input.
         source: the open file; None if it was read to its end before, or is gone.
         complete: it was read to its end before.
-        chunk: pairs claimed at once.
         look_first: what the portal holds is looked for before a pair is noted as about to be sent.
         limit: most rows to read.
     """
@@ -31,14 +30,12 @@ class FileOrigin:
         source: Source | None,
         *,
         complete: bool,
-        chunk: int,
         look_first: bool,
         limit: int | None,
     ) -> None:
         self.facts = {"input_path": path, "input_name": Path(path).name}
         self.lost = "" if complete or source is not None else STDIN_GONE
         self._source = source
-        self._chunk = chunk
         self._look_first = look_first
         self._limit = limit
 
@@ -48,7 +45,9 @@ class FileOrigin:
 
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
         """The file, to be read into this ledger."""
-        feed = Feed(ledger, self._chunk, look_first=self._look_first)
+        # A pipe may bring its rows slowly, or never end: what is there is looked at.
+        horizon = 0 if self._source is not None and self._source.name == "-" else HORIZON
+        feed = Feed(ledger, look_first=self._look_first, horizon=horizon)
         return FileSupply(self._source, ledger, tally, feed=feed, limit=self._limit)
 
     def close(self) -> None:
@@ -78,13 +77,9 @@ class FileSupply:
         finally:
             self._feed.complete()
 
-    async def take(self) -> Pair | None:
-        """The next pair, its intent durable; None when there are no more."""
-        return await self._feed.take()
-
-    def at_hand(self, limit: int) -> list[Pair]:
-        """Up to so many more of the pairs that could be taken without waiting."""
-        return self._feed.at_hand(limit)
+    async def take(self, most: int) -> Sequence[Pair]:
+        """The next pairs, about so many, their intents durable; none when there are no more."""
+        return await self._feed.take(most)
 
     async def settled(self, outcome: Outcome) -> None:
         """Nothing is owed to a file."""

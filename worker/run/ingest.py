@@ -38,7 +38,7 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
             columns = source.columns
             await ledger.put_meta(**form_facts(source))
         tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
-        feed.more()
+        feed.more(len(chunk))
     digest = source.digest() if limit is None else None  # of a part it would say nothing
     await ledger.put_meta(
         **form_facts(source), input_complete=True, input_sha256=digest, input_blank=source.blank

@@ -14,7 +14,7 @@ import worker
 from worker.errors import Exit, LedgerBlocked, LedgerError, StoppedError, WorkerError
 from worker.ledger import Ledger, RunLock
 from worker.report.build import Report
-from worker.run.access import complain, credentials_of, open_limiter, open_portal
+from worker.run.access import complain, credentials_of, open_site
 from worker.run.directory import RunDirectory
 from worker.run.finish import write_files
 from worker.run.linking import Linking
@@ -153,16 +153,15 @@ class Job:
             tell = partial(self._tell, log, show)
             ledger = Ledger(self.directory.ledger, create=self._fresh, tell=tell)
             await stack.enter_async_context(ledger)
-            portal = await open_portal(stack, settings, tell)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
                 await self._introduce(ledger)
-            limiter = await open_limiter(stack, settings, self._rate, tell)
-            await portal.probe()
+            observers = [self.tally.observe, ledger.note]
+            site = await open_site(stack, settings, self._rate, tell, observers)
             supply = await self._origin.supply(ledger, self.tally, tell)
+            await ledger.begin_session()
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
-            await ledger.begin_session()
             log.info("run.started", version=worker.__version__, **settings.to_save())
             started = time.monotonic()
             code, message, at_once = Exit.OK, "", ""
@@ -172,8 +171,7 @@ class Job:
                     self.tally,
                     supply=supply,
                     ledger=ledger,
-                    portal=portal,
-                    limiter=limiter,
+                    site=site,
                     log=log,
                     tell=tell,
                 )
@@ -194,7 +192,7 @@ class Job:
                 code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}{at_once}"
             elif code is Exit.OK and self._origin.lost:
                 code, message = Exit.RETRYABLE, self._origin.lost
-            await ledger.beat(time.monotonic() - started, limiter.paused_seconds)
+            await ledger.beat(time.monotonic() - started, site.limiter.paused_seconds)
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 

@@ -58,16 +58,15 @@ class _Lenient(io.BufferedWriter):
 def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
     """Note a pair that did not end well, and under it, if verbose, each attempt that failed."""
     pair = outcome.pair
-    for attempt in outcome.attempts:
+    for number, attempt in enumerate(outcome.attempts, 1):
         if attempt.result is not Result.OK:
             log.debug(
                 "attempt.failed",
                 row=pair.row,
-                number=attempt.number,
+                number=number,
                 result=attempt.result,
                 reason=attempt.reason,
                 http_status=attempt.http_status,
-                retry_after=attempt.retry_after,
                 seconds=round(attempt.seconds, 4),
             )
     if outcome.status not in {Status.LINKED, Status.ALREADY_LINKED}:

@@ -28,7 +28,7 @@ class SharedTurns:
         self._retry = BrokerRetry(tell, Random())  # noqa: S311 - spreads tries
 
     async def book(self, *, step: float, late: float, pause: float) -> float:
-        """Take the next turn, see :class:`worker.limiter.TurnBook`."""
+        """Take the next turn, see :class:`worker.limits.TurnBook`."""
         book = partial(self._rate.book, step=step, late=late, pause=pause)
         return await self._retry.call(book)
 

@@ -83,7 +83,6 @@ class QueueSupply:
         self._ready: deque[Pair] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
-        self._one_at_a_time = asyncio.Lock()
         self._tell = tell
         self._told: tuple[str, ...] = ()
         self._empty_since: float | None = None
@@ -109,19 +108,14 @@ class QueueSupply:
             self._complete = True
             self._news.set()
 
-    async def take(self) -> Pair | None:
-        """The next pair, its intent durable; None when there are no more."""
-        async with self._one_at_a_time:
-            while not self._ready:
-                if self._complete:
-                    return None
-                self._news.clear()
-                await self._news.wait()
-            return self._ready.popleft()
-
-    def at_hand(self, limit: int) -> list[Pair]:
-        """Up to so many more of the pairs that could be taken without waiting."""
-        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+    async def take(self, most: int) -> Sequence[Pair]:
+        """The next pairs, about so many, their intents durable; none when there are no more."""
+        while not self._ready:
+            if self._complete:
+                return ()
+            self._news.clear()
+            await self._news.wait()
+        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
     async def settled(self, outcome: Outcome) -> None:
         """Hand the message of this outcome over to be settled."""

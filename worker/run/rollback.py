@@ -17,10 +17,10 @@ from worker.ledger import (
     undone_counts,
     undone_rows,
 )
-from worker.models import Made, Undo
-from worker.removal import Remover
+from worker.models import Undo
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.directory import RunDirectory
+from worker.run.removal import Removal
 from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings
 from worker.sinks import form_of, replaced, write_records
@@ -67,26 +67,10 @@ def roll_back(
 
     async def remove(visit: Visit) -> None:
         async with UndoLedger(directory.ledger, create=False, tell=tell) as ledger:
-            remover = Remover(
-                visit.portal,
-                visit.looker,
-                visit.limiter,
-                visit.policy,
-                begin=ledger.begin,
-                observe=visit.observe,
-                rng=visit.rng,
-            )
-
-            async def undo(links: list[Made]) -> None:
-                settled = await remover.remove(links)
-                await ledger.conclude(settled)
-                for one in settled:
-                    if one.state in {Undo.KEPT, Undo.FAILED}:
-                        visit.log.warning("link.left", row=one.row, state=one.state, reason=one.reason)
-
+            removal = Removal(visit, ledger)
             # Closed before the ledger is: a reader would keep SQLite from folding its side files in.
             with LedgerReader(directory.ledger) as reader:
-                await visit.each(links_made(reader, unread=settings.unread), undo)
+                await visit.each(links_made(reader, unread=settings.unread), removal.conclude)
 
     try:
         if not settings.unread:

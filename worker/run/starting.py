@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from worker.dispatch import LANES_PER_PERMIT
 from worker.errors import LedgerError, LockedError, UsageError, WorkerError
-from worker.existing import WINDOW
 from worker.ledger import LedgerReader, RunLock, check, run_lock
 from worker.models import Status
 from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
@@ -221,10 +219,7 @@ def _refuse_other_ways(directory: RunDirectory, settings: Settings, facts: Mappi
 
 def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:
     look_first = settings.existing == "check"
-    chunk = WINDOW if look_first else settings.concurrency * LANES_PER_PERMIT
-    return FileOrigin(
-        path, source, complete=complete, chunk=chunk, look_first=look_first, limit=settings.limit
-    )
+    return FileOrigin(path, source, complete=complete, look_first=look_first, limit=settings.limit)
 
 
 def start_publication(

@@ -1,6 +1,6 @@
 """Where the pairs of a run come from, whatever it is, and what it is owed when they have their outcome."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from worker.ledger import Ledger
@@ -22,11 +22,8 @@ class Supply(Protocol):
             WorkerError: they cannot be read any further.
         """
 
-    async def take(self) -> Pair | None:
-        """The next pair, its intent durable; None when there are no more."""
-
-    def at_hand(self, limit: int) -> list[Pair]:
-        """Up to so many more of the pairs that could be taken without waiting."""
+    async def take(self, most: int) -> Sequence[Pair]:
+        """The next pairs, about so many, their intents durable; none when there are no more."""
 
     async def settled(self, outcome: Outcome) -> None:
         """This outcome is durable."""

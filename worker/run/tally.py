@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from worker.ledger import Admitted
-from worker.models import Attempt, Outcome, Result, Status
+from worker.models import Outcome, Request, Result, Status
 
 
 @dataclass(slots=True)
@@ -44,11 +44,11 @@ class Tally:
         self.settled[Status.DUPLICATE] += chunk.duplicates
         self.settled[Status.INVALID] += chunk.invalid
 
-    def attempted(self, attempt: Attempt) -> None:
+    def observe(self, request: Request) -> None:
         """Count a request."""
         self.sent += 1
-        self.failed_attempts += attempt.result is not Result.OK
-        self.throttled += attempt.result is Result.THROTTLED
+        self.failed_attempts += request.result is not Result.OK
+        self.throttled += request.result is Result.THROTTLED
 
     def recorded(self, outcome: Outcome) -> None:
         """Count an outcome."""

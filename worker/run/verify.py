@@ -1,11 +1,13 @@
 """Prove what a run claims: every link that it says is there is at the portal, and none that was removed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from worker.ledger import Claim, LedgerReader, check, claims, count_claims
+from worker.dispatch import Finished
+from worker.ledger import LedgerReader, check, claims, count_claims
+from worker.operations.base import Operation
 from worker.report.verification import VERIFY_CSV, Verification
 from worker.run.directory import RunDirectory
 from worker.run.visit import Errand, Progress, Visit
@@ -41,21 +43,21 @@ def verify(
         odd: dict[int, str] = {}
         started = time.monotonic()
 
-        async def compare(visit: Visit) -> None:
-            async def look(claimed: list[Claim]) -> None:
-                found, _ = await visit.looker.look(
-                    claimed[0].opportunity_id, [one.contact_id for one in claimed]
-                )
-                for one in claimed:
-                    if not found.is_told:
-                        odd[one.row] = UNREAD
-                    elif (one.contact_id in found.found) != one.there:
-                        odd[one.row] = MISSING if one.there else BACK
+        async def compare(finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
+            for _, told in finished:
+                for claim in told.about:
+                    if not told.is_told:
+                        odd[claim.row] = UNREAD
+                    elif (claim.contact_id in told.last.found) != claim.there:
+                        odd[claim.row] = MISSING if claim.there else BACK
+                progress.done += len(told.about)
+            return ()
 
-            await visit.each(claims(reader), look)
+        async def look(visit: Visit) -> None:
+            await visit.each(claims(reader), compare)
 
         if progress.total:
-            errand.run(compare)
+            errand.run(look)
         words = list(odd.values())
         verification = Verification(
             run_id=directory.run_id,

@@ -3,31 +3,33 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
-from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.dispatch import Finished
 from worker.errors import Exit, StoppedError
-from worker.limiter import Limiter
-from worker.members import MOST_SOUGHT, Looker
-from worker.models import Attempt, Result
-from worker.portal.client import PortalClient
-from worker.retry import RetryPolicy
-from worker.run.access import complain, open_limiter, open_portal
+from worker.models import Request, Result
+from worker.operations.base import Operation
+from worker.operations.look import MOST_SOUGHT, Look
+from worker.run.access import complain, open_site
 from worker.run.directory import RunDirectory
 from worker.run.log import open_log
-from worker.run.outage import Outage
 from worker.run.signals import on_signals
+from worker.scheduler import Scheduler
 from worker.settings import Settings
+from worker.site import Site
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
+
+READY = 20
+"""Looks that wait ready to be sent."""
 
 _TICK = 0.2
 
@@ -38,6 +40,10 @@ class Link(Protocol):
     @property
     def opportunity_id(self) -> int:
         """Whose link it is."""
+
+    @property
+    def contact_id(self) -> int:
+        """Which contact it links."""
 
 
 _L = TypeVar("_L", bound=Link)
@@ -67,97 +73,92 @@ class Progress:
         """Note something for the user; nothing if it is over."""
         self.note = note
 
-    def observe(self, attempt: Attempt) -> None:
+    def observe(self, request: Request) -> None:
         """Count a request."""
         self.sent += 1
-        self.throttled += attempt.result is Result.THROTTLED
+        self.throttled += request.result is Result.THROTTLED
 
 
 class Visit:
-    """The portal, within the limits that the settings set, while it is at work."""
+    """The portal while a verb is at work there, opportunity by opportunity.
+
+    Args:
+        site: where.
+        log: for what goes wrong.
+        progress: is kept up to date.
+        show: called with it often.
+    """
 
     def __init__(
         self,
-        settings: Settings,
-        portal: PortalClient,
-        limiter: Limiter,
+        site: Site,
         *,
         log: FilteringBoundLogger,
         progress: Progress,
         show: Callable[[Progress], None],
     ) -> None:
+        self.site = site
         self.log = log
-        self.portal = portal
-        self.limiter = limiter
-        self.policy = RetryPolicy(max_attempts=settings.max_attempts)
-        self.rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
-        self.looker = Looker(portal, limiter, self.policy, observe=self.observe, rng=self.rng)
-        self._lanes = settings.concurrency
-        self._progress = progress
+        self.progress = progress
         self._show = show
-        self._outage = Outage(limiter, portal.look, settings.give_up_after, progress.tell)
 
-    def observe(self, attempt: Attempt) -> None:
-        """Learn from a request."""
-        self._progress.observe(attempt)
-        self.limiter.observe(attempt)
-        self._outage.observe(attempt)
+    def look(self, about: tuple[_L, ...]) -> Look[tuple[_L, ...]]:
+        """A look for links of one opportunity, at most :data:`worker.operations.look.MOST_SOUGHT`."""
+        contact_ids = tuple(link.contact_id for link in about)
+        return Look(about, about[0].opportunity_id, contact_ids, self.site.policy, self.site.rng)
 
-    async def each(self, links: Iterator[_L], work: Callable[[list[_L]], Awaitable[None]]) -> None:
-        """Work on links, several opportunities at a time.
+    async def each(
+        self,
+        links: Iterator[_L],
+        conclude: Callable[[Sequence[Finished]], Awaitable[Sequence[Operation[Any]]]],
+    ) -> None:
+        """Look for all links, and do whatever follows.
 
         Args:
             links: by opportunity.
-            work: is given some of one opportunity, at most :data:`worker.members.MOST_SOUGHT`.
+            conclude: as of :class:`worker.dispatch.Dispatcher`.
 
         Raises:
             WorkerError: the first that ended the work.
         """
-        groups = _groups(links)
-        lanes = [asyncio.create_task(self._lane(groups, work)) for _ in range(self._lanes)]
-        helpers = [asyncio.create_task(self._outage.watch()), asyncio.create_task(self._watch())]
-        everyone = asyncio.create_task(_end_of(lanes))
-        tasks = {everyone, *helpers}
+        scheduler = self.site.scheduler()
+        dispatcher = self.site.dispatcher(scheduler, conclude)
+        sending = asyncio.create_task(dispatcher.run(grace=0.0))
+        feeding = asyncio.create_task(self._feed(links, scheduler))
+        helpers = [asyncio.create_task(self.site.watch()), asyncio.create_task(self._watch())]
+        tasks = {sending, feeding, *helpers}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            while not sending.done():
+                running = {task for task in tasks if not task.done()}
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
-            for task in (*tasks, *lanes):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, *lanes, return_exceptions=True)
-            self._progress.ended = True
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.progress.ended = True
             with suppress(OSError):  # a terminal that is gone is no reason to stop
-                self._show(self._progress)
+                self._show(self.progress)
 
-    async def _lane(self, groups: Iterator[list[_L]], work: Callable[[list[_L]], Awaitable[None]]) -> None:
-        for group in groups:
-            await work(group)
-            self._progress.done += len(group)
+    async def _feed(self, links: Iterator[_L], scheduler: Scheduler[Operation[Any]]) -> None:
+        for group in _groups(links):
+            scheduler.offer([self.look(group)])
+            await scheduler.wait_for_room(READY)
+        scheduler.close()
 
     async def _watch(self) -> None:
         started = time.monotonic()
         while True:
             await asyncio.sleep(_TICK)
-            self._progress.seconds = time.monotonic() - started
+            self.progress.seconds = time.monotonic() - started
             with suppress(OSError):
-                self._show(self._progress)
+                self._show(self.progress)
 
 
-async def _end_of(lanes: list["asyncio.Task[None]"]) -> None:
-    for lane in asyncio.as_completed(lanes):
-        await lane
-
-
-def _groups(links: Iterator[_L]) -> Iterator[list[_L]]:
+def _groups(links: Iterator[_L]) -> Iterator[tuple[_L, ...]]:
     for _, together in groupby(links, lambda link: link.opportunity_id):
-        group: list[_L] = []
-        for link in together:
-            group.append(link)
-            if len(group) == MOST_SOUGHT:
-                yield group
-                group = []
-        if group:
+        while group := tuple(islice(together, MOST_SOUGHT)):
             yield group
 
 
@@ -217,10 +218,8 @@ class Errand:
             path = settings.log_file or self.directory.log
             log = stack.enter_context(open_log(path, verbose=settings.verbose, run_id=self.directory.run_id))
             asyncio.get_running_loop().set_exception_handler(partial(complain, log))
-            portal = await open_portal(stack, settings, self._tell)
-            limiter = await open_limiter(stack, settings, self.rate, self._tell)
-            await portal.probe()
-            await work(Visit(settings, portal, limiter, log=log, progress=self.progress, show=self.show))
+            site = await open_site(stack, settings, self.rate, self._tell, [self.progress.observe])
+            await work(Visit(site, log=log, progress=self.progress, show=self.show))
 
     def _tell(self, note: str) -> None:
         # Shown from here: until the work begins nobody else does.

@@ -12,9 +12,9 @@ from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
-OK = Attempt(2, Result.OK, http_status=201, body=b"{}")
-LOST = Attempt(1, Result.AMBIGUOUS, "timeout")
-REFUSED = Attempt(1, Result.PERMANENT, "not_found", 404)
+OK = Attempt(Result.OK, http_status=201, body=b"{}")
+LOST = Attempt(Result.AMBIGUOUS, "timeout")
+REFUSED = Attempt(Result.PERMANENT, "not_found", 404)
 
 
 def pair(row: int) -> Pair:
@@ -30,8 +30,8 @@ def db(path: Path) -> Iterator[sqlite3.Connection]:
     verdicts: list[Pair | Reject] = [pair(1), pair(2), Reject(3, 4, "no"), Pair(4, 5, 1, 1), pair(5), pair(6)]
     store.admit([(Row(v.row, v.line, (), None, None), v) for v in verdicts])
     store.claim(3)
-    store.settle(Outcome(pair(1), Status.LINKED, (LOST, OK), http_status=201))
-    store.settle(Outcome(pair(2), Status.REJECTED, (REFUSED,), "not_found", 404))
+    store.settle([Outcome(pair(1), Status.LINKED, (LOST, OK), http_status=201)])
+    store.settle([Outcome(pair(2), Status.REJECTED, (REFUSED,), "not_found", 404)])
     store.count(5, (LOST,))
     yield connection
     connection.close()

@@ -18,7 +18,7 @@ from worker.ledger import Admitted, Delivery, Ledger, LedgerReader
 from worker.ledger.ledger import _MOST_PER_COMMIT
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
 
-DONE = (Attempt(1, Result.OK, http_status=201, seconds=0.25, body=b'{"id":1}'),)
+DONE = (Attempt(Result.OK, http_status=201, seconds=0.25, body=b'{"id":1}'),)
 
 
 def pair(row: int) -> Pair:
@@ -55,7 +55,7 @@ async def test_each_step_is_durable_before_it_returns(path: Path) -> None:
         assert await ledger.claim(2) == [pair(1), pair(2)]
         assert counts(path) == {"unknown": 2, "not_attempted": 1}
 
-        await ledger.settle(linked(1))
+        await ledger.settle([linked(1)])
         assert counts(path) == {"linked": 1, "unknown": 1, "not_attempted": 1}
 
         await ledger.release([])
@@ -83,12 +83,12 @@ async def test_a_session_that_is_killed_has_lasted_until_its_last_commit(path: P
         await ledger.admit(chunk([1, 2]))
         await ledger.claim(2)
         await asyncio.sleep(0.1)
-        await ledger.settle(linked(1))
+        await ledger.settle([linked(1)])
         with LedgerReader(path) as reader:
             ((_, seconds, _),) = reader.sessions()
         assert 0.1 <= seconds < 5.0
         await ledger.beat(60.0, 0.0)
-        await ledger.settle(linked(2))
+        await ledger.settle([linked(2)])
         with LedgerReader(path) as reader:
             assert [session[1] for session in reader.sessions()] == [60.0]
 
@@ -98,7 +98,7 @@ async def test_work_goes_on_after_reopening(path: Path) -> None:
         await ledger.begin_session()
         await ledger.admit(chunk([1, 2]))
         await ledger.claim(2)
-        await ledger.settle(linked(1))
+        await ledger.settle([linked(1)])
     async with Ledger(path, create=False) as ledger:
         assert await ledger.begin_session() == 2
         assert await ledger.admit([(Row(3, 4, (), None, None), Pair(3, 4, 1, 1))]) == Admitted(0, 1, 0)
@@ -129,7 +129,7 @@ async def test_what_waits_together_commits_together(path: Path) -> None:
             asyncio.run_coroutine_threadsafe(held.wait(), loop).result(30)
 
         first = asyncio.create_task(ledger._do(hold))
-        asked = [asyncio.create_task(ledger.settle(linked(row))) for row in range(1, 301)]
+        asked = [asyncio.create_task(ledger.settle([linked(row)])) for row in range(1, 301)]
         await asyncio.sleep(0)
         held.set()
         await asyncio.gather(first, *asked)
@@ -232,7 +232,12 @@ async def test_a_full_disk_leaves_nothing_half_written_and_every_later_call_is_r
         ):
             await ledger.admit(chunk(range(2, 500), "x" * 1000))
         ledger._db.execute("PRAGMA max_page_count = 1000000")
-        for call in (ledger.claim(1), ledger.admit(chunk([2])), ledger.settle(linked(1)), ledger.release([])):
+        for call in (
+            ledger.claim(1),
+            ledger.admit(chunk([2])),
+            ledger.settle([linked(1)]),
+            ledger.release([]),
+        ):
             with pytest.raises(
                 LedgerError, match=f"^{path}: the disk is full; all done so far is kept; make room$"
             ):
@@ -303,7 +308,7 @@ from pathlib import Path
 from worker.ledger import Ledger
 from worker.models import Attempt, Outcome, Pair, Result, Row, Status
 
-DONE = (Attempt(1, Result.OK, seconds=0.1, body=b"{}"),)
+DONE = (Attempt(Result.OK, seconds=0.1, body=b"{}"),)
 
 async def main(path, first):
     async with Ledger(path, create=first == 1) as ledger:
@@ -315,7 +320,7 @@ async def main(path, first):
             await asyncio.gather(*(settle(ledger, pair) for pair in pairs))
 
 async def settle(ledger, pair):
-    await ledger.settle(Outcome(pair, Status.LINKED, DONE))
+    await ledger.settle([Outcome(pair, Status.LINKED, DONE)])
     os.write(1, b"%d\\n" % pair.row)
 
 asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
@@ -348,7 +353,7 @@ def test_kill_9_at_full_load_loses_no_row_that_was_acknowledged(path: Path) -> N
 
 
 async def test_what_was_sent_in_vain_is_counted_for_each_row(path: Path) -> None:
-    lost = Attempt(1, Result.AMBIGUOUS, "timeout", seconds=1.0)
+    lost = Attempt(Result.AMBIGUOUS, "timeout", seconds=1.0)
     async with Ledger(path, create=True) as ledger:
         await ledger.begin_session()
         await ledger.admit([(Row(n, n + 1, (), None, None), Pair(n, n + 1, n, n)) for n in (1, 2)])

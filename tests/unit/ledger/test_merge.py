@@ -12,7 +12,7 @@ from worker.errors import LedgerError
 from worker.ledger import Delivery, LedgerReader, audit, merge_ledgers
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
 
 Work: TypeAlias = Callable[[Store], None]
 
@@ -24,9 +24,9 @@ FACTS = {
     "settings": {},
     "merged": ["a", "b"],
 }
-OK = Attempt(1, Result.OK, http_status=201, body=b'{"id": 7}', seconds=0.1)
-BUSY = Attempt(1, Result.TRANSIENT, "unavailable", 503)
-REFUSED = Attempt(1, Result.PERMANENT, "not_found", 404)
+OK = Attempt(Result.OK, http_status=201, body=b'{"id": 7}', seconds=0.1)
+BUSY = Attempt(Result.TRANSIENT, "unavailable", 503)
+REFUSED = Attempt(Result.PERMANENT, "not_found", 404)
 
 
 def delivery(number: int, *, fault: str = "") -> Delivery:
@@ -35,6 +35,7 @@ def delivery(number: int, *, fault: str = "") -> Delivery:
 
 
 def take(store: Store, number: int) -> Pair:
+    store.note([Request(Kind.LINK, Result.TRANSIENT, 1, 1, ("unavailable",), "unavailable", 503)])
     (arrival,) = store.take_in([delivery(number)])
     assert arrival.pair is not None
     return arrival.pair
@@ -50,11 +51,11 @@ def ends(status: Status | None, number: int = 1) -> Work:
         pair = take(store, number)
         match status:
             case Status.LINKED:
-                store.settle(Outcome(pair, status, (OK,), http_status=201))
+                store.settle([Outcome(pair, status, (OK,), http_status=201)])
             case Status.REJECTED:
-                store.settle(Outcome(pair, status, (REFUSED,), "not_found", 404))
+                store.settle([Outcome(pair, status, (REFUSED,), "not_found", 404)])
             case Status.RETRYABLE | Status.UNKNOWN:
-                store.settle(Outcome(pair, status, (BUSY, BUSY), "unavailable", 503))
+                store.settle([Outcome(pair, status, (BUSY, BUSY), "unavailable", 503)])
             case Status.NOT_ATTEMPTED:
                 store.release([])
 
@@ -113,7 +114,8 @@ def test_attempts_and_failures_of_all_workers_are_kept_and_one_contact(
     with LedgerReader(tmp_path / "all.db") as reader:
         (row,) = reader.rows([Status.LINKED], bodies=True)
         assert (row.attempts, row.body, row.http_status, row.reason) == (4, '{"id": 7}', 201, "")
-        assert reader.traffic().retries_by_reason == {"unavailable": 2}
+        assert reader.traffic().retries_by_reason == {"unavailable": 3}
+        assert (reader.traffic().attempts, reader.traffic().retries) == (3, 3)
 
 
 def test_messages_of_different_workers_are_all_there_numbered_without_a_gap(
@@ -137,7 +139,7 @@ def test_the_same_identity_on_another_pair_is_another_row_of_the_merged_ledger(
                 row = Row(0, 0, ("1", str(contact)), "1", str(contact))
                 (arrival,) = store.take_in([Delivery("order-7", row, Pair(0, 0, 1, contact))])
                 assert arrival.pair is not None
-                store.settle(Outcome(arrival.pair, Status.LINKED, (OK,)))
+                store.settle([Outcome(arrival.pair, Status.LINKED, (OK,))])
 
         return work
 
@@ -151,7 +153,7 @@ def test_rows_of_files_are_never_the_same_row(ledger: Callable[..., Path], tmp_p
     def admits(store: Store) -> None:
         store.admit([(Row(1, 5, ("1", "7"), "1", "7"), Pair(1, 5, 1, 7))])
         (pair,) = store.claim(1)
-        store.settle(Outcome(pair, Status.LINKED, (OK,)))
+        store.settle([Outcome(pair, Status.LINKED, (OK,))])
 
     merge_ledgers(tmp_path / "all.db", [ledger(admits, kind="file"), ledger(admits, kind="file")], FACTS)
     assert counts(tmp_path / "all.db") == {"linked": 2}

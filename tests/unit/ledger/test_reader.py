@@ -15,7 +15,7 @@ from worker.ledger import Cause, Ledger, LedgerReader, RowRecord
 from worker.ledger.reader import Traffic
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
 
 FAILED = (Result.THROTTLED, Result.TRANSIENT, Result.AMBIGUOUS, Result.PERMANENT)
 
@@ -31,8 +31,8 @@ def admit(store: Store, *verdicts: Pair | Reject) -> None:
 def fail(
     store: Store, row: int, reason: str, http_status: int | None, status: Status = Status.REJECTED
 ) -> None:
-    attempt = Attempt(1, Result.PERMANENT, reason, http_status)
-    store.settle(Outcome(pair(row), status, (attempt,), reason, http_status))
+    attempt = Attempt(Result.PERMANENT, reason, http_status)
+    store.settle([Outcome(pair(row), status, (attempt,), reason, http_status)])
 
 
 def test_a_missing_ledger_is_refused_by_its_path(path: Path) -> None:
@@ -64,8 +64,8 @@ def test_rows_come_in_input_order_and_only_in_the_states_asked_for(path: Path, s
 
 def test_bodies_come_only_when_asked_for(path: Path, store: Store) -> None:
     admit(store, pair(1), pair(2))
-    done = Attempt(1, Result.OK, http_status=201, body=b'{"id":1}')
-    store.settle(Outcome(pair(1), Status.LINKED, (done,)))
+    done = Attempt(Result.OK, http_status=201, body=b'{"id":1}')
+    store.settle([Outcome(pair(1), Status.LINKED, (done,))])
 
     with LedgerReader(path) as reader:
         assert [r.body for r in reader.rows(list(Status), bodies=True)] == ['{"id":1}', ""]
@@ -75,8 +75,8 @@ def test_bodies_come_only_when_asked_for(path: Path, store: Store) -> None:
 def test_some_rows_are_those_asked_for_in_input_order_and_as_they_are(path: Path, store: Store) -> None:
     admit(store, *(pair(row) for row in range(1, 6)), Reject(6, 7, "odd"))
     fail(store, 4, "not_found", 404)
-    done = Attempt(1, Result.OK, http_status=201, body=b'{"id":2}')
-    store.settle(Outcome(pair(2), Status.LINKED, (done,), http_status=201))
+    done = Attempt(Result.OK, http_status=201, body=b'{"id":2}')
+    store.settle([Outcome(pair(2), Status.LINKED, (done,), http_status=201)])
 
     with LedgerReader(path) as reader:
         assert list(reader.some_rows([6, 4, 99, 2, 4])) == [
@@ -119,7 +119,7 @@ def test_causes_come_most_frequent_first_and_then_by_name(path: Path, store: Sto
 def test_causes_leave_out_links_and_duplicates(path: Path, store: Store) -> None:
     admit(store, pair(1), pair(2), Pair(3, 4, 1, 1))
     for row, status in ((1, Status.LINKED), (2, Status.ALREADY_LINKED)):
-        store.settle(Outcome(pair(row), status, (Attempt(1, Result.OK),)))
+        store.settle([Outcome(pair(row), status, (Attempt(Result.OK),))])
 
     with LedgerReader(path) as reader:
         assert reader.causes() == []
@@ -146,7 +146,9 @@ def test_traffic_of_nothing_is_nothing(path: Path, store: Store) -> None:
     admit(store, pair(1), Reject(2, 3, "odd"))
 
     with LedgerReader(path) as reader:
-        assert reader.traffic() == Traffic(0, 0, {}, 0, {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0})
+        assert reader.traffic() == Traffic(
+            0, 0, {}, 0, 0, 0, 0, {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0}
+        )
 
 
 _failure = st.tuples(
@@ -157,10 +159,10 @@ _outcome = st.tuples(st.lists(_failure, max_size=4), st.none() | st.floats(0, 60
 )
 
 
-@given(made=st.lists(_outcome, max_size=25))
+@given(made=st.lists(_outcome, max_size=25), kind=st.sampled_from([Kind.LINK, Kind.BATCH]))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_traffic_is_what_a_count_by_hand_gives(
-    path: Path, made: list[tuple[list[tuple[Result, str, float]], float | None]]
+    path: Path, made: list[tuple[list[tuple[Result, str, float]], float | None]], kind: Kind
 ) -> None:
     attempts = retries = throttled = 0
     reasons: Counter[str] = Counter()
@@ -169,20 +171,17 @@ def test_traffic_is_what_a_count_by_hand_gives(
         connection.execute("PRAGMA synchronous = OFF")
         store = Store(connection)
         store.begin_session()
-        admit(store, *(pair(row) for row in range(1, len(made) + 1)))
-        for row, (failures, last) in enumerate(made, 1):
-            sent = [
-                Attempt(number, result, reason, seconds=took)
-                for number, (result, reason, took) in enumerate(failures, 1)
-            ]
-            if last is not None:
-                sent.append(Attempt(len(sent) + 1, Result.OK, seconds=last))
-            store.settle(Outcome(pair(row), Status.UNKNOWN, tuple(sent)))
+        for failures, last in made:
+            sent = [*failures, *([] if last is None else [(Result.OK, "", last)])]
+            for before, (result, reason, took) in zip([None, *sent], sent, strict=False):
+                again = () if before is None else (before[1],)
+                request = Request(kind, result, 1, len(again), again, reason, seconds=took)
+                store.note([request])
             attempts += len(sent)
             retries += len(sent) - 1
-            reasons.update(attempt.reason for attempt in sent[:-1])
-            throttled += sum(attempt.result is Result.THROTTLED for attempt in sent)
-            seconds += [attempt.seconds for attempt in sent]
+            reasons.update(reason for _, reason, _ in sent[:-1])
+            throttled += sum(result is Result.THROTTLED for result, _, _ in sent)
+            seconds += [took for _, _, took in sent]
         with LedgerReader(path) as reader:
             traffic = reader.traffic()
     path.unlink()
@@ -209,9 +208,8 @@ def _percentile(seconds: list[float], share: Fraction) -> float:
 
 
 def test_percentiles_of_many_requests(path: Path, store: Store) -> None:
-    admit(store, *(pair(row) for row in range(1, 1001)))
-    for row in range(1000, 0, -1):
-        store.settle(Outcome(pair(row), Status.LINKED, (Attempt(1, Result.OK, seconds=row / 1000),)))
+    store.note([Request(Kind.LINK, Result.OK, 1, seconds=row / 1000) for row in range(1000, 0, -1)])
+    store.note([Request(Kind.PROBE, Result.OK, seconds=60.0), Request(Kind.LOGIN, Result.OK, seconds=60.0)])
 
     with LedgerReader(path) as reader:
         assert reader.traffic().latency_ms == {"p50": 501.0, "p95": 951.0, "p99": 991.0, "max": 1000.0}

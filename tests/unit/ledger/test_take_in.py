@@ -21,11 +21,11 @@ AGAIN = (Status.RETRYABLE, Status.UNKNOWN)
 FINAL = (Status.LINKED, Status.ALREADY_LINKED, Status.REJECTED)
 
 _LAST = {
-    Status.LINKED: Attempt(1, Result.OK, http_status=201, seconds=0.25, body=b'{"id":7}'),
-    Status.ALREADY_LINKED: Attempt(1, Result.PERMANENT, "seen", 200),
-    Status.REJECTED: Attempt(1, Result.PERMANENT, "not_found", 404),
-    Status.RETRYABLE: Attempt(1, Result.TRANSIENT, "unavailable", 503),
-    Status.UNKNOWN: Attempt(1, Result.AMBIGUOUS, "timeout"),
+    Status.LINKED: Attempt(Result.OK, http_status=201, seconds=0.25, body=b'{"id":7}'),
+    Status.ALREADY_LINKED: Attempt(Result.PERMANENT, "seen", 200),
+    Status.REJECTED: Attempt(Result.PERMANENT, "not_found", 404),
+    Status.RETRYABLE: Attempt(Result.TRANSIENT, "unavailable", 503),
+    Status.UNKNOWN: Attempt(Result.AMBIGUOUS, "timeout"),
 }
 
 
@@ -45,7 +45,7 @@ def delivery(
 def settle(store: Store, pair: Pair | None, status: Status) -> None:
     assert pair is not None
     last = _LAST[status]
-    store.settle(Outcome(pair, status, (last,), last.reason, last.http_status))
+    store.settle([Outcome(pair, status, (last,), last.reason, last.http_status)])
 
 
 def take(store: Store, one: Delivery) -> Arrival:

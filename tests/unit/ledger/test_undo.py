@@ -30,10 +30,10 @@ from worker.models import MAX_ID, Attempt, Made, Outcome, Pair, Reject, Result, 
 
 BODY = b'{"id":7,"created":"2023-05-12T17:28:00.0000000+03:00"}'
 CREATED = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
-LINKED = Attempt(1, Result.OK, http_status=201, body=BODY)
-LOST = Attempt(1, Result.AMBIGUOUS, "timeout")
-BUSY = Attempt(1, Result.TRANSIENT, "unavailable", 503)
-REFUSED = Attempt(1, Result.PERMANENT, "not_found", 404)
+LINKED = Attempt(Result.OK, http_status=201, body=BODY)
+LOST = Attempt(Result.AMBIGUOUS, "timeout")
+BUSY = Attempt(Result.TRANSIENT, "unavailable", 503)
+REFUSED = Attempt(Result.PERMANENT, "not_found", 404)
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ def write(store: Store, pair: Pair, kind: Kind) -> None:
     if kind.status in {Status.INVALID, Status.DUPLICATE, Status.NOT_ATTEMPTED}:
         return
     if kind.status is Status.ALREADY_LINKED:
-        store.settle(Outcome(pair, kind.status, (), "", 200, found=BODY))
+        store.settle([Outcome(pair, kind.status, (), "", 200, found=BODY)])
         return
     if kind.seen:
-        store.looked([], [pair.row], pair.row)
+        store.looked([pair.row])
     else:
         store._intend([pair.row])
     last = {Status.LINKED: LINKED, Status.UNKNOWN: LOST, Status.RETRYABLE: BUSY, Status.REJECTED: REFUSED}
     if kind.status is not None:
         attempt = last[kind.status]
-        store.settle(Outcome(pair, kind.status, (attempt,), attempt.reason, attempt.http_status))
+        store.settle([Outcome(pair, kind.status, (attempt,), attempt.reason, attempt.http_status)])
 
 
 def pair(row: int, opportunity: int = 1) -> Pair:
@@ -167,7 +167,7 @@ async def test_what_is_left_and_what_is_claimed_follows_from_each_state_of_a_lin
     async with UndoLedger(path, create=False) as ledger:
         for row, (_, undo) in cases.items():
             if undo.begun:
-                await ledger.begin(row)
+                await ledger.begin([row])
             if undo.state is not None:
                 await ledger.conclude([Undoing(row, undo.state, "why", 404)])
     assert faults(path) == []
@@ -216,9 +216,9 @@ def test_a_link_knows_when_its_contact_was_created_if_the_portal_said_so(path: P
     bodies = [BODY, b'{"id":7}', b'{"id":7,"created":"yesterday"}', b""]
     for row, body in enumerate(bodies, 1):
         store.admit([(Row(row, row + 1, (), None, None), pair(row))])
-        store.looked([], [row], row)
-        done = Attempt(1, Result.OK, http_status=201, body=body)
-        store.settle(Outcome(pair(row), Status.LINKED, (done,)))
+        store.looked([row])
+        done = Attempt(Result.OK, http_status=201, body=body)
+        store.settle([Outcome(pair(row), Status.LINKED, (done,))])
     write(store, pair(5), Kind(Status.UNKNOWN, seen=True))
     assert made(path) == [
         Made(1, 1, 1, CREATED),
@@ -255,8 +255,7 @@ async def test_a_link_of_unread_state_is_not_called_kept_once_its_removal_has_be
         Undoing(5, Undo.FAILED, "unavailable", 503),
     ]
     async with UndoLedger(path, create=False) as ledger:
-        for row in (1, 2, 3):
-            await ledger.begin(row)
+        await ledger.begin([1, 2, 3])
         await ledger.conclude(ends)
         await ledger.keep_unread()
     # Of row 1 nobody knows; that of row 5 had not even begun.
@@ -271,7 +270,7 @@ async def test_each_step_is_durable_before_it_returns(
     write(store, pair(2), Kind(Status.LINKED))
     db.close()
     async with UndoLedger(path, create=False) as ledger:
-        await ledger.begin(1)
+        await ledger.begin([1])
         assert made(path, unread=False) == [Made(1, 1, 1, CREATED, begun=True)]
         await ledger.conclude([Undoing(1, Undo.REMOVED, "", 200)])
         assert undone(path) == [Undoing(1, Undo.REMOVED, "", 200)]
@@ -286,15 +285,14 @@ async def test_a_removal_can_be_begun_and_concluded_again_and_the_last_word_coun
         write(store, pair(row), Kind(Status.LINKED, seen=True))
     db.close()
     async with UndoLedger(path, create=False) as ledger:
-        await ledger.begin(1)
+        await ledger.begin([1])
         await ledger.conclude(
             [Undoing(1, Undo.FAILED, "timeout"), Undoing(2, Undo.FAILED, "unavailable", 503)]
         )
         # That a removal has begun is not forgotten, and not made up.
         assert [(link.row, link.begun) for link in made(path)] == [(1, True), (2, False)]
 
-        await ledger.begin(1)
-        await ledger.begin(2)
+        await ledger.begin([1, 2])
         assert undone(path) == []
         with closing(sqlite3.connect(path)) as reader:
             assert reader.execute("SELECT state, reason FROM undone").fetchall() == [(None, "")] * 2
@@ -313,7 +311,7 @@ async def test_the_moments_of_a_removal_are_noted(path: Path, db: sqlite3.Connec
     db.close()
     before = datetime.now(UTC).timestamp()
     async with UndoLedger(path, create=False) as ledger:
-        await ledger.begin(1)
+        await ledger.begin([1])
         await ledger.conclude([Undoing(1, Undo.REMOVED)])
         await ledger.keep_unread()
     after = datetime.now(UTC).timestamp()
@@ -368,8 +366,7 @@ def test_an_audit_finds_the_removal_of_what_was_never_linked(
 
 async def remove(path: Path, *rows: int) -> None:
     async with UndoLedger(path, create=False) as ledger:
-        for row in rows:
-            await ledger.begin(row)
+        await ledger.begin(rows)
         await ledger.conclude([Undoing(row, Undo.REMOVED, "", 200) for row in rows])
 
 
@@ -387,7 +384,7 @@ async def test_a_link_that_a_resumed_run_makes_after_its_removal_is_there_and_to
         resumed = Store(reopened)
         resumed.begin_session()
         (again,) = resumed.claim(1)
-        resumed.settle(Outcome(again, Status.LINKED, (LINKED,), http_status=201))
+        resumed.settle([Outcome(again, Status.LINKED, (LINKED,), http_status=201)])
     assert rows_made(path) == [1]
     with LedgerReader(path) as reader:
         assert list(claims(reader)) == [Claim(1, 1, 1, there=True), Claim(2, 1, 2, there=False)]
@@ -415,11 +412,11 @@ async def test_two_rows_of_one_link_never_claim_that_it_is_there_and_that_it_is_
     first, second = (Delivery(name, Row(0, 0, (), "1", "7"), Pair(0, 0, 1, 7)) for name in "ab")
     (arrival,) = store.take_in([first], look_first=True)
     assert arrival.pair is not None
-    store.looked([], [1], 1)
-    store.settle(Outcome(arrival.pair, Status.LINKED, (LINKED,), http_status=201))
+    store.looked([1])
+    store.settle([Outcome(arrival.pair, Status.LINKED, (LINKED,), http_status=201)])
     (arrival,) = store.take_in([second], look_first=True)
     assert arrival.pair is not None
-    store.settle(Outcome(arrival.pair, Status.ALREADY_LINKED, (), "", 200, found=BODY))
+    store.settle([Outcome(arrival.pair, Status.ALREADY_LINKED, (), "", 200, found=BODY)])
     with LedgerReader(path) as reader:
         assert list(claims(reader)) == [Claim(1, 1, 7, there=True)]
     db.close()

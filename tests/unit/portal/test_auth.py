@@ -54,13 +54,27 @@ async def never(_username: str, _password: str) -> str:
     pytest.fail("logged in though there is a token")
 
 
+async def token_of(session: Session) -> str:
+    """The token that a request would be sent with."""
+    await session.ready()
+    return session.token
+
+
+async def renew(session: Session, refused: str) -> bool:
+    """What the answer 401 to a token leads to: whether there is another."""
+    if not session.refused(refused):
+        return False
+    await session.ready()
+    return True
+
+
 def test_many_callers_share_one_log_in(run: Run) -> None:
     portal = Portal()
 
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
-        assert await asyncio.gather(*(session.token() for _ in range(100))) == ["t1"] * 100
-        assert await session.token() == "t1"
+        assert await asyncio.gather(*(token_of(session) for _ in range(100))) == ["t1"] * 100
+        assert await token_of(session) == "t1"
 
     run(work())
     assert [login[1:] for login in portal.logins] == [("user", SECRET)]
@@ -71,7 +85,7 @@ def test_the_first_log_in_waits_for_nothing(run: Run) -> None:
 
     async def work() -> float:
         started = asyncio.get_running_loop().time()
-        await Session(LOGIN, portal.log_in).token()
+        await token_of(Session(LOGIN, portal.log_in))
         return asyncio.get_running_loop().time() - started
 
     assert run(work()) == pytest.approx(0.5)
@@ -82,10 +96,10 @@ def test_many_refused_requests_share_one_renewal(run: Run) -> None:
 
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
-        token = await session.token()
+        token = await token_of(session)
         session.accepted(token)
-        assert await asyncio.gather(*(session.renew("t1") for _ in range(100))) == [True] * 100
-        assert await session.token() == "t2"
+        assert await asyncio.gather(*(renew(session, "t1") for _ in range(100))) == [True] * 100
+        assert await token_of(session) == "t2"
 
     run(work())
     assert len(portal.logins) == 2
@@ -97,11 +111,11 @@ def test_a_request_that_left_with_an_old_token_does_not_renew_the_new_one(run: R
 
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
-        session.accepted(await session.token())
-        assert await session.renew("t1")
+        session.accepted(await token_of(session))
+        assert await renew(session, "t1")
         session.accepted("t2")
-        assert await session.renew("t1")
-        assert await session.token() == "t2"
+        assert await renew(session, "t1")
+        assert await token_of(session) == "t2"
 
     run(work())
     assert len(portal.logins) == 2
@@ -114,10 +128,10 @@ def test_log_ins_are_never_closer_than_the_interval(run: Run) -> None:
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
         for wait in (0.0, 3.0, LOGIN_INTERVAL, 100.0, 0.0):
-            token = await session.token()
+            token = await token_of(session)
             session.accepted(token)
             await asyncio.sleep(wait)
-            assert await session.renew(token)
+            assert await renew(session, token)
 
     run(work())
     gaps = [after - before for before, after in zip(portal.times, portal.times[1:], strict=False)]
@@ -132,8 +146,8 @@ def test_a_failed_log_in_counts_for_the_interval_and_is_not_the_last_word(run: R
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
         with pytest.raises(PortalRefused):
-            await session.token()
-        assert await session.token() == "t2"
+            await token_of(session)
+        assert await token_of(session) == "t2"
 
     run(work())
     assert portal.times[1] - portal.times[0] == pytest.approx(LOGIN_INTERVAL)
@@ -144,7 +158,7 @@ def test_a_token_that_was_refused_before_it_was_ever_accepted_is_not_renewed(run
 
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
-        assert await session.renew(await session.token()) is False
+        assert await renew(session, await token_of(session)) is False
 
     run(work())
     assert len(portal.logins) == 1
@@ -155,25 +169,39 @@ def test_each_new_token_has_to_be_accepted_before_it_is_worth_a_log_in(run: Run)
 
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
-        session.accepted(await session.token())
-        assert await session.renew("t1") is True
+        session.accepted(await token_of(session))
+        assert await renew(session, "t1") is True
         session.accepted("t1")  # an answer that was on its way: it says nothing of the new one
-        assert await session.renew("t2") is False
+        assert await renew(session, "t2") is False
         session.accepted("t2")
         session.accepted("t1")
-        assert await session.renew("t2") is True
+        assert await renew(session, "t2") is True
 
     run(work())
     assert len(portal.logins) == 3
 
 
-def test_a_log_in_that_gives_the_same_token_again_is_no_renewal(run: Run) -> None:
+def test_a_log_in_that_gives_the_same_token_again_is_not_repeated_when_that_is_refused(run: Run) -> None:
     portal = Portal("same", "same")
 
     async def work() -> None:
         session = Session(LOGIN, portal.log_in)
-        session.accepted(await session.token())
-        assert await session.renew("same") is False
+        session.accepted(await token_of(session))
+        assert await renew(session, "same") is True
+        assert await renew(session, "same") is False
+
+    run(work())
+    assert len(portal.logins) == 2
+
+
+def test_between_a_refusal_and_the_next_log_in_there_is_no_token(run: Run) -> None:
+    async def work() -> None:
+        session = Session(LOGIN, Portal().log_in)
+        assert session.token == ""
+        session.accepted(await token_of(session))
+        assert session.refused("t1")
+        assert session.token == ""
+        assert await token_of(session) == "t2"
 
     run(work())
 
@@ -181,9 +209,9 @@ def test_a_log_in_that_gives_the_same_token_again_is_no_renewal(run: Run) -> Non
 def test_a_given_token_is_not_logged_in_for_and_cannot_be_renewed(run: Run) -> None:
     async def work() -> None:
         session = Session(Credentials(token=SecretStr(" given ")), never)
-        assert await session.token() == "given"
+        assert await token_of(session) == "given"
         session.accepted("given")
-        assert await session.renew("given") is False
+        assert await renew(session, "given") is False
 
     run(work())
 
@@ -191,7 +219,7 @@ def test_a_given_token_is_not_logged_in_for_and_cannot_be_renewed(run: Run) -> N
 def test_a_token_wins_over_a_user_name(run: Run) -> None:
     async def work() -> None:
         credentials = Credentials(token=SecretStr("given"), username="user", password=SecretStr(SECRET))
-        assert await Session(credentials, never).token() == "given"
+        assert await token_of(Session(credentials, never)) == "given"
 
     run(work())
 
@@ -202,12 +230,12 @@ def test_a_token_file_is_read_again_when_its_token_no_longer_counts(run: Run, tm
 
     async def work() -> None:
         session = Session(Credentials(token_file=path), never)
-        assert await session.token() == "first"
+        assert await token_of(session) == "first"
         path.write_text("second\n")
-        assert await session.token() == "first"
-        assert await session.renew("first") is True
-        assert await session.token() == "second"
-        assert await session.renew("second") is False  # nobody has written a new one
+        assert await token_of(session) == "first"
+        assert await renew(session, "first") is True
+        assert await token_of(session) == "second"
+        assert await renew(session, "second") is False  # nobody has written a new one
 
     run(work())
 
@@ -218,10 +246,10 @@ def test_a_token_file_that_is_gone_when_it_is_read_again_is_told(run: Run, tmp_p
 
     async def work() -> None:
         session = Session(Credentials(token_file=path), never)
-        await session.token()
+        await token_of(session)
         path.unlink()
         with pytest.raises(UsageError, match=f"^BULKLINK_TOKEN_FILE: {path}: No such file or directory$"):
-            await session.renew("first")
+            await renew(session, "first")
 
     run(work())
 
@@ -242,7 +270,7 @@ def test_a_log_in_that_brings_no_token_is_told_apart(run: Run) -> None:
 
     async def work() -> None:
         with pytest.raises(UsageError, match=r"^the token of the log-in is no token: ") as caught:
-            await Session(LOGIN, portal.log_in).token()
+            await token_of(Session(LOGIN, portal.log_in))
         assert SECRET not in str(caught.value)
 
     run(work())
@@ -287,7 +315,8 @@ def test_values_are_shown_nowhere(run: Run) -> None:
 
     async def work() -> Session:
         session = Session(LOGIN, portal.log_in)
-        assert await session.token() == SECRET
+        await session.ready()
+        assert session.token == SECRET
         return session
 
     session = run(work())

@@ -10,16 +10,13 @@ from aioresponses import CallbackResult, aioresponses
 from pydantic import SecretStr
 from yarl import URL
 
-from worker.contact import Person
+from tests.unit.portal.asked import BASE, Asked
 from worker.errors import PortalClosed, PortalError, PortalRefused, PortalUnreachable, WrongBaseUrl
-from worker.members import MOST_SOUGHT
-from worker.models import MAX_ID, Pair, Result
+from worker.models import MAX_ID, Kind, Result
+from worker.operations.look import MOST_SOUGHT
 from worker.portal.auth import Credentials
-from worker.portal.client import PortalClient
 
-BASE = "https://portal.example.com"
 API = f"{BASE}/api/2.0"
-PAIR = Pair(row=1, line=2, opportunity_id=1234, contact_id=88)
 LINK = f"{API}/crm/opportunity/1234/contact/88"
 MEMBERS = re.compile(rf"^{re.escape(API)}/crm/opportunity/\d+/contact\?")
 JSON = "application/json; charset=UTF-8"
@@ -42,8 +39,8 @@ def portal() -> Iterator[aioresponses]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[PortalClient]:
-    async with PortalClient(BASE, Credentials(token=SecretStr("secret")), wire="json", timeout=5.0) as opened:
+async def client() -> AsyncIterator[Asked]:
+    async with Asked(Credentials(token=SecretStr("secret"))) as opened:
         yield opened
 
 
@@ -63,16 +60,14 @@ def sent(portal: aioresponses, method: str, url: str) -> list[dict[str, Any]]:
     return [call.kwargs for call in portal.requests[method, URL(url)]]
 
 
-async def test_a_link_is_one_post_with_the_bare_token_and_brings_the_contact_typed_and_as_sent(
-    portal: aioresponses, client: PortalClient
+async def test_a_link_is_one_post_with_the_bare_token_and_brings_the_contact_as_sent(
+    portal: aioresponses, client: Asked
 ) -> None:
     portal.post(LINK, status=201, payload=envelope(contact(odd="kept")), content_type=JSON)
 
-    attempt = await client.link(PAIR, 3)
+    attempt = await client.link()
 
-    assert (attempt.number, attempt.result, attempt.reason, attempt.http_status) == (3, Result.OK, "", 201)
-    assert isinstance(attempt.contact, Person)
-    assert attempt.contact.last_name == "88"
+    assert (attempt.result, attempt.reason, attempt.http_status) == (Result.OK, "", 201)
     assert json.loads(attempt.body) == contact(odd="kept")
     (call,) = sent(portal, "POST", LINK)
     assert dict(call["headers"]) == {
@@ -83,14 +78,12 @@ async def test_a_link_is_one_post_with_the_bare_token_and_brings_the_contact_typ
     assert call["allow_redirects"] is False
 
 
-async def test_a_contact_of_odd_shape_is_a_link_all_the_same(
-    portal: aioresponses, client: PortalClient
-) -> None:
+async def test_a_contact_of_odd_shape_is_a_link_all_the_same(portal: aioresponses, client: Asked) -> None:
     portal.post(LINK, status=201, payload=envelope({"id": 88, "isCompany": "perhaps"}), content_type=JSON)
 
-    attempt = await client.link(PAIR, 1)
+    attempt = await client.link()
 
-    assert (attempt.result, attempt.contact) == (Result.OK, None)
+    assert attempt.result is Result.OK
     assert json.loads(attempt.body) == {"id": 88, "isCompany": "perhaps"}
 
 
@@ -109,7 +102,7 @@ async def test_a_contact_of_odd_shape_is_a_link_all_the_same(
 )
 async def test_an_expected_failure_is_a_value(
     portal: aioresponses,
-    client: PortalClient,
+    client: Asked,
     status: int,
     answer: dict[str, Any],
     result: Result,
@@ -117,17 +110,19 @@ async def test_an_expected_failure_is_a_value(
 ) -> None:
     portal.post(LINK, status=status, **answer)
 
-    attempt = await client.link(PAIR, 1)
+    attempt = await client.link()
 
     assert (attempt.result, attempt.reason, attempt.http_status) == (result, reason, status)
     assert attempt.body == b""
-    assert attempt.retry_after == (7.0 if "7" in str(answer.get("headers")) else None)
+    (request,) = client.told
+    assert (request.kind, request.items, request.result, request.reason) == (Kind.LINK, 1, result, reason)
+    assert request.retry_after == (7.0 if "7" in str(answer.get("headers")) else None)
 
 
-async def test_no_answer_in_time_is_ambiguous(portal: aioresponses, client: PortalClient) -> None:
+async def test_no_answer_in_time_is_ambiguous(portal: aioresponses, client: Asked) -> None:
     portal.post(LINK, timeout=True)
 
-    attempt = await client.link(PAIR, 1)
+    attempt = await client.link()
 
     assert (attempt.result, attempt.reason, attempt.http_status) == (Result.AMBIGUOUS, "timeout", None)
 
@@ -143,69 +138,35 @@ async def test_no_answer_in_time_is_ambiguous(portal: aioresponses, client: Port
     ],
 )
 async def test_an_answer_about_us_ends_the_run_and_shows_no_token(
-    portal: aioresponses, client: PortalClient, status: int, answer: dict[str, Any], error: type[PortalError]
+    portal: aioresponses, client: Asked, status: int, answer: dict[str, Any], error: type[PortalError]
 ) -> None:
     portal.post(LINK, status=status, **answer)
 
     with pytest.raises(error) as caught:
-        await client.link(PAIR, 1)
+        await client.link()
 
     assert BASE in str(caught.value)
     assert "secret" not in str(caught.value)
     assert len(sent(portal, "POST", LINK)) == 1
 
 
-async def test_unlink_is_a_delete_of_the_same_path(portal: aioresponses, client: PortalClient) -> None:
+async def test_unlink_is_a_delete_of_the_same_path(portal: aioresponses, client: Asked) -> None:
     portal.delete(LINK, status=200, payload=envelope(contact(), 200), content_type=JSON)
 
-    assert (await client.unlink(PAIR, 1)).result is Result.OK
+    (attempt,) = (await client.ask(Kind.UNLINK, 88)).attempts
+    assert attempt.result is Result.OK
     assert len(sent(portal, "DELETE", LINK)) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "answer", "result", "reason"),
-    [
-        (200, {"payload": envelope([contact(7), contact()], 200)}, Result.OK, ""),
-        (200, {"payload": envelope([contact(7)], 200)}, Result.TRANSIENT, "not_stored"),
-        (200, {"payload": {"status": 0, "statusCode": 200, "response": []}}, Result.TRANSIENT, "not_stored"),
-        (404, {"payload": NOT_FOUND}, Result.TRANSIENT, "not_stored"),
-        (200, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, "html_200"),
-        (500, {"body": ""}, Result.AMBIGUOUS, "server_error"),
-        (429, {"body": ""}, Result.THROTTLED, "throttled"),
-    ],
-)
-async def test_a_reread_says_whether_the_link_is_there(
-    portal: aioresponses,
-    client: PortalClient,
-    status: int,
-    answer: dict[str, Any],
-    result: Result,
-    reason: str,
-) -> None:
-    portal.get(MEMBERS, status=status, **answer)
-
-    attempt = await client.reread(PAIR, 4)
-
-    assert (attempt.number, attempt.result, attempt.reason) == (4, result, reason)
-    assert bool(attempt.body) is (result is Result.OK)
-    ((_, url), _) = next(iter(portal.requests.items()))
-    assert dict(url.query)["filterValue"] == "88"
-
-
 async def test_many_are_sought_in_one_request_and_each_found_one_comes_with_its_contact(
-    portal: aioresponses, client: PortalClient
+    portal: aioresponses, client: Asked
 ) -> None:
     portal.get(MEMBERS, status=200, payload=envelope([contact(89), contact(88)], 200), content_type=JSON)
 
-    look = await client.find(1234, [88, 89, 90], 2)
+    look = await client.find(88, 89, 90)
 
-    assert (look.attempt.number, look.attempt.result, look.is_told) == (2, Result.OK, True)
-    assert {one: member.contact and member.contact.id for one, member in look.found.items()} == {
-        88: 88,
-        89: 89,
-    }
-    assert all(f'"id":{one}'.encode() in member.body for one, member in look.found.items())
-    assert look.strangers == 0
+    assert (look.result, look.strangers) == (Result.OK, 0)
+    assert {one: json.loads(body) for one, body in look.found.items()} == {n: contact(n) for n in (88, 89)}
     ((_, url), _) = next(iter(portal.requests.items()))
     assert {name: url.query[name] for name in ("filterBy", "filterOp", "filterValue")} == {
         "filterBy": "id",
@@ -214,43 +175,42 @@ async def test_many_are_sought_in_one_request_and_each_found_one_comes_with_its_
     }
 
 
-async def test_members_that_nobody_sought_are_strangers(portal: aioresponses, client: PortalClient) -> None:
+async def test_members_that_nobody_sought_are_strangers(portal: aioresponses, client: Asked) -> None:
     """AppServer ignores filters (contract 5.5)."""
     portal.get(MEMBERS, status=200, payload=envelope([contact(n) for n in (1, 88, 7)], 200))
 
-    look = await client.find(1234, [88], 1)
+    look = await client.find(88)
 
     assert (list(look.found), look.strangers) == ([88], 2)
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "result", "told"),
+    ("status", "answer", "result", "of_request"),
     [
-        (404, {"payload": NOT_FOUND}, Result.PERMANENT, True),
-        (200, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, False),
-        (500, {"body": ""}, Result.AMBIGUOUS, False),
-        (403, {"payload": ACCESS_DENIED}, Result.AMBIGUOUS, False),
-        (429, {"body": ""}, Result.THROTTLED, False),
+        (404, {"payload": NOT_FOUND}, Result.PERMANENT, Result.PERMANENT),
+        (200, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, Result.TRANSIENT),
+        (500, {"body": ""}, Result.AMBIGUOUS, Result.TRANSIENT),
+        (403, {"payload": ACCESS_DENIED}, Result.AMBIGUOUS, Result.PERMANENT),
+        (429, {"body": ""}, Result.THROTTLED, Result.THROTTLED),
     ],
 )
 async def test_members_that_cannot_be_read_are_not_an_empty_list(
     portal: aioresponses,
-    client: PortalClient,
+    client: Asked,
     status: int,
     answer: dict[str, Any],
     result: Result,
-    told: bool,
+    of_request: Result,
 ) -> None:
     portal.get(MEMBERS, status=status, **answer)
 
-    look = await client.find(1234, [88, 89], 1)
+    look = await client.find(88, 89)
 
-    assert (look.attempt.result, look.is_told, look.found) == (result, told, {})
+    assert (look.result, look.found) == (result, {})
+    assert [request.result for request in client.told] == [of_request]
 
 
-async def test_the_probe_takes_the_apis_own_404_for_health(
-    portal: aioresponses, client: PortalClient
-) -> None:
+async def test_the_probe_takes_the_apis_own_404_for_health(portal: aioresponses, client: Asked) -> None:
     portal.get(MEMBERS, status=404, payload=NOT_FOUND)
 
     await client.probe()
@@ -260,7 +220,7 @@ async def test_the_probe_takes_the_apis_own_404_for_health(
 
 
 async def test_the_probe_tries_again_as_told_and_gives_up_in_the_end(
-    portal: aioresponses, client: PortalClient, no_sleep: list[float]
+    portal: aioresponses, client: Asked, no_sleep: list[float]
 ) -> None:
     portal.get(MEMBERS, status=503, body="", headers={"Retry-After": "3"})
     portal.get(MEMBERS, status=502, body="<html>", content_type="text/html", repeat=True)
@@ -268,11 +228,13 @@ async def test_the_probe_tries_again_as_told_and_gives_up_in_the_end(
     with pytest.raises(PortalUnreachable, match="HTTP 502"):
         await client.probe()
 
-    assert no_sleep == [3.0, 1.0, 2.0, 4.0]
+    assert client.pauses == [3.0]
+    assert [wait for wait in no_sleep if wait > 0.1] == [3.0, 1.0, 2.0, 4.0]
+    assert [(request.kind, request.items) for request in client.told] == [(Kind.PROBE, 0)] * 5
 
 
 async def test_the_probe_passes_only_on_the_apis_own_envelope(
-    portal: aioresponses, client: PortalClient, no_sleep: list[float]
+    portal: aioresponses, client: Asked, no_sleep: list[float]
 ) -> None:
     odd: tuple[Any, ...] = ({"status": 0}, {"status": 0, "response": "fine"}, {"status": "ok"}, [])
     for answer in odd:
@@ -281,20 +243,20 @@ async def test_the_probe_passes_only_on_the_apis_own_envelope(
     with pytest.raises(PortalUnreachable, match="HTTP 200"):
         await client.probe()
 
-    assert len(no_sleep) == 3
+    assert [wait for wait in no_sleep if wait > 0.1] == [0.5, 1.0, 2.0]
 
 
 PAGE: dict[str, Any] = {"body": "<html>", "content_type": "text/html"}
 
 
 async def test_a_page_that_says_400_is_asked_again_and_then_under_the_other_spelling(
-    portal: aioresponses, client: PortalClient
+    portal: aioresponses, client: Asked
 ) -> None:
     """Mono refuses a few good addresses (contract 10.4)."""
     portal.post(LINK, status=400, **PAGE, repeat=True)
     portal.post(f"{LINK}.json", status=201, payload=envelope(contact()), content_type=JSON)
 
-    attempts = [await client.link(PAIR, number) for number in (1, 2, 3)]
+    attempts = [await client.link() for _ in range(3)]
 
     assert [attempt.result for attempt in attempts] == [Result.TRANSIENT, Result.TRANSIENT, Result.OK]
     assert attempts[0].reason == "bad_request"
@@ -302,7 +264,7 @@ async def test_a_page_that_says_400_is_asked_again_and_then_under_the_other_spel
 
 
 async def test_the_probe_takes_the_other_spelling_before_it_gives_up(
-    portal: aioresponses, client: PortalClient, no_sleep: list[float]
+    portal: aioresponses, client: Asked, no_sleep: list[float]
 ) -> None:
     other = re.compile(rf"^{re.escape(API)}/crm/opportunity/0/contact\.json\?")
     for _ in range(2):
@@ -316,7 +278,7 @@ async def test_the_probe_takes_the_other_spelling_before_it_gives_up(
     with pytest.raises(WrongBaseUrl, match="HTTP 400 bad_request"):
         await client.probe()
 
-    assert len(no_sleep) == 4
+    assert [wait for wait in no_sleep if wait > 0.1] == [0.5, 1.0] * 2
 
 
 async def test_a_log_in_that_a_page_refuses_is_tried_under_the_other_spelling_too(
@@ -326,17 +288,18 @@ async def test_a_log_in_that_a_page_refuses_is_tried_under_the_other_spelling_to
     portal.post(f"{API}/authentication.json", status=201, payload=envelope({"token": "secret"}))
     portal.get(MEMBERS, status=404, payload=NOT_FOUND)
     credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
-    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
+    async with Asked(credentials) as client:
         await client.probe()
 
-    assert no_sleep[-2:] == [0.5, 1.0]
+    assert [wait for wait in no_sleep if wait > 0.1] == [0.5, 1.0]
+    assert [request.kind for request in client.told] == [Kind.LOGIN] * 3 + [Kind.PROBE]
 
 
-async def test_no_query_is_longer_than_the_portal_takes(portal: aioresponses, client: PortalClient) -> None:
+async def test_no_query_is_longer_than_the_portal_takes(portal: aioresponses, client: Asked) -> None:
     """From 2,048 characters on it is a 400 with a page (contract 10.3)."""
     portal.get(re.compile(".*"), status=200, payload={"status": 0, "statusCode": 200, "response": []})
 
-    await client.find(MAX_ID, [MAX_ID - n for n in range(MOST_SOUGHT)], 1)
+    await client.ask(Kind.LOOK, *(MAX_ID - n for n in range(MOST_SOUGHT)), opportunity_id=MAX_ID)
 
     ((_, url), _) = next(iter(portal.requests.items()))
     assert len(url.query["filterValue"].split(",")) == MOST_SOUGHT
@@ -348,10 +311,10 @@ async def test_no_path_ends_in_a_slash(portal: aioresponses) -> None:
     portal.get(MEMBERS, status=404, payload=NOT_FOUND, repeat=True)
     portal.post(re.compile(".*"), status=404, payload=NOT_FOUND, repeat=True)
     credentials = Credentials(token=SecretStr("secret"))
-    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
+    async with Asked(credentials) as client:
         await client.probe()
-        await client.reread(PAIR, 1)
-        await client.link(PAIR, 1)
+        await client.find(88)
+        await client.link()
 
     assert [url.path for _, url in portal.requests if url.path.endswith("/")] == []
     assert len(portal.requests) == 3
@@ -373,13 +336,18 @@ async def test_a_token_that_runs_out_is_renewed_and_the_pair_is_not_blamed(porta
     portal.post(f"{API}/authentication", callback=log_in, repeat=True)
     portal.post(LINK, callback=link, repeat=True)
     credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
-    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
-        attempts = [await client.link(PAIR, 1)]
+    async with Asked(credentials) as client:
+        attempts = [await client.link()]
         client._session._logged_in_at = float("-inf")  # as if the first log-in were long ago
-        attempts += [await client.link(PAIR, number) for number in (2, 3)]
+        attempts += [await client.link() for _ in range(2)]
 
     assert [attempt.result for attempt in attempts] == [Result.OK, Result.THROTTLED, Result.OK]
-    assert (attempts[1].reason, attempts[1].retry_after) == ("token_renewed", 0.0)
+    assert attempts[1].reason == "token_renewed"
+    # That is an answer of a portal at work: nobody is held back for it.
+    assert client.pauses == []
+    links = [request.result for request in client.told if request.kind is Kind.LINK]
+    assert links == [Result.OK, Result.PERMANENT, Result.OK]
+    assert sum(request.kind is Kind.LOGIN for request in client.told) == 2
     body = {"userName": "user@portal.example", "password": "word"}
     assert asked == [(body, "application/json")] * 2
 
@@ -399,9 +367,9 @@ async def test_a_log_in_that_is_refused_is_asked_once_and_explained(
 ) -> None:
     portal.post(f"{API}/authentication", status=status, **answer)
     credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
-    async with PortalClient(BASE, credentials, wire="json", timeout=5.0) as client:
+    async with Asked(credentials) as client:
         with pytest.raises(PortalRefused, match=re.compile(message, re.IGNORECASE)) as caught:
-            await client.link(PAIR, 1)
+            await client.link()
 
     assert "word" not in str(caught.value).replace("password", "")
     assert len(sent(portal, "POST", f"{API}/authentication")) == 1
@@ -415,7 +383,7 @@ async def test_the_xml_wire_asks_for_the_xml_route(portal: aioresponses) -> None
         content_type="text/xml",
     )
     credentials = Credentials(token=SecretStr("secret"))
-    async with PortalClient(BASE, credentials, wire="xml", timeout=5.0) as client:
-        attempt = await client.link(PAIR, 1)
+    async with Asked(credentials, "xml") as client:
+        attempt = await client.link()
 
     assert (attempt.result, json.loads(attempt.body)) == (Result.OK, {"isCompany": False, "id": 88})

@@ -8,14 +8,12 @@ import pytest
 from aioresponses import aioresponses
 from pydantic import SecretStr
 
-from worker.models import Pair, Result
+from tests.unit.portal.asked import BASE, Asked
+from worker.models import Result
 from worker.portal.auth import Credentials
-from worker.portal.client import PortalClient
 from worker.portal.wire import WireFormat
 
-PORTAL = "https://portal.example.com"
-PAIR = Pair(row=1, line=2, opportunity_id=1234, contact_id=88)
-ANY = re.compile(rf"^{re.escape(PORTAL)}/")
+ANY = re.compile(rf"^{re.escape(BASE)}/")
 
 
 @pytest.fixture(params=["json", "xml"])
@@ -25,8 +23,8 @@ def wire(request: pytest.FixtureRequest) -> WireFormat:
 
 
 @pytest.fixture
-async def client(wire: WireFormat) -> AsyncIterator[PortalClient]:
-    async with PortalClient(PORTAL, Credentials(token=SecretStr("secret")), wire=wire, timeout=5.0) as opened:
+async def client(wire: WireFormat) -> AsyncIterator[Asked]:
+    async with Asked(Credentials(token=SecretStr("secret")), wire) as opened:
         yield opened
 
 
@@ -45,25 +43,24 @@ def answer(wire: WireFormat, names: dict[int, str], *, listed: bool) -> tuple[st
 
 
 async def test_the_link_is_linked_and_its_contact_is_json_that_all_can_read(
-    client: PortalClient, wire: WireFormat
+    client: Asked, wire: WireFormat
 ) -> None:
     body, kind = answer(wire, {88: "cut \ud83d"}, listed=False)
     with aioresponses() as portal:
         portal.post(ANY, status=201, body=body, content_type=kind)
-        attempt = await client.link(PAIR, 1)
+        attempt = await client.link()
     assert (attempt.result, attempt.reason) == (Result.OK, "")
-    assert attempt.contact is not None
     name = json.loads(attempt.body)["firstName"]
     assert name.startswith("cut ")
     assert name.encode()
 
 
 async def test_the_other_members_of_the_opportunity_are_found_beside_it(
-    client: PortalClient, wire: WireFormat
+    client: Asked, wire: WireFormat
 ) -> None:
     body, kind = answer(wire, {87: "\ud83d", 88: "whole", 89: "\ude00\ud83d"}, listed=True)
     with aioresponses() as portal:
         portal.get(ANY, status=200, body=body, content_type=kind)
-        look = await client.find(1234, [87, 88, 90], 1)
-    assert look.attempt.result is Result.OK
+        look = await client.find(87, 88, 90)
+    assert look.result is Result.OK
     assert sorted(look.found) == [87, 88]

@@ -16,9 +16,8 @@ from worker.errors import Exit
 from worker.ledger import LedgerReader
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.limiter import RENEWED
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
-from worker.portal.classify import HINTS
+from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
+from worker.portal.classify import HINTS, RENEWED
 from worker.report.build import FILES, Report, build_report, exit_code_of
 from worker.report.hints import hint_for
 
@@ -34,7 +33,7 @@ KEYS = {
     "": "schema_version run_id status exit_code portal input counts requests timing causes files",
     "input": "name sha256 rows",
     "counts": "rows linked already_linked duplicate invalid rejected retryable unknown not_attempted",
-    "requests": "attempts retries retries_by_reason throttled paused_seconds batches",
+    "requests": "attempts retries looks retries_by_reason throttled paused_seconds batches items",
     "timing": "started_at finished_at seconds pairs_per_second latency_ms",
     "causes": "reason http_status count example_lines hint",
 }
@@ -53,8 +52,8 @@ def admit(store: Store, *verdicts: Pair | Reject) -> None:
 
 def settle(store: Store, row: int, status: Status, reason: str = "", http_status: int | None = None) -> None:
     result = Result.PERMANENT if reason else Result.OK
-    attempt = Attempt(1, result, reason, http_status, seconds=0.25)
-    store.settle(Outcome(pair(row), status, (attempt,), reason, http_status))
+    attempt = Attempt(result, reason, http_status, seconds=0.25)
+    store.settle([Outcome(pair(row), status, (attempt,), reason, http_status)])
 
 
 @pytest.fixture
@@ -85,9 +84,19 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
     store.claim(9)
     settle(store, 1, Status.LINKED, http_status=201)
     settle(store, 2, Status.REJECTED, "not_found", 404)
-    busy = Attempt(1, Result.THROTTLED, "throttled", 429, seconds=0.125)
-    done = Attempt(2, Result.OK, http_status=201, seconds=0.5)
-    store.settle(Outcome(pair(3), Status.LINKED, (busy, done), http_status=201))
+    busy = Attempt(Result.THROTTLED, "throttled", 429, seconds=0.125)
+    request = Request(Kind.LINK, Result.OK, 1, seconds=0.25)
+    store.note(
+        [
+            Request(Kind.PROBE, Result.PERMANENT, seconds=9.0),
+            Request(Kind.LOOK, Result.OK, 1, 1, seconds=1.0),
+            *[request] * 3,
+            Request(Kind.LINK, Result.THROTTLED, 1, reason="throttled", seconds=0.125),
+            Request(Kind.LINK, Result.OK, 1, 1, ("throttled",), seconds=0.5),
+        ]
+    )
+    done = Attempt(Result.OK, http_status=201, seconds=0.5)
+    store.settle([Outcome(pair(3), Status.LINKED, (busy, done), http_status=201)])
     settle(store, 4, Status.REJECTED, "not_found", 404)
     store.beat(2.0, 0.75)
     store.put_meta({"end_code": 0, "end_message": ""})
@@ -124,17 +133,19 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
             "not_attempted": 0,
         },
         "requests": {
-            "attempts": 5,
+            "attempts": 7,
             "retries": 1,
             "retries_by_reason": {"throttled": 1},
+            "looks": 1,
             "throttled": 1,
             "paused_seconds": 0.75,
             "batches": 0,
+            "items": 6,
         },
         "timing": {
             "seconds": 2.0,
             "pairs_per_second": 2.0,
-            "latency_ms": {"p50": 250.0, "p95": 500.0, "p99": 500.0, "max": 500.0},
+            "latency_ms": {"p50": 250.0, "p95": 1000.0, "p99": 1000.0, "max": 1000.0},
         },
         "causes": [
             {

@@ -33,6 +33,8 @@ def report(**changes: Any) -> Report:
             "throttled": 1234,
             "paused_seconds": 12.34,
             "batches": 0,
+            "looks": 0,
+            "items": 0,
         },
         "timing": {
             "started_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

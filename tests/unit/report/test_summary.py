@@ -47,6 +47,8 @@ def report(
             "throttled": 0,
             "paused_seconds": 0.0,
             "batches": 0,
+            "looks": 0,
+            "items": 0,
             **(requests or {}),
         },
         "timing": {

@@ -30,10 +30,10 @@ PLAN = QueuePlan(prefetch=16, drain=True, idle=0.0, limit=None, max_deliveries=1
 ENDLESS = 10_000.0
 """Seconds, which pass quickly here, after which nothing more will happen."""
 
-LINKED = Attempt(1, Result.OK, http_status=201, seconds=0.1, body=b'{"id":88,"displayName":"Zo\xc3\xab"}')
-GONE = Attempt(1, Result.PERMANENT, "not_found", 404)
-DOWN = Attempt(1, Result.TRANSIENT, "unavailable", 503)
-LOST = Attempt(1, Result.AMBIGUOUS, "timeout")
+LINKED = Attempt(Result.OK, http_status=201, seconds=0.1, body=b'{"id":88,"displayName":"Zo\xc3\xab"}')
+GONE = Attempt(Result.PERMANENT, "not_found", 404)
+DOWN = Attempt(Result.TRANSIENT, "unavailable", 503)
+LOST = Attempt(Result.AMBIGUOUS, "timeout")
 
 Settle = tuple[Status, Attempt]
 OK: Settle = (Status.LINKED, LINKED)
@@ -70,6 +70,8 @@ class HereLedger(Ledger):
     async def _do(self, work: Callable[[Store], _T]) -> _T:
         self._db.execute("BEGIN")
         answer = work(self._store)
+        self._store.note(self._requests)
+        self._requests.clear()
         self._db.execute("COMMIT")
         await asyncio.sleep(0)
         return answer
@@ -228,7 +230,8 @@ class Desk:
         self.put(*[(f"m{n}", {"opportunity_id": 1, "contact_id": n}) for n in range(first, last + 1)])
 
     async def lane(self) -> None:
-        while (pair := await self.supply.take()) is not None:
+        while some := await self.supply.take(1):
+            (pair,) = some
             self.sent.append(pair)
             self.most_open = max(self.most_open, len(self.supply._open))
             await asyncio.sleep(self.seconds)
@@ -237,7 +240,7 @@ class Desk:
     async def settle(self, pair: Pair, how: Settle) -> None:
         status, attempt = how
         outcome = Outcome(pair, status, (attempt,), attempt.reason, attempt.http_status)
-        await self.ledger.settle(outcome)
+        await self.ledger.settle([outcome])
         self.tally.recorded(outcome)
         await self.supply.settled(outcome)
 

@@ -40,7 +40,7 @@ class Desk:
         with open_source(str(self.input), columns=columns, delimiter=None) as source:
             async with Ledger(self.ledger, create=not self.ledger.exists()) as ledger:
                 await ledger.begin_session()
-                await ingest(source, ledger, Feed(ledger, 8, look_first=False), tally, limit)
+                await ingest(source, ledger, Feed(ledger), tally, limit)
         return tally
 
     def breaks_off(self, text: str = "cut short") -> str:

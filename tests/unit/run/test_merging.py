@@ -18,7 +18,7 @@ from worker.run.merging import merge_runs
 from worker.settings import Settings
 
 COLUMNS = ["opportunity_id", "contact_id", "id"]
-OK = Attempt(1, Result.OK, http_status=201, body=b'{"id": 7}', seconds=0.1)
+OK = Attempt(Result.OK, http_status=201, body=b'{"id": 7}', seconds=0.1)
 BEGUN = {
     "version": "0",
     "portal": "https://portal.example",
@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> Callable[..., RunDirectory]:
                 row = Row(0, 0, (str(number), "7", ""), str(number), "7")
                 (arrival,) = store.take_in([Delivery(f"{name}-{number}", row, Pair(0, 0, number, 7))])
                 assert arrival.pair is not None
-                store.settle(Outcome(arrival.pair, Status.LINKED, (OK,), http_status=201))
+                store.settle([Outcome(arrival.pair, Status.LINKED, (OK,), http_status=201)])
         return directory
 
     return make

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -28,17 +29,18 @@ from tests.unit.run.queue_desk import (
     planned,
 )
 from worker.errors import QueueError, QueueUnavailable, WorkerError
-from worker.existing import Scout
 from worker.ledger import Ledger, LedgerReader, audit
-from worker.limiter import Limiter
-from worker.members import Looker
-from worker.models import Attempt, Look, Member, Outcome, Pair, PreState, Result, Status
-from worker.quantities import Rate
+from worker.models import Ask, Attempt, Kind, Outcome, Pair, PreState, Request, Result, Status
+from worker.operations.base import Again
+from worker.operations.compare import Pairs, compare, looks
+from worker.operations.policy import RetryPolicy
 from worker.queues.memory import MemoryBroker, MemoryQueue
-from worker.retry import RetryPolicy
 from worker.run.queue_supply import FLUSH_SECONDS, QueueSupply
 from worker.run.tally import Tally
 from worker.sources import MESSAGE_COLUMNS
+
+if TYPE_CHECKING:
+    from worker.operations.look import Told
 
 
 def test_every_message_is_linked_once_and_acknowledged_after_its_outcome_is_durable(
@@ -85,8 +87,7 @@ def test_the_witness_sees_an_acknowledgement_that_comes_too_early(virtual_time: 
         async with desk_of() as desk:
             desk.put_pairs(1, 1)
             reading = desk.reading()
-            pair = await desk.supply.take()
-            assert pair is not None
+            await desk.supply.take(1)
             with pytest.raises(AssertionError, match="m1 has no outcome"):
                 await desk.queue.ack(list(desk.queue.given))
             reading.cancel()
@@ -102,11 +103,11 @@ def test_an_acknowledgement_waits_for_a_ledger_that_is_slow(virtual_time: Run) -
             desk.put_pairs(1, 1)
             desk.ledger.gate.clear()
             reading = desk.reading()
-            taking = asyncio.create_task(desk.supply.take())
+            taking = asyncio.create_task(desk.supply.take(1))
             await later(60.0)
             assert not taking.done()
             desk.ledger.gate.set()
-            assert await taking == Pair(1, 1, 1, 1)
+            assert await taking == [Pair(1, 1, 1, 1)]
             await later(60.0)
             assert desk.queue.said == []
             reading.cancel()
@@ -137,12 +138,9 @@ def test_nothing_is_received_while_nobody_has_room(virtual_time: Run) -> None:
         async with desk_of(planned(prefetch=4)) as desk:
             desk.put_pairs(1, 10)
             reading = desk.reading()
-            taken = [await desk.supply.take() for _ in range(4)]
+            (first,), (second,), *_ = [await desk.supply.take(1) for _ in range(4)]
             await later(60.0)
             assert len(desk.broker._held) == 4
-            first, second, *_ = taken
-            assert first is not None
-            assert second is not None
             await desk.settle(first, OK)
             await later(60.0)
             assert len(desk.broker._held) == 3  # room for one is not worth a call
@@ -336,8 +334,7 @@ def test_an_outcome_that_comes_between_the_ledgers_answer_and_its_reading_is_fou
         async with desk_of(planned(prefetch=2)) as desk:
             desk.put_pairs(1, 1)
             working = asyncio.create_task(desk.work(0))
-            pair = await desk.supply.take()
-            assert pair is not None
+            (pair,) = await desk.supply.take(1)
             desk.ledger.gate.clear()
             desk.put_pairs(1, 1)
             await later(0.1)
@@ -362,7 +359,7 @@ def test_a_broker_that_refuses_ends_the_reading_and_the_lanes(virtual_time: Run,
             with pytest.raises(QueueError, match="no rights") as caught:
                 await asyncio.wait_for(desk.work(), 60.0)
             assert type(caught.value) is QueueError
-            assert await desk.supply.take() is None
+            assert await desk.supply.take(1) == ()
             # All are handed out again, but for those that the broker was told about before.
             assert desk.broker._held == {}
             assert len(desk.broker._waiting) + len(desk.broker._delayed) >= 1
@@ -374,11 +371,11 @@ def test_a_reading_that_is_cancelled_lets_the_lanes_end(virtual_time: Run) -> No
     async def story() -> None:
         async with desk_of(planned(drain=False)) as desk:
             reading = desk.reading()
-            taking = [asyncio.create_task(desk.supply.take()) for _ in range(3)]
+            taking = [asyncio.create_task(desk.supply.take(1)) for _ in range(3)]
             await later(60.0)
             assert not any(task.done() for task in taking)
             reading.cancel()
-            assert await asyncio.gather(*taking) == [None] * 3
+            assert await asyncio.gather(*taking) == [()] * 3
             await desk.supply.close()
 
     virtual_time(story())
@@ -389,11 +386,9 @@ def test_close_gives_back_what_is_open_and_settles_what_has_an_outcome(virtual_t
         async with desk_of(planned(drain=False)) as desk:
             desk.put_pairs(1, 5)
             reading = desk.reading()
-            taken = [await desk.supply.take() for _ in range(3)]
-            assert taken[0] is not None
-            await desk.settle(taken[0], OK)
-            assert taken[1] is not None
-            await desk.settle(taken[1], NO)
+            (first,), (second,), _ = [await desk.supply.take(1) for _ in range(3)]
+            await desk.settle(first, OK)
+            await desk.settle(second, NO)
             reading.cancel()
             await asyncio.wait({reading})
             await desk.supply.close()
@@ -416,8 +411,7 @@ def test_close_waits_only_so_long_for_a_broker_that_is_away_and_never_raises(vir
         async with desk_of(planned(drain=False), results=True) as desk:
             desk.put_pairs(1, 5)
             reading = desk.reading()
-            pair = await desk.supply.take()
-            assert pair is not None
+            (pair,) = await desk.supply.take(1)
             await desk.settle(pair, OK)
             desk.broker.is_up = desk.other.is_up = False
             reading.cancel()
@@ -459,39 +453,47 @@ class Members:
         self.script: deque[Attempt] = deque()
         self.sought: list[list[int]] = []
 
-    async def find(self, _: int, contact_ids: Collection[int], number: int) -> Look:
-        self.sought.append(list(contact_ids))
+    async def find(self, ask: Ask) -> Attempt:
+        self.sought.append(list(ask.contact_ids))
         await asyncio.sleep(0.01)
         if self.script:
-            return Look(self.script.popleft())
+            return self.script.popleft()
         if self.missing:
-            return Look(Attempt(number, Result.PERMANENT, "not_found", 404))
-        found = {one: Member(None, b'{"id":%d}' % one) for one in contact_ids if one in self.there}
-        return Look(Attempt(number, Result.OK, http_status=200), found)
+            return Attempt(Result.PERMANENT, "not_found", 404)
+        found = {one: b'{"id":%d}' % one for one in ask.contact_ids if one in self.there}
+        return Attempt(Result.OK, http_status=200, found=found)
+
+
+async def looked_for(desk: Desk, members: Members, pairs: Sequence[Pair]) -> AsyncIterator[Pair]:
+    """Look for these pairs as a run does; gives those that are to be sent."""
+    unread = [pair for pair in pairs if pair.pre is PreState.UNREAD]
+    for look in looks(unread, RetryPolicy(), Random(0)):  # noqa: S311 - spreads backoffs
+        step: Again | Told[Pairs] = Again()
+        while isinstance(step, Again):
+            attempt = await members.find(look.ask())
+            desk.ledger.note(Request(Kind.LOOK, attempt.result, 1))
+            step = look.take(attempt)
+        compared = compare(step)
+        await desk.ledger.looked(compared.absent, compared.in_doubt)
+        await desk.ledger.settle(compared.settled)
+        for outcome in compared.settled:
+            desk.tally.recorded(outcome)
+            await desk.supply.settled(outcome)
+        for pair in compared.to_link:
+            yield pair
+    for pair in pairs:
+        if pair.pre is not PreState.UNREAD:
+            yield pair
 
 
 async def look_and_work(desk: Desk, members: Members, lanes: int = 4) -> None:
     """As the desk works, but each lane looks before it sends."""
 
-    async def record(outcome: Outcome) -> None:
-        await desk.ledger.settle(outcome)
-        desk.tally.recorded(outcome)
-        await desk.supply.settled(outcome)
-
-    rng = Random(0)  # noqa: S311 - spreads backoffs
-    limiter = Limiter(Rate(1000, 1.0), lanes, max_pause=300.0, rng=rng)
-    scout = Scout(
-        Looker(members, limiter, RetryPolicy(), observe=limiter.observe, rng=rng),
-        take=desk.supply.take,
-        at_hand=desk.supply.at_hand,
-        note=desk.ledger.looked,
-        record=record,
-    )
-
     async def lane() -> None:
-        while (pair := await scout.take()) is not None:
-            desk.sent.append(pair)
-            await desk.settle(pair, desk.portal(pair))
+        while pairs := await desk.supply.take(100):
+            async for pair in looked_for(desk, members, pairs):
+                desk.sent.append(pair)
+                await desk.settle(pair, desk.portal(pair))
 
     working = [asyncio.create_task(lane()) for _ in range(lanes)]
     try:
@@ -501,22 +503,21 @@ async def look_and_work(desk: Desk, members: Members, lanes: int = 4) -> None:
     finally:
         for task in working:
             task.cancel()
-        await scout.close()
         await desk.supply.close()
 
 
-def test_what_has_come_already_can_be_had_at_once_in_order_and_each_once(virtual_time: Run) -> None:
+def test_as_many_are_given_at_once_as_were_asked_for_and_have_come_in_order_and_each_once(
+    virtual_time: Run,
+) -> None:
     async def story() -> None:
         async with desk_of(planned(drain=False, prefetch=8)) as desk:
-            assert desk.supply.at_hand(9) == []
             desk.put_pairs(1, 6)
             reading = desk.reading()
-            first = await desk.supply.take()
-            assert first is not None
-            had = [[first], *map(desk.supply.at_hand, (2, 0, 9, 9))]
-            assert [[pair.contact_id for pair in some] for some in had] == [[1], [2, 3], [], [4, 5, 6], []]
+            had = [await desk.supply.take(most) for most in (1, 2, 9)]
+            assert [[pair.contact_id for pair in some] for some in had] == [[1], [2, 3], [4, 5, 6]]
             reading.cancel()
             await asyncio.wait({reading})
+            assert await desk.supply.take(9) == ()
             await desk.supply.close()
 
     virtual_time(story())
@@ -530,7 +531,7 @@ def test_messages_are_noted_as_about_to_be_sent_at_once_unless_it_is_to_be_looke
         async with desk_of(planned(drain=False, look_first=look_first)) as desk:
             desk.put_pairs(1, 3)
             reading = desk.reading()
-            assert await desk.supply.take() is not None
+            assert len(await desk.supply.take(1)) == 1
             assert [row.status for row in desk.rows()] == [status] * 3
             reading.cancel()
             await asyncio.wait({reading})
@@ -581,7 +582,7 @@ def test_a_message_whose_look_cannot_be_read_comes_again_and_is_looked_for_again
         async with desk_of(planned(look_first=True)) as desk:
             desk.put_pairs(1, 1)
             members = Members()
-            members.script.extend([Attempt(1, Result.AMBIGUOUS, "unavailable", 503)] * 3)
+            members.script.extend([Attempt(Result.AMBIGUOUS, "unavailable", 503)] * 3)
             await look_and_work(desk, members)
             assert len(members.sought) == 4
             assert desk.queue.said == [("release", "m1"), ("ack", "m1")]
@@ -605,7 +606,7 @@ def test_a_message_in_doubt_whose_link_is_there_has_its_intent_on_disk_before_a_
                 (message,) = await other.receive(1, 1.0)
                 await other.release(message.handle, 0.0)
             else:
-                members.script.extend([Attempt(1, Result.AMBIGUOUS, "unavailable", 503)] * 3)
+                members.script.extend([Attempt(Result.AMBIGUOUS, "unavailable", 503)] * 3)
             intents: list[bool] = []
 
             def portal(pair: Pair) -> Settle:
@@ -634,9 +635,10 @@ async def test_a_whole_run_over_a_ledger_with_its_thread(tmp_path: Path) -> None
         supply = QueueSupply(queue, None, ledger, tally, plan=PLAN, tell=lambda _: None)
 
         async def lane() -> None:
-            while (pair := await supply.take()) is not None:
+            while some := await supply.take(1):
+                (pair,) = some
                 outcome = Outcome(pair, Status.LINKED, (LINKED,), "", 201)
-                await ledger.settle(outcome)
+                await ledger.settle([outcome])
                 tally.recorded(outcome)
                 await supply.settled(outcome)
 

@@ -1,12 +1,12 @@
 """Running counts of a session."""
 
 from worker.ledger import Admitted
-from worker.models import Attempt, Outcome, Pair, Result, Status
+from worker.models import Attempt, Kind, Outcome, Pair, Request, Result, Status
 from worker.run.tally import Tally
 
 
 def outcome(status: Status) -> Outcome:
-    return Outcome(Pair(1, 2, 3, 4), status, (Attempt(1, Result.OK),))
+    return Outcome(Pair(1, 2, 3, 4), status, (Attempt(Result.OK),))
 
 
 def test_rows_are_counted_as_they_are_admitted() -> None:
@@ -32,7 +32,7 @@ def test_outcomes_are_counted_by_state() -> None:
 def test_requests_are_counted_with_those_that_failed_or_were_throttled() -> None:
     tally = Tally()
     for result in Result:
-        tally.attempted(Attempt(1, result))
+        tally.observe(Request(Kind.LINK, result))
 
     assert (tally.sent, tally.failed_attempts, tally.throttled) == (5, 4, 1)
 

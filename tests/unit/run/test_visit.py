@@ -1,12 +1,12 @@
 """A visit to the portal, opportunity by opportunity and in lanes, under a virtual clock."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from random import Random
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import structlog
@@ -15,23 +15,21 @@ from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
 from tests.unit.dealt import now
-from worker.breaker import WINDOW
+from tests.unit.lanes import BUSY, DOWN, NOT_FOUND, READ, Answer, Portal, Run, site_of, throttled
+from worker.dispatch import Finished
 from worker.errors import LedgerError, OutageError, PortalRefused, PortalUnreachable, WorkerError
-from worker.limiter import Limiter
-from worker.members import MOST_SOUGHT
-from worker.models import Attempt, Look, Result
+from worker.limits.breaker import WINDOW
+from worker.models import Kind, Result
+from worker.operations.base import Operation
+from worker.operations.look import MOST_SOUGHT, Told
+from worker.operations.policy import RetryPolicy
 from worker.run import visit as module
-from worker.run.visit import Progress, Visit
+from worker.run.access import open_site
+from worker.run.visit import READY, Progress, Visit
 from worker.settings import load_settings
+from worker.simulator import Portal as SimulatedPortal
+from worker.simulator import Scenario
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-Work = Callable[["list[Linked]"], Awaitable[None]]
-
-DOWN = Attempt(1, Result.TRANSIENT, "cannot_connect")
-FAILING = Attempt(1, Result.TRANSIENT, "unavailable", 503)
-UP = Attempt(1, Result.PERMANENT, "not_found", 404)
-DONE = Attempt(1, Result.OK, http_status=200)
-BUSY = Attempt(1, Result.THROTTLED, "throttled", 429, retry_after=7.0)
 REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 BROKEN = LedgerError("ledger.db: damaged")
 
@@ -40,7 +38,7 @@ BROKEN = LedgerError("ledger.db: damaged")
 class Linked:
     """A link, and whose."""
 
-    number: int
+    contact_id: int
     opportunity_id: int
 
 
@@ -50,86 +48,63 @@ def links(*sizes: int) -> list[Linked]:
     return [Linked(number, at) for number, at in enumerate(owners, 1)]
 
 
-class Portal:
-    """Answers whoever looks at members or asks whether it is at work, and notes it."""
-
-    def __init__(self, *answers: Attempt) -> None:
-        self.answers = list(answers or [UP])
-        self.looks: list[float] = []
-        self.finds: list[tuple[int, list[int]]] = []
-
-    async def find(self, opportunity_id: int, contact_ids: Collection[int], number: int) -> Look:
-        self.finds.append((opportunity_id, list(contact_ids)))
-        return Look(replace(BUSY if number == 1 else DONE, number=number))
-
-    async def look(self) -> Attempt:
-        self.looks.append(now())
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-
 class World:
-    """A visit, what it gave to do, and what it showed."""
+    """A visit, what it was told, and what it showed."""
 
     def __init__(
         self,
         portal: Portal | None = None,
         *,
         lanes: int = 4,
-        seconds: Sequence[float] = (0.3,),
-        give_up_after: str = "15m",
+        give_up_after: float = 900.0,
+        policy: RetryPolicy | None = None,
         show_error: Exception | None = None,
+        conclude_error: Exception | None = None,
     ) -> None:
         self.portal = portal or Portal()
-        options = {"portal": "https://portal.example", "rate": "1000/s", "give_up_after": give_up_after}
-        self.settings = load_settings({**options, "concurrency": lanes})
-        self.seconds = seconds
+        self.lanes = lanes
+        self.give_up_after = give_up_after
+        self.policy = policy
         self.show_error = show_error
-        self.errors: dict[int, Exception] = {}
-        self.groups: list[list[Linked]] = []
-        self.at_work = 0
-        self.most_at_work = 0
+        self.conclude_error = conclude_error
+        self.told: list[Told[tuple[Linked, ...]]] = []
+        self.taken = 0
+        self.most_ahead = 0
         self.shown: list[Progress] = []
         self.progress = Progress(total=0)
         self.lasted = 0.0
         self.left_behind: set[asyncio.Task[Any]] = set()
 
-    def open(self, total: int = 0) -> Visit:
-        rng = Random(1)  # noqa: S311 - jitter
-        concurrency = self.settings.concurrency
-        self.limiter = Limiter(self.settings.rate, concurrency, max_pause=300.0, rng=rng)
-        self.progress = Progress(total=total)
-        return Visit(
-            self.settings,
-            cast("Any", self.portal),
-            self.limiter,
-            log=structlog.get_logger(),
-            progress=self.progress,
-            show=self.show,
+    async def each(self, todo: Iterator[Linked] | Sequence[Linked]) -> None:
+        site = site_of(
+            self.portal,
+            concurrency=self.lanes,
+            policy=self.policy,
+            observers=[self.progress.observe],
+            give_up_after=self.give_up_after,
+            tell=self.progress.tell,
         )
-
-    async def each(self, todo: Sequence[Linked], work: Work | None = None) -> None:
-        self.visit = self.open(len(todo))
-        await self.go_through(iter(todo), work)
-
-    async def go_through(self, todo: Iterator[Linked], work: Work | None = None) -> None:
+        visit = Visit(site, log=structlog.get_logger(), progress=self.progress, show=self.show)
         begin, before = now(), asyncio.all_tasks()
         try:
-            await self.visit.each(todo, work or self.work)
+            await visit.each(self.watched(iter(todo)), self.conclude)
         finally:
             self.lasted = now() - begin
             self.left_behind = asyncio.all_tasks() - before
 
-    async def work(self, group: list[Linked]) -> None:
-        seconds = self.seconds[len(self.groups) % len(self.seconds)]
-        self.groups.append(group)
-        self.at_work += 1
-        self.most_at_work = max(self.most_at_work, self.at_work)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.at_work -= 1
-        if error := self.errors.get(group[0].opportunity_id):
-            raise error
+    def watched(self, todo: Iterator[Linked]) -> Iterator[Linked]:
+        for link in todo:
+            self.taken += 1
+            self.most_ahead = max(self.most_ahead, self.taken - len(self.portal.books))
+            yield link
+
+    async def conclude(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
+        if self.conclude_error is not None:
+            raise self.conclude_error
+        for _, told in finished:
+            self.told.append(told)
+            self.progress.done += len(told.about)
+        return ()
 
     def show(self, progress: Progress) -> None:
         self.shown.append(replace(progress))
@@ -140,65 +115,96 @@ class World:
 @given(
     sizes=st.lists(st.sampled_from([1, 2, 99, 100, 101, 200, 250]), max_size=8),
     lanes=st.integers(1, 5),
-    seconds=st.lists(st.sampled_from([0.0, 0.1, 3.0]), min_size=1, max_size=4),
+    latency=st.lists(st.sampled_from([0.0, 0.1, 3.0]), min_size=1, max_size=4),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_link_is_given_once_and_with_others_of_its_opportunity_alone(
-    sizes: list[int], lanes: int, seconds: list[float]
+def test_every_link_is_looked_for_once_and_with_others_of_its_opportunity_alone(
+    sizes: list[int], lanes: int, latency: list[float]
 ) -> None:
-    world = World(lanes=lanes, seconds=seconds)
+    world = World(Portal(latency=latency), lanes=lanes)
     todo = links(*sizes)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(world.each(todo))
-    assert [link for group in world.groups for link in group] == todo
-    assert all(len({link.opportunity_id for link in group}) == 1 for group in world.groups)
-    full = [len(group) for group in world.groups]
-    assert sorted(full) == sorted(
+    sought = world.portal.sought
+    assert [Linked(contact, at) for at, contacts in sought for contact in contacts] == todo
+    parts = [
         part
         for size in sizes
         for part in (*[MOST_SOUGHT] * (size // MOST_SOUGHT), size % MOST_SOUGHT)
         if part
-    )
-    assert world.progress.done == len(todo)
+    ]
+    assert [len(contacts) for _, contacts in sought] == parts
+    assert sorted((link for told in world.told for link in told.about), key=todo.index) == todo
+    assert all(told.is_told for told in world.told)
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_so_many_opportunities_are_worked_on_at_once_as_may_be_in_flight(
+def test_so_many_opportunities_are_looked_at_at_once_as_may_be_in_flight(
     virtual_time: Run, lanes: int
 ) -> None:
-    world = World(lanes=lanes, seconds=(1.0, 0.2, 3.0))
+    world = World(Portal(latency=(1.0, 0.2, 3.0)), lanes=lanes)
     virtual_time(world.each(links(*[2] * 20)))
-    assert world.most_at_work == lanes
-    assert len(world.groups) == 20
+    assert world.portal.most_in_flight == lanes
+    assert len(world.told) == 20
+
+
+def test_links_are_read_no_further_ahead_than_lanes_need(virtual_time: Run) -> None:
+    """A run may have made millions."""
+    world = World(lanes=2)
+    virtual_time(world.each(links(*[1] * 500)))
+    assert world.taken == 500
+    assert world.most_ahead <= READY + 3
+
+
+def test_what_follows_from_a_look_is_done_before_the_visit_ends(virtual_time: Run) -> None:
+    class Twice(World):
+        async def conclude(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
+            await super().conclude(finished)
+            return [operation for operation, _ in finished] if len(self.told) <= 3 else ()
+
+    world = Twice(lanes=1)
+    virtual_time(world.each(links(1, 1, 1)))
+    assert [at for at, _ in world.portal.sought] == [1, 1, 1, 1, 2, 3]
 
 
 def test_a_visit_about_nothing_ends_at_once(virtual_time: Run) -> None:
     world = World()
     virtual_time(world.each([]))
     assert world.lasted == 0.0
-    assert world.groups == []
+    assert world.portal.books == []
     assert [(shown.total, shown.ended) for shown in world.shown] == [(0, True)]
 
 
 def test_the_first_error_ends_the_work_of_all_others_and_is_raised(virtual_time: Run) -> None:
-    world = World(lanes=3, seconds=(100.0, 3.0, 2.0, 100.0))
-    world.errors = {1: ZeroDivisionError(), 2: BROKEN, 3: REFUSED}
+    portal = Portal(seconds={1: 100.0, 2: 3.0, 3: 2.0})
+    portal.shows(1, ZeroDivisionError())
+    portal.shows(2, BROKEN)
+    portal.shows(3, REFUSED)
+    world = World(portal, lanes=3)
     with pytest.raises(WorkerError) as raised:
         virtual_time(world.each(links(*[2] * 20)))
     assert raised.value is REFUSED
-    assert world.lasted == pytest.approx(2.0)
-    assert [group[0].opportunity_id for group in world.groups] == [1, 2, 3]
-    assert world.at_work == 0
-    assert world.progress.done == 0
+    assert world.lasted == pytest.approx(2.0, abs=0.1)
+    assert [at for at, _ in portal.sought] == [1, 2, 3]
+    assert (portal.in_flight, world.told) == (0, [])
 
 
-def test_what_was_done_before_an_error_counts_as_done(virtual_time: Run) -> None:
-    world = World(lanes=1)
-    world.errors = {3: REFUSED}
+def test_what_was_told_before_an_error_is_concluded_and_shown(virtual_time: Run) -> None:
+    portal = Portal()
+    portal.shows(3, REFUSED)
+    world = World(portal, lanes=1)
     with pytest.raises(PortalRefused):
         virtual_time(world.each(links(5, 2, 4, 1)))
-    assert world.progress.done == 7
+    assert [told.about[0].opportunity_id for told in world.told] == [1, 2]
     assert [(world.shown[-1].done, world.shown[-1].ended)] == [(7, True)]
+
+
+def test_what_cannot_be_concluded_ends_the_visit(virtual_time: Run) -> None:
+    world = World(lanes=1, conclude_error=BROKEN)
+    with pytest.raises(LedgerError) as raised:
+        virtual_time(world.each(links(*[2] * 20)))
+    assert raised.value is BROKEN
+    assert len(world.portal.books) == 1
 
 
 def test_links_that_cannot_be_read_end_the_visit(virtual_time: Run) -> None:
@@ -206,23 +212,19 @@ def test_links_that_cannot_be_read_end_the_visit(virtual_time: Run) -> None:
         yield from links(2, 2)
         raise BROKEN
 
-    world = World(lanes=2, seconds=(100.0, 1.0))
-
-    async def story() -> None:
-        world.visit = world.open()
-        await world.go_through(unreadable())
-
+    world = World(Portal(latency=(100.0,)), lanes=2)
     with pytest.raises(LedgerError) as raised:
-        virtual_time(story())
+        virtual_time(world.each(unreadable()))
     assert raised.value is BROKEN
-    assert world.at_work == 0
+    assert world.portal.in_flight == 0
 
 
 @pytest.mark.parametrize("ending", ["done", "error", "cancelled"])
 def test_a_visit_leaves_no_task_behind(virtual_time: Run, ending: str) -> None:
-    world = World(lanes=3, seconds=(0.1, 100.0))
+    portal = Portal(latency=(0.1, 100.0))
     if ending == "error":
-        world.errors = {1: REFUSED}
+        portal.shows(1, REFUSED)
+    world = World(portal, lanes=3)
 
     async def story() -> None:
         visiting = asyncio.create_task(world.each(links(*[2] * 9)))
@@ -236,103 +238,101 @@ def test_a_visit_leaves_no_task_behind(virtual_time: Run, ending: str) -> None:
 
     virtual_time(story())
     assert world.left_behind == set()
-    assert world.at_work == 0
+    assert portal.in_flight == 0
     assert world.shown[-1].ended
 
 
-@pytest.mark.parametrize(("answer", "error"), [(DOWN, PortalUnreachable), (FAILING, OutageError)])
+@pytest.mark.parametrize(("answer", "error"), [(DOWN, PortalUnreachable), (BUSY, OutageError)])
 def test_an_outage_that_lasts_too_long_ends_the_visit(
-    virtual_time: Run, answer: Attempt, error: type[Exception]
+    virtual_time: Run, answer: Answer, error: type[Exception]
 ) -> None:
-    world = World(Portal(answer), give_up_after="100s")
-
-    async def fail(group: list[Linked]) -> None:
-        world.groups.append(group)
-        for _ in range(1000):
-            await world.limiter.turn()
-            world.visit.observe(answer)
-
+    portal = Portal()
+    portal.works.clear()
+    portal.works.append(answer)
+    for at in range(1, 100):
+        portal.shows(at, *[answer] * 9)
+    world = World(portal, give_up_after=100.0)
     with pytest.raises(error, match="100s"):
-        virtual_time(world.each(links(*[2] * 9), fail))
+        virtual_time(world.each(links(*[2] * 99)))
     assert world.lasted == pytest.approx(100.0, abs=1.0)
-    assert len(world.portal.looks) > 3
-    assert WINDOW <= world.progress.sent < WINDOW + 4
-    assert len(world.groups) == 4
+    assert len(portal.questions) > 3
+    assert WINDOW <= len(portal.books) < WINDOW + 20
+    assert world.progress.sent == len(portal.books) + len(portal.questions)
+    assert world.told == []
 
 
 def test_an_outage_that_ends_is_waited_out_and_told(virtual_time: Run) -> None:
-    world = World(Portal(DOWN, DOWN, UP), lanes=1)
-
-    async def fail_at_first(group: list[Linked]) -> None:
-        for _ in range(WINDOW if not world.groups else 0):
-            world.visit.observe(DOWN)
-        world.groups.append(group)
-        await world.limiter.turn()
-        await asyncio.sleep(1.0)
-
-    virtual_time(world.each(links(1, 1), fail_at_first))
-    assert world.lasted == pytest.approx(1.0 + 2.0 + 4.0 + 2.0, abs=0.1)
-    assert world.progress.done == 2
+    portal = Portal()
+    portal.works.extendleft([DOWN, DOWN])
+    for at in range(1, WINDOW + 1):
+        portal.shows(at, DOWN)
+    # Their next tries come when it is over.
+    world = World(portal, lanes=1, policy=RetryPolicy(base=20.0))
+    virtual_time(world.each(links(*[1] * 30)))
+    assert len(world.told) == 30
+    assert [later - earlier for earlier, later in pairwise(portal.questions)] == [
+        pytest.approx(2.0),
+        pytest.approx(4.0),
+    ]
     notes = [shown.note for shown in world.shown]
     told = [note for earlier, note in pairwise(["", *notes]) if note != earlier]
     assert told == [*(f"the portal fails: asking again in {n} s" for n in (1, 2, 4)), ""]
 
 
 def test_every_request_is_counted_and_teaches_the_limiter(virtual_time: Run) -> None:
-    async def story() -> float:
-        world = World()
-        visit = world.open()
-        for attempt in (DONE, BUSY, FAILING, UP):
-            visit.observe(attempt)
-        assert (world.progress.sent, world.progress.throttled) == (4, 1)
-        began = now()
-        await world.limiter.turn()
-        return now() - began
-
-    assert virtual_time(story()) == pytest.approx(7.0, abs=0.11)
+    portal = Portal()
+    portal.shows(1, throttled(7.0), BUSY, NOT_FOUND)
+    world = World(portal, policy=RetryPolicy(base=0.0))
+    virtual_time(world.each(links(1)))
+    assert (world.progress.sent, world.progress.throttled) == (3, 1)
+    assert world.lasted == pytest.approx(7.15, abs=0.11)
 
 
-def test_what_the_looker_of_a_visit_sends_is_counted_and_kept_within_its_limits(virtual_time: Run) -> None:
-    async def story() -> float:
-        world = World()
-        visit = world.open()
-        began = now()
-        look, attempts = await visit.looker.look(5, [7, 8])
-        assert look.is_told
-        assert len(attempts) == world.progress.sent == 2
-        assert world.progress.throttled == 1
-        assert world.portal.finds == [(5, [7, 8])] * 2
-        return now() - began
-
-    assert virtual_time(story()) == pytest.approx(7.0, abs=0.11)
+def test_what_a_visit_looks_for_again_is_counted_and_the_last_answer_is_told(virtual_time: Run) -> None:
+    portal = Portal({(5, 7): None})
+    portal.shows(5, throttled(), BUSY, READ)
+    world = World(portal)
+    virtual_time(world.each([Linked(7, 5), Linked(8, 5)]))
+    assert portal.sought == [(5, [7, 8])] * 3
+    (told,) = world.told
+    assert [attempt.result for attempt in told.attempts] == [
+        Result.THROTTLED,
+        Result.AMBIGUOUS,
+        Result.OK,
+    ]
+    assert set(told.last.found) == {7}
+    assert {sent.kind for sent in portal.books} == {Kind.LOOK}
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
-def test_a_visit_tries_as_often_as_the_settings_say(virtual_time: Run, attempts: int) -> None:
-    async def story() -> int:
-        world = World()
-        world.settings = load_settings({"portal": "https://portal.example", "max_attempts": attempts})
-        return world.open().policy.max_attempts
-
-    assert virtual_time(story()) == attempts
+async def test_every_verb_tries_as_often_as_the_settings_say_and_counts_the_first_question(
+    attempts: int,
+) -> None:
+    progress = Progress(total=0)
+    async with SimulatedPortal(Scenario()) as portal, AsyncExitStack() as stack:
+        options = {"portal": portal.url, "token": "demo-token", "max_attempts": attempts}
+        site = await open_site(stack, load_settings(options), None, progress.tell, [progress.observe])
+        assert site.policy.max_attempts == attempts
+        assert progress.sent == portal.books.requests == 1
 
 
 def test_progress_is_shown_as_the_work_goes_on_and_at_last_as_ended(
     virtual_time: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=now))
-    world = World(lanes=1, seconds=(0.45,))
+    world = World(Portal(latency=(0.45,)), lanes=1)
     virtual_time(world.each(links(3, 2, 1)))
     *earlier, last = world.shown
     assert [shown.done for shown in earlier] == [0, 0, 3, 3, 5, 5]
+    assert [shown.sent for shown in earlier] == [0, 0, 1, 1, 2, 2]
     assert [shown.seconds for shown in earlier] == [pytest.approx(0.2 * n) for n in range(1, 7)]
     assert [shown.ended for shown in earlier] == [False] * 6
-    assert (last.total, last.done, last.ended) == (6, 6, True)
+    assert (last.done, last.ended) == (6, True)
 
 
 def test_a_terminal_that_is_gone_stops_nothing(virtual_time: Run) -> None:
-    world = World(show_error=BrokenPipeError())
+    world = World(Portal(latency=(0.3,)), show_error=BrokenPipeError())
     virtual_time(world.each(links(*[2] * 30)))
-    assert world.progress.done == 60
+    assert len(world.told) == 30
     assert len(world.shown) > 5
     assert world.shown[-1].ended

@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def settle(store: Store, row: int, status: Status, body: bytes = b"") -> None:
     result = Result.OK if status in {Status.LINKED, Status.ALREADY_LINKED} else Result.PERMANENT
-    store.settle(Outcome(pair(row), status, (Attempt(1, result, body=body),)))
+    store.settle([Outcome(pair(row), status, (Attempt(result, body=body),))])
 
 
 def written(folder: Path) -> bytes:

@@ -33,7 +33,7 @@ def admit(store: Store, verdict: Pair | Reject, *cells: str) -> None:
 
 def settle(store: Store, row: int, status: Status, *attempts: Attempt) -> None:
     last = attempts[-1]
-    store.settle(Outcome(pair(row), status, attempts, last.reason, last.http_status))
+    store.settle([Outcome(pair(row), status, attempts, last.reason, last.http_status)])
 
 
 @pytest.fixture
@@ -65,18 +65,18 @@ def test_every_row_but_a_duplicate_is_in_exactly_one_file() -> None:
 
 
 def test_the_files_of_a_small_run(tmp_path: Path, store: Store) -> None:
-    done = Attempt(1, Result.OK, http_status=201)
-    busy = Attempt(1, Result.TRANSIENT, "unavailable", 503)
+    done = Attempt(Result.OK, http_status=201)
+    busy = Attempt(Result.TRANSIENT, "unavailable", 503)
     admit(store, pair(1), "1", "1", "first")
     admit(store, pair(2), "1", " 002 ", "a,b")
     admit(store, Reject(3, 4, "contact_id is empty"), "1", "", 'say "no"')
     admit(store, Pair(4, 5, 1, 1), "1", "1", "again")
     for row in (5, 6, 7, 8, 9):
         admit(store, pair(row), "1", str(row), "two\nlines" if row == 9 else "")
-    settle(store, 6, Status.RETRYABLE, busy, Attempt(2, Result.TRANSIENT, "cannot_connect"))
-    settle(store, 5, Status.REJECTED, Attempt(1, Result.PERMANENT, "not_found", 404))
-    settle(store, 2, Status.ALREADY_LINKED, Attempt(1, Result.OK, http_status=200))
-    settle(store, 1, Status.LINKED, busy, Attempt(2, Result.OK, http_status=201))
+    settle(store, 6, Status.RETRYABLE, busy, Attempt(Result.TRANSIENT, "cannot_connect"))
+    settle(store, 5, Status.REJECTED, Attempt(Result.PERMANENT, "not_found", 404))
+    settle(store, 2, Status.ALREADY_LINKED, Attempt(Result.OK, http_status=200))
+    settle(store, 1, Status.LINKED, busy, Attempt(Result.OK, http_status=201))
     settle(store, 9, Status.LINKED, done)
     store.claim(1)
 
@@ -104,7 +104,7 @@ def test_a_file_without_rows_has_a_header_only(tmp_path: Path, store: Store, nam
     admit(store, pair(1), "1", "1", "")
     admit(store, Pair(2, 3, 1, 1), "1", "1", "")
     if name == "retry.csv":
-        settle(store, 1, Status.LINKED, Attempt(1, Result.OK))
+        settle(store, 1, Status.LINKED, Attempt(Result.OK))
 
     assert written(tmp_path, name) == b",".join(map(str.encode, (*COLUMNS, *ADDED))) + b"\n"
 
@@ -112,7 +112,7 @@ def test_a_file_without_rows_has_a_header_only(tmp_path: Path, store: Store, nam
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=", "-"])
 def test_a_cell_that_a_spreadsheet_would_run_is_escaped(tmp_path: Path, store: Store, formula: str) -> None:
     admit(store, pair(1), "1", "1", formula)
-    settle(store, 1, Status.LINKED, Attempt(1, Result.OK))
+    settle(store, 1, Status.LINKED, Attempt(Result.OK))
 
     text = written(tmp_path, "linked.csv", ("opportunity_id", "contact_id", formula)).decode()
     assert text.count(f"'{formula}") == text.count(formula) == 2
@@ -129,7 +129,7 @@ def test_escaping_is_stable_on_a_second_pass(cell: str) -> None:
 def test_harmless_cells_stay_unchanged(tmp_path: Path, store: Store) -> None:
     cells = ("a=b", " =x", "'=x")
     admit(store, pair(1), *cells)
-    settle(store, 1, Status.LINKED, Attempt(1, Result.OK))
+    settle(store, 1, Status.LINKED, Attempt(Result.OK))
 
     assert written(tmp_path, "linked.csv").splitlines()[1] == b"a=b, =x,'=x,2,linked,,,1"
 

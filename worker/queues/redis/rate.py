@@ -33,7 +33,7 @@ def open_rate(address: QueueAddress) -> "RedisRate":
 
 
 class RedisRate:
-    """A book of turns, see :class:`worker.limiter.TurnBook`, for one call at a time.
+    """A book of turns, see :class:`worker.limits.TurnBook`, for one call at a time.
 
     Raises as :class:`worker.queues.base.Queue` does. After the server has lost the book, turns begin anew,
     and are paced as ever.

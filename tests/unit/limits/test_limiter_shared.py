@@ -11,8 +11,9 @@ import pytest
 
 from tests.unit.dealt import now
 from worker.errors import QueueError
-from worker.limiter import Limiter, SharedThrottler
-from worker.models import Attempt, Result
+from worker.limits import Limiter
+from worker.limits.throttler import SharedThrottler
+from worker.models import Kind, Request, Result
 from worker.quantities import Rate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -259,7 +260,7 @@ def test_a_limiter_takes_its_turns_from_the_book_it_is_given(virtual_time: Run) 
         for limiter in (one, other, one):
             await limiter.turn()
             given.append(now() - begin)
-        one.observe(Attempt(1, Result.THROTTLED, "throttled", 429, 10.0))
+        one.observe(Request(Kind.LINK, Result.THROTTLED, 1, retry_after=10.0))
         await one.turn()
         await other.turn()
         return [*given, now() - begin]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.unit.dealt import now
-from worker.limiter import RENEWED, Limiter, PacedThrottler, RetryBudget
-from worker.models import Attempt, Result
+from worker.limits import Limiter
+from worker.limits.throttler import PacedThrottler
+from worker.models import Kind, Request, Result
 from worker.quantities import Rate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 RATES = [Rate(1, 1.0), Rate(50, 1.0), Rate(500, 10.0), Rate(1500, 60.0), Rate(7, 0.1)]
-OK = Attempt(1, Result.OK, http_status=201)
 
 
 def paced(turn: int) -> float:
@@ -25,8 +25,8 @@ def paced(turn: int) -> float:
     return turn * 0.1012 - 0.005 if turn else 0.0
 
 
-def throttled(retry_after: float | None = None) -> Attempt:
-    return Attempt(1, Result.THROTTLED, "throttled", 429, retry_after)
+def throttled(retry_after: float | None = None) -> Request:
+    return Request(Kind.LINK, Result.THROTTLED, 1, reason="throttled", retry_after=retry_after)
 
 
 def most_in_any_window(times: list[float], period: float) -> int:
@@ -313,13 +313,13 @@ def test_a_longer_retry_after_is_waited_for_in_pieces(virtual_time: Run) -> None
     assert virtual_time(work()) == (pytest.approx(4.0), pytest.approx(4.0))
 
 
-async def pauses(limiter: Limiter, attempts: list[Attempt]) -> list[float]:
+async def pauses(limiter: Limiter, requests: list[Request]) -> list[float]:
     """How long the next turn is held back after each answer, one request at a time."""
     held = []
-    for attempt in attempts:
+    for request in requests:
         await asyncio.sleep(1.0)
         begin = now()
-        limiter.observe(attempt)
+        limiter.observe(request)
         await limiter.turn()
         held.append(now() - begin)
     return held
@@ -337,11 +337,11 @@ def test_without_retry_after_no_pause_is_longer_than_the_longest(virtual_time: R
 
 
 @pytest.mark.parametrize("result", [r for r in Result if r is not Result.THROTTLED])
-def test_an_attempt_that_was_not_throttled_lets_pauses_start_small_again(
+def test_a_request_that_was_not_throttled_lets_pauses_start_small_again(
     virtual_time: Run, result: Result
 ) -> None:
     limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
-    answers = [throttled(), throttled(), Attempt(1, result), throttled(), throttled()]
+    answers = [throttled(), throttled(), Request(Kind.LINK, result), throttled(), throttled()]
     assert virtual_time(pauses(limiter, answers)) == [pytest.approx(t) for t in (1, 2, 0, 1, 2)]
 
 
@@ -368,13 +368,6 @@ def test_throttled_again_and_again_everyone_is_held_back_longer_whatever_is_name
     assert held == [pytest.approx(pause) for pause in pauses_in_a_row]
 
 
-def test_a_renewed_token_holds_nobody_back_and_ends_no_row_of_throttled_answers(virtual_time: Run) -> None:
-    limiter = Limiter(Rate(10, 1.0), 1, max_pause=300.0, rng=Dealt())
-    renewed = Attempt(1, Result.THROTTLED, RENEWED, 401, 0.0)
-    answers = [renewed, renewed, throttled(0.0), throttled(0.0), renewed, throttled(0.0)]
-    assert virtual_time(pauses(limiter, answers)) == [pytest.approx(t) for t in (0, 0, 0, 1, 0, 2)]
-
-
 def test_answers_to_requests_sent_before_a_pause_began_do_not_make_it_grow(virtual_time: Run) -> None:
     """They were all sent in the same ignorance; only one sent after the pause tells anything new."""
 
@@ -395,7 +388,7 @@ def test_permits_bound_how_many_are_in_flight(virtual_time: Run, concurrency: in
 
         async def one() -> None:
             nonlocal inside, most
-            async with limiter.permit():
+            async with limiter.slot():
                 inside += 1
                 most = max(most, inside)
                 await asyncio.sleep(1.0)
@@ -414,7 +407,7 @@ def test_a_permit_comes_back_after_an_error_or_a_cancellation(virtual_time: Run)
         limiter = Limiter(Rate(10, 1.0), 1, max_pause=1.0, rng=Dealt())
 
         async def hold() -> None:
-            async with limiter.permit():
+            async with limiter.slot():
                 await asyncio.sleep(60.0)
 
         with pytest.raises(TimeoutError):
@@ -425,9 +418,9 @@ def test_a_permit_comes_back_after_an_error_or_a_cancellation(virtual_time: Run)
         await asyncio.sleep(0)
         holder.cancel()
         with pytest.raises(ZeroDivisionError):
-            async with limiter.permit():
+            async with limiter.slot():
                 raise ZeroDivisionError
-        async with limiter.permit():
+        async with limiter.slot():
             return True
 
     assert virtual_time(work())
@@ -446,52 +439,6 @@ def test_a_turn_of_a_limiter_is_paced_at_its_rate(virtual_time: Run) -> None:
     assert virtual_time(work()) == [pytest.approx(time) for time in (0.0, 0.501, 1.007, 1.513)]
 
 
-def test_a_retry_budget_holds_a_reserve_then_a_share_of_new_pairs_and_of_time(virtual_time: Run) -> None:
-    async def work() -> list[float]:
-        budget = RetryBudget(2.0)
-        begin = now()
-        spent = []
-        for _ in range(12):
-            await budget.spend()
-            spent.append(now() - begin)
-        for _ in range(5):
-            budget.earn()
-        await budget.spend()
-        spent.append(now() - begin)
-        return spent
-
-    assert virtual_time(work()) == pytest.approx([*[0.0] * 10, 0.5, 1.0, 1.0])
-
-
-def test_what_a_retry_budget_saves_up_is_bounded(virtual_time: Run) -> None:
-    async def work() -> float:
-        budget = RetryBudget(1.0)
-        await asyncio.sleep(3600.0)
-        for _ in range(1000):
-            budget.earn()
-        begin = now()
-        for _ in range(11):
-            await budget.spend()
-        return now() - begin
-
-    assert virtual_time(work()) == pytest.approx(1.0)
-
-
-def test_a_cancelled_waiter_spends_nothing_of_a_retry_budget(virtual_time: Run) -> None:
-    async def work() -> float:
-        budget = RetryBudget(1.0)
-        for _ in range(10):
-            await budget.spend()
-        waiter = asyncio.create_task(budget.spend())
-        await asyncio.sleep(0.5)
-        waiter.cancel()
-        begin = now()
-        await budget.spend()
-        return now() - begin
-
-    assert virtual_time(work()) == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize(("before", "after"), [(4, 1), (4, 2), (1, 4), (3, 3)])
 @pytest.mark.parametrize("busy", [0, 4])
 def test_a_changed_concurrency_bounds_what_is_in_flight_from_then_on(
@@ -503,7 +450,7 @@ def test_a_changed_concurrency_bounds_what_is_in_flight_from_then_on(
 
         async def one() -> None:
             nonlocal inside, most
-            async with limiter.permit():
+            async with limiter.slot():
                 inside += 1
                 most = max(most, inside)
                 await asyncio.sleep(1.0)
@@ -513,7 +460,7 @@ def test_a_changed_concurrency_bounds_what_is_in_flight_from_then_on(
             for _ in range(busy):
                 group.create_task(one())
             await asyncio.sleep(0.5)
-            await limiter.change(Rate(1000, 1.0), after)
+            limiter.change(Rate(1000, 1.0), after)
             if busy:
                 await asyncio.sleep(4.0)
             most = 0
@@ -531,7 +478,7 @@ def test_a_concurrency_that_was_lowered_and_raised_again_is_the_last_one(virtual
 
         async def hold() -> None:
             nonlocal got
-            async with limiter.permit():
+            async with limiter.slot():
                 got += 1
                 await asyncio.sleep(1.0)
 
@@ -539,8 +486,8 @@ def test_a_concurrency_that_was_lowered_and_raised_again_is_the_last_one(virtual
             group.create_task(hold())
             group.create_task(hold())
             await asyncio.sleep(0.5)
-            await limiter.change(Rate(1000, 1.0), 1)
-            await limiter.change(Rate(1000, 1.0), 3)
+            limiter.change(Rate(1000, 1.0), 1)
+            limiter.change(Rate(1000, 1.0), 3)
             for _ in range(4):
                 group.create_task(hold())
             await asyncio.sleep(0.1)
@@ -556,7 +503,7 @@ def test_turns_come_at_a_changed_rate(virtual_time: Run) -> None:
         given = []
         for turn in range(4):
             if turn == 2:
-                await limiter.change(Rate(2, 1.0), 4)
+                limiter.change(Rate(2, 1.0), 4)
             await limiter.turn()
             given.append(now() - begin)
         return given
@@ -565,3 +512,79 @@ def test_turns_come_at_a_changed_rate(virtual_time: Run) -> None:
     assert second - first == pytest.approx(0.1, abs=0.01)
     assert third - second == pytest.approx(0.1, abs=0.01)
     assert fourth - third == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_question_passes_a_hold_a_pause_and_full_permits_but_not_the_rate(
+    virtual_time: Run,
+) -> None:
+    async def work() -> tuple[list[float], list[float]]:
+        limiter = Limiter(Rate(2, 1.0), 1, max_pause=60.0, rng=Dealt())
+        begin = now()
+        ordinary: list[float] = []
+        questions: list[float] = []
+
+        async def one() -> None:
+            async with limiter.slot():
+                ordinary.append(now() - begin)
+
+        async with limiter.slot():
+            limiter.hold()
+            waiting = [asyncio.create_task(one()) for _ in range(2)]
+            for _ in range(3):
+                async with limiter.slot(past_hold=True) as slot:
+                    questions.append(now() - begin)
+            slot.observe(throttled(7.0))
+            async with limiter.slot(past_hold=True):
+                questions.append(now() - begin)
+        await asyncio.sleep(1.0)
+        limiter.let_go()
+        await asyncio.gather(*waiting)
+        return questions, ordinary
+
+    questions, ordinary = virtual_time(work())
+    assert questions == [pytest.approx(t, abs=0.01) for t in (0.501, 1.007, 1.513, 2.019)]
+    assert ordinary == [pytest.approx(t, abs=0.01) for t in (8.513, 9.019)]
+
+
+def test_every_observer_is_told_of_every_request(virtual_time: Run) -> None:
+    async def work() -> None:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+        one: list[Request] = []
+        other: list[Request] = []
+        limiter.observers += [one.append, other.append]
+        async with limiter.slot() as slot:
+            slot.observe(throttled())
+        async with limiter.slot(past_hold=True) as slot:
+            slot.observe(Request(Kind.PROBE, Result.OK))
+        assert one == other == [throttled(), Request(Kind.PROBE, Result.OK)]
+
+    virtual_time(work())
+
+
+def test_a_slot_whose_turn_does_not_come_gives_its_permit_back(virtual_time: Run) -> None:
+    async def work() -> int:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+        limiter.hold()
+
+        async def one() -> None:
+            async with limiter.slot():
+                pass
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one(), 1.0)
+        return limiter.permits.in_use
+
+    assert virtual_time(work()) == 0
+
+
+def test_what_retries_owe_outlives_a_change_of_limits(virtual_time: Run) -> None:
+    async def work() -> list[bool]:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+        while limiter.budget.spend(now()):
+            pass
+        limiter.change(Rate(50, 1.0), 2)
+        spent = [limiter.budget.spend(now())]
+        await asyncio.sleep(0.2)
+        return [*spent, limiter.budget.spend(now())]
+
+    assert virtual_time(work()) == [False, True]

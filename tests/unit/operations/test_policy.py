@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.models import Attempt, Result, Status
-from worker.retry import INTERNAL_FAULT, SERVER_ERROR, Reread, RetryIn, RetryPolicy, Settle, Step
+from worker.operations.policy import INTERNAL_FAULT, SERVER_ERROR, Reread, RetryIn, RetryPolicy, Settle, Step
 
 POLICY = RetryPolicy(
     max_attempts=4,
@@ -23,15 +23,15 @@ POLICY = RetryPolicy(
 
 LAST_LOOK = replace(POLICY, max_unreadable=1)
 
-OK = Attempt(1, Result.OK, http_status=201)
-THROTTLED = Attempt(1, Result.THROTTLED, "throttled", 429)
-TRANSIENT = Attempt(1, Result.TRANSIENT, "unavailable", 503)
-AMBIGUOUS = Attempt(1, Result.AMBIGUOUS, "gateway_error", 502)
-LOST = Attempt(1, Result.AMBIGUOUS, "timeout")
-SERVER = Attempt(1, Result.AMBIGUOUS, SERVER_ERROR, 500)
-INTERNAL = Attempt(1, Result.AMBIGUOUS, INTERNAL_FAULT, 403)
-ABSENT = Attempt(3, Result.TRANSIENT, "not_stored", 200)
-PERMANENT = Attempt(1, Result.PERMANENT, "not_found", 404)
+OK = Attempt(Result.OK, http_status=201)
+THROTTLED = Attempt(Result.THROTTLED, "throttled", 429)
+TRANSIENT = Attempt(Result.TRANSIENT, "unavailable", 503)
+AMBIGUOUS = Attempt(Result.AMBIGUOUS, "gateway_error", 502)
+LOST = Attempt(Result.AMBIGUOUS, "timeout")
+SERVER = Attempt(Result.AMBIGUOUS, SERVER_ERROR, 500)
+INTERNAL = Attempt(Result.AMBIGUOUS, INTERNAL_FAULT, 403)
+ABSENT = Attempt(Result.TRANSIENT, "not_stored", 200)
+PERMANENT = Attempt(Result.PERMANENT, "not_found", 404)
 
 LINKED = Settle(Status.LINKED, "", 201)
 REJECTED = Settle(Status.REJECTED, "not_found", 404)
@@ -130,6 +130,22 @@ def test_at_max_seconds_no_more_is_tried(last: Attempt, step: Step, spent: float
     assert after(last, spent=spent) == step
 
 
+@pytest.mark.parametrize(
+    ("attempts", "step"),
+    [
+        ([OK], LINKED),
+        ([TRANSIENT] * 3, RetryIn(4.0)),
+        ([TRANSIENT] * 4, Reread()),
+        ([THROTTLED] * 5, Reread()),
+        ([PERMANENT], Reread()),
+    ],
+)
+def test_what_an_earlier_session_may_have_stored_is_looked_for_before_a_pair_is_given_up(
+    attempts: list[Attempt], step: Step
+) -> None:
+    assert POLICY.after(tuple(attempts), 0.0, Highest(), in_doubt=True) == step
+
+
 @pytest.mark.parametrize("last", [TRANSIENT, THROTTLED, INTERNAL, AMBIGUOUS, SERVER])
 def test_below_max_seconds_it_is_tried_again(last: Attempt) -> None:
     assert isinstance(after(last, spent=99.9), RetryIn)
@@ -213,7 +229,7 @@ def test_the_defaults_are_bounded_in_number_and_in_time() -> None:
 
 
 def test_a_throttled_reread_is_repeated_within_the_bound_on_throttled_answers() -> None:
-    throttled = Attempt(5, Result.THROTTLED, "throttled", 429)
+    throttled = Attempt(Result.THROTTLED, "throttled", 429)
     before = (LOST, AMBIGUOUS)
     bound = POLICY.max_throttled
 
@@ -224,7 +240,7 @@ def test_a_throttled_reread_is_repeated_within_the_bound_on_throttled_answers() 
 
 
 def test_members_that_cannot_be_read_are_asked_for_again_with_backoff_and_then_it_stays_unknown() -> None:
-    unreadable = Attempt(5, Result.AMBIGUOUS, "timeout")
+    unreadable = Attempt(Result.AMBIGUOUS, "timeout")
     looks = (THROTTLED, unreadable)
 
     assert POLICY.after_reread((LOST,), looks[1:], Highest()) == Reread(1.0)
@@ -237,13 +253,13 @@ def test_members_that_cannot_be_read_are_asked_for_again_with_backoff_and_then_i
 @pytest.mark.parametrize(
     ("looks", "step"),
     [
-        ([Attempt(1, Result.OK, http_status=200)], Settle(Status.LINKED, "", 200)),
-        ([Attempt(1, Result.TRANSIENT, "not_stored", 200)], RetryIn(0.0)),
+        ([Attempt(Result.OK, http_status=200)], Settle(Status.LINKED, "", 200)),
+        ([Attempt(Result.TRANSIENT, "not_stored", 200)], RetryIn(0.0)),
         ([THROTTLED], Reread(0.0)),
         ([AMBIGUOUS], Reread(1.0)),
         ([AMBIGUOUS, THROTTLED, AMBIGUOUS], Reread(2.0)),
         ([AMBIGUOUS, AMBIGUOUS, AMBIGUOUS], RetryIn(0.0)),
-        ([AMBIGUOUS, Attempt(2, Result.TRANSIENT, "not_stored", 200)], RetryIn(0.0)),
+        ([AMBIGUOUS, Attempt(Result.TRANSIENT, "not_stored", 200)], RetryIn(0.0)),
         ([THROTTLED] * 100, RetryIn(0.0)),
     ],
 )
@@ -256,10 +272,10 @@ def test_a_pair_in_doubt_is_linked_if_the_members_show_it_and_sent_if_they_do_no
 @pytest.mark.parametrize(
     ("reread", "settled"),
     [
-        (Attempt(5, Result.OK, http_status=200), Settle(Status.LINKED, "", 200)),
-        (Attempt(5, Result.TRANSIENT, "not_stored", 200), Settle(Status.RETRYABLE, "gateway_error", 502)),
-        (Attempt(5, Result.AMBIGUOUS, "timeout"), Settle(Status.UNKNOWN, "gateway_error", 502)),
-        (Attempt(5, Result.PERMANENT, "not_found", 404), Settle(Status.UNKNOWN, "gateway_error", 502)),
+        (Attempt(Result.OK, http_status=200), Settle(Status.LINKED, "", 200)),
+        (Attempt(Result.TRANSIENT, "not_stored", 200), Settle(Status.RETRYABLE, "gateway_error", 502)),
+        (Attempt(Result.AMBIGUOUS, "timeout"), Settle(Status.UNKNOWN, "gateway_error", 502)),
+        (Attempt(Result.PERMANENT, "not_found", 404), Settle(Status.UNKNOWN, "gateway_error", 502)),
     ],
 )
 def test_a_reread_decides_and_the_cause_stays_that_of_the_attempts(reread: Attempt, settled: Settle) -> None:
@@ -280,7 +296,7 @@ def test_a_reread_decides_and_the_cause_stays_that_of_the_attempts(reread: Attem
 def test_the_cause_is_the_last_attempt_that_was_not_throttled(
     attempts: list[Attempt], cause: tuple[str, int | None], proof: Result, status: Status
 ) -> None:
-    settled = LAST_LOOK.after_reread(tuple(attempts), (Attempt(9, proof, "read", 418),), Highest())
+    settled = LAST_LOOK.after_reread(tuple(attempts), (Attempt(proof, "read", 418),), Highest())
     assert settled == Settle(status, *cause)
 
 

@@ -70,8 +70,17 @@ class RetryPolicy:
     base: float = 0.5
     cap: float = 30.0
 
-    def after(self, attempts: tuple[Attempt, ...], spent: float, rng: Random) -> Step:
-        """Judge the last of ``attempts``, made within ``spent`` seconds of trying."""
+    def after(
+        self, attempts: tuple[Attempt, ...], spent: float, rng: Random, *, in_doubt: bool = False
+    ) -> Step:
+        """Judge the last of ``attempts``, made within ``spent`` seconds of trying.
+
+        Args:
+            attempts: all that was sent so far, at least one.
+            spent: seconds.
+            rng: source of jitter.
+            in_doubt: something may have been stored before them.
+        """
         last = attempts[-1]
         if last.result is Result.OK:
             return Settle(Status.LINKED, http_status=last.http_status)
@@ -79,7 +88,7 @@ class RetryPolicy:
         if not refused and not self._used_up(attempts, spent):
             return RetryIn(self._backoff(attempts, rng))
         # A refusal, too, says nothing about an earlier request whose answer was lost.
-        if any(a.result is Result.AMBIGUOUS for a in attempts):
+        if in_doubt or any(a.result is Result.AMBIGUOUS for a in attempts):
             return Reread()
         return Settle(Status.REJECTED if refused else Status.RETRYABLE, last.reason, last.http_status)
 

@@ -8,30 +8,31 @@ from typing import Any
 
 import pytest
 
-from worker.breaker import WINDOW
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
-from worker.limiter import Limiter
-from worker.models import Attempt, Result
+from worker.limits import Limiter
+from worker.limits.breaker import WINDOW
+from worker.limits.outage import LONGEST_WAIT, Outage
+from worker.models import Kind, Request, Result
 from worker.quantities import Rate
-from worker.run.outage import LONGEST_WAIT, Outage
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
-DOWN = Attempt(1, Result.TRANSIENT, "cannot_connect")
-FAILING = Attempt(1, Result.TRANSIENT, "unavailable", 503)
-UP = Attempt(1, Result.PERMANENT, "not_found", 404)
-DONE = Attempt(1, Result.OK)
+DOWN = Request(Kind.LINK, Result.TRANSIENT, 1, reason="cannot_connect")
+FAILING = Request(Kind.PROBE, Result.TRANSIENT, reason="unavailable", http_status=503)
+UP = Request(Kind.PROBE, Result.PERMANENT, reason="not_found", http_status=404)
+DONE = Request(Kind.LINK, Result.OK, 1)
+AGAIN = Request(Kind.LINK, Result.TRANSIENT, 1, 1, ("server_error",))
 
 
 class Portal:
-    """Answers looks as told, and notes when they came."""
+    """Answers questions as told, and notes when they came."""
 
-    def __init__(self, *answers: Attempt) -> None:
+    def __init__(self, *answers: Request) -> None:
         self.answers = list(answers)
-        self.looks: list[float] = []
+        self.asked: list[float] = []
 
-    async def look(self) -> Attempt:
-        self.looks.append(asyncio.get_running_loop().time())
+    async def question(self) -> Request:
+        self.asked.append(asyncio.get_running_loop().time())
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
@@ -39,7 +40,7 @@ def calm(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter,
     """A portal of which nothing is known yet."""
     limiter = Limiter(Rate(1000, 1.0), 8, max_pause=300.0, rng=Random(1))  # noqa: S311 - jitter
     notes: list[str] = []
-    return Outage(limiter, portal.look, give_up_after, notes.append), limiter, notes
+    return Outage(limiter, portal.question, give_up_after, notes.append), limiter, notes
 
 
 def opened(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
@@ -60,7 +61,7 @@ def test_nobody_sends_until_the_portal_answers_and_it_is_asked_ever_less_often(v
         await limiter.turn()
 
         waited = asyncio.get_running_loop().time() - began
-        assert [at - began for at in portal.looks] == [1.0, 3.0, 7.0, 15.0]
+        assert [at - began for at in portal.asked] == [1.0, 3.0, 7.0, 15.0]
         assert 15.0 <= waited < 15.1
         assert notes == [*(f"the portal fails: asking again in {n} s" for n in (1, 2, 4, 8)), ""]
         watching.cancel()
@@ -74,7 +75,7 @@ def test_the_wait_has_a_bound(virtual_time: Run) -> None:
         outage, limiter, _ = opened(portal)
         watching = asyncio.create_task(outage.watch())
         await limiter.turn()
-        gaps = [later - earlier for earlier, later in zip(portal.looks, portal.looks[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in zip(portal.asked, portal.asked[1:], strict=False)]
         assert max(gaps) == LONGEST_WAIT
         watching.cancel()
 
@@ -92,13 +93,13 @@ def test_a_portal_that_answers_but_goes_on_failing_pairs_is_asked_less_and_less(
             for _ in range(WINDOW):
                 outage.observe(DOWN)
         await limiter.turn()
-        assert [round(at - began) for at in portal.looks] == [1, 3, 7, 15]
+        assert [round(at - began) for at in portal.asked] == [1, 3, 7, 15]
         # A pair that is done says that all is well again.
         outage.observe(DONE)
         for _ in range(WINDOW):
             outage.observe(DOWN)
         await limiter.turn()
-        assert portal.looks[-1] - portal.looks[-2] == pytest.approx(1.0, abs=0.1)
+        assert portal.asked[-1] - portal.asked[-2] == pytest.approx(1.0, abs=0.1)
         watching.cancel()
 
     virtual_time(story())
@@ -117,47 +118,47 @@ def test_it_gives_up_after_the_time_allowed_without_a_pair_done(virtual_time: Ru
 
 
 def test_a_portal_that_answers_with_a_refusal_of_us_ends_the_run(virtual_time: Run) -> None:
-    async def refuse() -> Attempt:
+    async def refuse() -> Request:
         raise PortalClosed("portal_gone")
 
     async def story() -> None:
         outage, _, _ = opened(Portal(DOWN))
-        outage._look = refuse
+        outage._ask = refuse
         with pytest.raises(PortalClosed):
             await outage.watch()
 
     virtual_time(story())
 
 
-def test_a_throttled_look_is_an_answer(virtual_time: Run) -> None:
+def test_a_throttled_question_is_answered(virtual_time: Run) -> None:
     async def story() -> None:
-        portal = Portal(Attempt(1, Result.THROTTLED, "throttled", 429, retry_after=5.0))
+        portal = Portal(Request(Kind.PROBE, Result.THROTTLED, reason="throttled", retry_after=5.0))
         outage, limiter, notes = opened(portal)
         watching = asyncio.create_task(outage.watch())
         began = asyncio.get_running_loop().time()
         await limiter.turn()
-        assert len(portal.looks) == 1
-        assert asyncio.get_running_loop().time() - began >= 6.0  # one second to the look, five as it asks
-        assert notes[-1] == "the portal asks to slow down: sending again in 5 s"
+        assert len(portal.asked) == 1
+        assert asyncio.get_running_loop().time() - began >= 1.0
+        assert notes[-1] == ""
         watching.cancel()
 
     virtual_time(story())
 
 
-def throttled(retry_after: float | None = None) -> Attempt:
-    return Attempt(1, Result.THROTTLED, "throttled", 429, retry_after=retry_after)
+def throttled(retry_after: float | None = None) -> Request:
+    return Request(Kind.LINK, Result.THROTTLED, 1, reason="throttled", retry_after=retry_after)
 
 
-async def sends(outage: Outage, limiter: Limiter, answer: Callable[[], Attempt]) -> list[float]:
+async def sends(outage: Outage, limiter: Limiter, answer: Callable[[], Request]) -> list[float]:
     """Send one request after the other, until cancelled; when each was."""
     sent: list[float] = []
     try:
         while True:
             await limiter.turn()
             sent.append(asyncio.get_running_loop().time())
-            attempt = answer()
-            limiter.observe(attempt)
-            outage.observe(attempt)
+            request = answer()
+            limiter.observe(request)
+            outage.observe(request)
             await asyncio.sleep(0.05)
     except asyncio.CancelledError:
         return sent
@@ -233,7 +234,7 @@ def test_a_time_without_work_is_no_time_of_failure(virtual_time: Run) -> None:
         for _ in range(WINDOW):
             outage.observe(DOWN)
         await limiter.turn()
-        assert len(portal.looks) == 1
+        assert len(portal.asked) == 1
         watching.cancel()
 
     virtual_time(story())
@@ -254,11 +255,52 @@ def test_good_answers_that_were_on_their_way_when_everyone_was_held_leave_nobody
     virtual_time(story())
 
 
+def test_when_only_pairs_that_failed_before_fail_the_portal_is_asked_at_once_and_no_time_is_lost(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        limiter = Limiter(Rate(1000, 1.0), 8, max_pause=300.0, rng=Random(1))  # noqa: S311 - jitter
+        portal = Portal(UP)
+        outage = Outage(limiter, portal.question, 100.0, lambda _: None)
+        watching = asyncio.create_task(outage.watch())
+        began = asyncio.get_running_loop().time()
+        for _ in range(200):  # more than the portal could fail for
+            for _ in range(WINDOW):
+                outage.observe(AGAIN)
+            await limiter.turn()
+            await asyncio.sleep(1.0)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(200.0, abs=1.0)
+        assert len(portal.asked) == 200
+        portal.answers = [FAILING]
+        for _ in range(WINDOW):
+            outage.observe(AGAIN)
+        with pytest.raises(OutageError, match="100s"):
+            await watching
+
+    virtual_time(story())
+
+
 def test_a_good_answer_that_comes_late_does_not_put_the_end_off_for_ever(virtual_time: Run) -> None:
     async def story() -> None:
         outage, _, _ = opened(Portal(DOWN), give_up_after=100.0)
         outage.observe(DONE)
         with pytest.raises(PortalUnreachable):
             await asyncio.wait_for(outage.watch(), 1_000.0)
+
+    virtual_time(story())
+
+
+def test_that_it_answers_questions_is_no_work_done(virtual_time: Run) -> None:
+    async def story() -> None:
+        portal = Portal(UP)
+        outage, _, _ = opened(portal, give_up_after=50.0)
+        watching = asyncio.create_task(outage.watch())
+        while not watching.done():
+            await asyncio.sleep(0.5)
+            outage.observe(UP)
+            for _ in range(WINDOW):
+                outage.observe(DOWN)
+        with pytest.raises(OutageError):
+            await watching
 
     virtual_time(story())

@@ -1,0 +1,154 @@
+"""Two limits of everything that is sent: how many at once (permits), how many per window (turns).
+
+Order is meaning: a permit first, then a turn, then send. A turn taken before a permit would go stale while
+the permit is waited for, and stale turns are then spent in one burst. A slot is both, and what the answer
+teaches.
+"""
+
+import asyncio
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from worker.limits.budget import TIME_SHARE, RetryBudget
+from worker.limits.permits import Permits
+from worker.limits.throttler import PacedThrottler, SharedThrottler, TurnBook
+from worker.models import Request, Result
+from worker.quantities import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST_FLOOR = 32.0
+"""Seconds; when the portal throttles again and again, everyone is held back for at least as long as that."""
+
+
+class Limiter:
+    """Gives slots, and learns from each request that was sent in one.
+
+    Args:
+        rate: at most so many requests in any window of so many seconds, whatever they are for.
+        concurrency: at most so many requests in flight.
+        max_pause: seconds; a longer Retry-After is waited for in pieces of this length, one probe each.
+        rng: source of jitter.
+        turns: shared with other processes, which together keep to the rate; None for a rate of our own.
+
+    Attributes:
+        budget: what retries may take from what is fresh.
+        observers: each is told of every request that was sent, once its answer is known.
+    """
+
+    def __init__(
+        self, rate: Rate, concurrency: int, *, max_pause: float, rng: Random, turns: TurnBook | None = None
+    ) -> None:
+        self.permits = Permits(concurrency)
+        self.budget = RetryBudget(_retries_per_second(rate))
+        self.observers: list[Callable[[Request], None]] = []
+        self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
+        self._resized = asyncio.Event()
+        self._max_pause = max_pause
+        self._rng = rng
+        self._throttled_in_a_row = 0
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds for which the portal still holds everyone back."""
+        return self._throttler.pause_left
+
+    @property
+    def paused_seconds(self) -> float:
+        """Time for which the portal has held everyone back so far."""
+        return self._throttler.paused_seconds
+
+    def slot(self, *, past_hold: bool = False) -> "Slot":
+        """Permission to send one request.
+
+        Args:
+            past_hold: for a question that others wait for, such as a log-in or whether the portal works. It
+                needs no permit, for they may hold all of them, and passes a hold and a pause, for whoever
+                asks it spaces its tries; it keeps to the rate like any other.
+        """
+        return Slot(self, past_hold=past_hold)
+
+    def change(self, rate: Rate, concurrency: int) -> None:
+        """Go on under other limits; requests in flight beyond a lower concurrency are not cut off."""
+        self._throttler.change(rate)
+        self.budget.change(_retries_per_second(rate))
+        self.permits.resize(concurrency)
+        self._resized.set()
+
+    async def resized(self) -> None:
+        """Wait until the number of permits has been changed, since it was last waited for."""
+        await self._resized.wait()
+        self._resized.clear()
+
+    def hold(self) -> None:
+        """Let nobody send until :meth:`let_go`."""
+        self._throttler.hold()
+
+    def let_go(self) -> None:
+        """Let everyone send again, under the same limits as ever."""
+        self._throttler.let_go()
+
+    async def turn(self, *, past_hold: bool = False) -> None:
+        """Wait until one more request fits under the rate; of a :class:`Slot`, just before sending."""
+        await self._throttler.acquire(past_hold=past_hold)
+
+    def observe(self, request: Request) -> None:
+        """Learn from a request: a throttled one speaks for the whole portal and holds everyone back.
+
+        The first one for as long as it says. From the second in a row on also for at least a floor that
+        doubles each time: what the portal names (nothing, 0, a date gone by) was not enough.
+        """
+        if request.result is Result.THROTTLED:
+            self._pause(request.retry_after)
+        else:
+            self._throttled_in_a_row = 0
+        for observer in self.observers:
+            observer(request)
+
+    def _pause(self, named: float | None) -> None:
+        if not self._throttler.paused:
+            # An answer that comes in a pause is to a request sent before it, and tells nothing new.
+            self._throttled_in_a_row += 1
+        doubled = self._throttled_in_a_row - (1 if named is None else 2)
+        floor = min(2.0**doubled, LONGEST_FLOOR) if doubled >= 0 else 0.0
+        seconds = min(max(named or 0.0, floor), self._max_pause)
+        # A little later than asked: the portal's clock and ours need not agree to the millisecond.
+        self._throttler.pause(seconds + self._rng.uniform(0.0, 0.1))
+
+
+class Slot:
+    """One request's place: a permit, then a turn. Use as an async context manager around sending."""
+
+    __slots__ = ("_limiter", "_past_hold")
+
+    def __init__(self, limiter: Limiter, *, past_hold: bool) -> None:
+        self._limiter = limiter
+        self._past_hold = past_hold
+
+    def observe(self, request: Request) -> None:
+        """Say how the request fared."""
+        self._limiter.observe(request)
+
+    async def __aenter__(self) -> Self:
+        if self._past_hold:
+            await self._limiter.turn(past_hold=True)
+            return self
+        await self._limiter.permits.acquire()
+        try:
+            await self._limiter.turn(past_hold=False)
+        except BaseException:
+            self._limiter.permits.release()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._past_hold:
+            self._limiter.permits.release()
+
+
+def _retries_per_second(rate: Rate) -> float:
+    return max(1.0, TIME_SHARE * rate.per_second)

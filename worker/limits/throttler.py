@@ -1,0 +1,144 @@
+"""Turns: how many requests may leave in a window of time, alone or together with other processes."""
+
+import asyncio
+from typing import Protocol
+
+from asyncio_throttle.throttler import Throttler
+
+from worker.quantities import Rate
+
+HEADROOM = 0.012
+"""Share of the rate left unused, so that jitter on the way to the portal cannot close up a full window."""
+
+SLACK = 0.005
+"""Seconds a late turn may be made up for; timers wake about a millisecond late, and that would add up."""
+
+
+class PacedThrottler(Throttler):
+    """asyncio-throttle, but evenly paced, first in first out, and asleep until its turn.
+
+    The package as shipped lets a whole window through at once and polls for the next. Here turn ``i`` is due
+    one step after turn ``i-1`` (the generic cell rate algorithm with a burst of one), and since a step is
+    longer than ``period / limit`` by more than the slack, no window of ``period`` seconds holds more than
+    ``limit`` turns.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        super().__init__(rate.limit, rate.period)
+        self._first_come = asyncio.Lock()
+        self._slack = 0.0
+        self.change(rate)
+        self._due = float("-inf")
+        self._paused_until = float("-inf")
+        self._free = asyncio.Event()
+        self._free.set()
+        self.paused_seconds = 0.0
+        """Time for which the portal has held everyone back so far; overlapping pauses count once."""
+
+    def change(self, rate: Rate) -> None:
+        """Give the turns after the next one at another rate."""
+        self.rate_limit, self.period = rate.limit, rate.period
+        self._slack = min(SLACK, HEADROOM / 2 * rate.period)
+
+    @property
+    def _step(self) -> float:
+        step: float = self.period / self.rate_limit * (1 + HEADROOM)
+        return step
+
+    async def acquire(self, *, past_hold: bool = False) -> None:
+        """Wait for a turn. A cancelled waiter takes none.
+
+        Args:
+            past_hold: also while everyone is held or paused, and before those who wait for that to end.
+        """
+        if past_hold:
+            await self._until_due(past_hold=True)
+        else:
+            async with self._first_come:
+                await self._until_due(past_hold=False)
+
+    async def _until_due(self, *, past_hold: bool) -> None:
+        clock = asyncio.get_running_loop().time
+        if not past_hold:
+            await self._free.wait()
+        # Looked at again after each sleep: a pause, a hold, or who passes one may have come in meanwhile.
+        while (wait := (self._due if past_hold else max(self._due, self._paused_until)) - clock()) > 0:
+            await asyncio.sleep(wait)
+            if not past_hold:
+                await self._free.wait()
+        self._due = max(self._due, clock() - self._slack) + self._step
+
+    def hold(self) -> None:
+        """Give no turn to anyone until :meth:`let_go`."""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """Give turns again, paced as ever."""
+        self._free.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether everyone is being held back just now."""
+        return self.pause_left > 0
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds for which everyone is still held back."""
+        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
+
+    def pause(self, seconds: float) -> None:
+        """Give no turn to anyone for ``seconds`` from now; a shorter pause never cuts a longer one."""
+        now = asyncio.get_running_loop().time()
+        until = max(self._paused_until, now + seconds)
+        self.paused_seconds += until - max(now, self._paused_until)
+        self._paused_until = until
+
+
+class TurnBook(Protocol):
+    """Where several processes write down whose turn it is."""
+
+    async def book(self, *, step: float, late: float, pause: float) -> float:
+        """Take the next turn.
+
+        Args:
+            step: seconds from this turn to the one after it, whoever takes that.
+            late: seconds for which a turn can still be used.
+            pause: seconds from now in which there is no turn for anyone.
+
+        Returns:
+            When it is due, by the clock of the running loop.
+
+        Raises:
+            WorkerError: nobody will ever get a turn here.
+        """
+
+
+class SharedThrottler(PacedThrottler):
+    """Turns that are paced together with those of other processes.
+
+    One turn is booked at a time, so that nobody keeps turns from others. A pause that this process is told
+    of holds all of them back. A turn that could not be used when it was due is let go, and another booked:
+    one from each process, all used at the end of a pause, would be a burst.
+
+    Args:
+        rate: of all of them together; each must name the same.
+        turns: the book that they share.
+    """
+
+    def __init__(self, rate: Rate, turns: TurnBook) -> None:
+        super().__init__(rate)
+        self._turns = turns
+
+    async def _until_due(self, *, past_hold: bool) -> None:
+        """Wait for a turn. A cancelled waiter may leave one unused."""
+        clock = asyncio.get_running_loop().time
+        late = HEADROOM / 2 * self.period
+        while True:
+            if not past_hold:
+                await self._free.wait()
+            pause = max(0.0, self._paused_until - clock())
+            due = await self._turns.book(step=self._step, late=late, pause=pause)
+            await asyncio.sleep(max(0.0, due - clock()))
+            is_late = clock() - due > late
+            if (past_hold or self._free.is_set()) and not self.paused and not is_late:
+                return

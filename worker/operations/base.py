@@ -1,0 +1,42 @@
+"""What has to become true of a pair or an opportunity, in questions to the portal and what answers mean.
+
+Pure: no clock, no I/O, no HTTP. An operation is asked what to send (:meth:`Operation.ask`), is told that it
+leaves, and is given the answer (:meth:`Operation.take`), which either ends it or says when to ask again.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from worker.models import Ask, Attempt
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The operation is to be sent once more.
+
+    Attributes:
+        seconds: from now; nothing is held meanwhile.
+        is_retry: it adds to the load, so it needs a share of the retry budget. What follows a throttle answer
+            does not: that request did no work.
+    """
+
+    seconds: float = 0.0
+    is_retry: bool = False
+
+
+class Operation(Protocol[T_co]):
+    """One thing that has to become true; ``T_co`` is what it gives when it is over."""
+
+    def ask(self) -> Ask:
+        """What is to be sent next."""
+
+    def leaves(self) -> None:
+        """What :meth:`ask` said is being sent: until an answer comes, anything may have happened to it."""
+
+    def returns(self) -> None:
+        """It was refused before the portal looked at it: as if it had not been sent."""
+
+    def take(self, attempt: Attempt) -> Again | T_co:
+        """What the answer means."""

@@ -1,0 +1,111 @@
+"""Link a pair: ask for it, again while that may help, and look among the members if an answer was lost."""
+
+from dataclasses import replace
+from random import Random
+
+from worker.models import Ask, Attempt, Kind, Outcome, Pair, Result
+from worker.operations.base import Again
+from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
+
+NOT_STORED = "not_stored"
+"""Reason of a look at the members that shows no such link."""
+
+
+class Link:
+    """A pair on its way to its outcome.
+
+    Args:
+        pair: one in doubt is looked for before it is sent.
+        policy: how often and how long it is tried.
+        rng: source of jitter.
+
+    Attributes:
+        attempts: everything that was sent for it in this session, looks included, oldest first.
+    """
+
+    __slots__ = (
+        "_because",
+        "_before",
+        "_looking",
+        "_looks",
+        "_on_its_way",
+        "_policy",
+        "_rng",
+        "_sent",
+        "_spent",
+        "attempts",
+        "pair",
+    )
+
+    def __init__(self, pair: Pair, policy: RetryPolicy, rng: Random) -> None:
+        self.pair = pair
+        self.attempts: tuple[Attempt, ...] = ()
+        self._policy = policy
+        self._rng = rng
+        self._before = pair.in_doubt  # an earlier session may have made it, and no look has told yet
+        self._looking = pair.in_doubt
+        self._sent: tuple[Attempt, ...] = ()
+        self._looks: tuple[Attempt, ...] = ()
+        self._spent = 0.0
+        self._because = ""
+        self._on_its_way = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """The portal may hold the link, as far as is known."""
+        return (
+            self.pair.in_doubt
+            or self._on_its_way
+            or any(attempt.result in (Result.AMBIGUOUS, Result.OK) for attempt in self.attempts)
+        )
+
+    def ask(self) -> Ask:
+        """The link, or a look for it among the members."""
+        kind = Kind.LOOK if self._looking else Kind.LINK
+        return Ask(kind, self.pair.opportunity_id, (self.pair.contact_id,), self._because)
+
+    def leaves(self) -> None:
+        """From here on the portal may hold the link."""
+        self._on_its_way = True
+
+    def returns(self) -> None:
+        """The portal refused us before it looked at the pair."""
+        self._on_its_way = False
+
+    def take(self, attempt: Attempt) -> Again | Outcome:
+        """What the answer says of the pair."""
+        self._on_its_way = False
+        if self._looking:
+            attempt = _told(attempt, self.pair.contact_id)
+        self.attempts += (attempt,)
+        self._spent += attempt.seconds
+        step = self._step(attempt)
+        if isinstance(step, Settle):
+            return Outcome(self.pair, step.status, self.attempts, step.reason, step.http_status)
+        self._looking = isinstance(step, Reread)
+        if isinstance(step, RetryIn):
+            self._looks = ()
+            self._spent += step.seconds
+        # The look at a pair of an earlier session, and the first POST after it, are no repetitions.
+        self._because = attempt.reason if self._sent else ""
+        return Again(step.seconds, is_retry=bool(self._sent) and attempt.result is not Result.THROTTLED)
+
+    def _step(self, attempt: Attempt) -> Step:
+        if not self._looking:
+            self._sent += (attempt,)
+            return self._policy.after(self._sent, self._spent, self._rng, in_doubt=self._before)
+        self._looks += (attempt,)
+        self._before = self._before and attempt.reason != NOT_STORED
+        if self._sent:
+            return self._policy.after_reread(self._sent, self._looks, self._rng)
+        return self._policy.after_look(self._looks, self._rng)
+
+
+def _told(attempt: Attempt, contact_id: int) -> Attempt:
+    """A look at the members as an attempt to have the link: ok if it is there, transient if it is not."""
+    if attempt.result not in (Result.OK, Result.PERMANENT):
+        return attempt
+    body = attempt.found.get(contact_id)
+    if body is None:
+        return replace(attempt, result=Result.TRANSIENT, reason=NOT_STORED, found={})
+    return replace(attempt, body=body, found={})

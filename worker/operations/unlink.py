@@ -1,0 +1,120 @@
+"""Remove links that a run made, and nothing else: look, remove, and look again.
+
+That a DELETE was answered proves little, and that it was not proves nothing. So what is there is read before,
+and what is left is read after; only the second look says that a link is gone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from worker.contact import created_at
+from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
+from worker.operations.base import Again
+from worker.operations.look import Told
+from worker.operations.policy import RetryIn, RetryPolicy
+
+ANOTHER_CONTACT = "another_contact"
+"""Reason of a link that is kept: another contact has got the id of the one that was linked (contract 4.9)."""
+
+NO_OPPORTUNITY = "no_opportunity"
+"""Reason of a link that is kept: its opportunity is deleted, or hidden from this user."""
+
+STILL_THERE = "still_there"
+"""Reason of a link that is there after the portal said that it removed it."""
+
+Links = tuple[Made, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What the portal last said to the request to remove a link; whether it is gone, only a look tells."""
+
+    link: Made
+    last: Attempt
+
+
+class Unlink:
+    """A link that is being removed; of CommunityServer only, for AppServer removes them all.
+
+    Args:
+        link: was looked for just before, and its removal is noted.
+        policy: when a removal that failed is tried again.
+        rng: source of jitter.
+    """
+
+    __slots__ = ("_attempts", "_policy", "_rng", "_spent", "link")
+
+    def __init__(self, link: Made, policy: RetryPolicy, rng: Random) -> None:
+        self.link = link
+        self._policy = policy
+        self._rng = rng
+        self._attempts: tuple[Attempt, ...] = ()
+        self._spent = 0.0
+
+    def ask(self) -> Ask:
+        """The removal."""
+        because = self._attempts[-1].reason if self._attempts else ""
+        return Ask(Kind.UNLINK, self.link.opportunity_id, (self.link.contact_id,), because)
+
+    def leaves(self) -> None:
+        """That it is asked for was noted before."""
+
+    def returns(self) -> None:
+        """That it is asked for was noted before."""
+
+    def take(self, attempt: Attempt) -> Again | Removed:
+        """What the answer says, which is not yet whether the link is gone."""
+        self._attempts += (attempt,)
+        self._spent += attempt.seconds
+        step = self._policy.after(self._attempts, self._spent, self._rng)
+        if not isinstance(step, RetryIn):
+            return Removed(self.link, attempt)
+        self._spent += step.seconds
+        return Again(step.seconds, is_retry=attempt.result is not Result.THROTTLED)
+
+
+def judge_before(told: Told[Links]) -> tuple[list[Undoing], Links]:
+    """The last word on links of which nothing is to be asked, and those that are to be removed."""
+    judged = [(link, _judge(link, told)) for link in told.about]
+    settled = [verdict for _, verdict in judged if verdict is not None]
+    return settled, tuple(link for link, verdict in judged if verdict is None)
+
+
+def judge_after(told: Told[Links], asked: Mapping[int, Attempt]) -> list[Undoing]:
+    """The last word on links that were asked to be removed.
+
+    Args:
+        told: of the look after it.
+        asked: what the portal last said, by row.
+    """
+    return [_conclude(link, told, asked[link.row]) for link in told.about]
+
+
+def kept(links: Sequence[Made]) -> list[Undoing]:
+    """The last word on links whose opportunity is gone."""
+    return [Undoing(link.row, Undo.KEPT, NO_OPPORTUNITY) for link in links]
+
+
+def _judge(link: Made, told: Told[Links]) -> Undoing | None:
+    last = told.last
+    if not told.is_told:
+        return Undoing(link.row, Undo.FAILED, last.reason, last.http_status)
+    if last.result is Result.PERMANENT:
+        return Undoing(link.row, Undo.KEPT, NO_OPPORTUNITY, last.http_status)
+    body = last.found.get(link.contact_id)
+    if body is None:
+        return Undoing(link.row, Undo.REMOVED if link.begun else Undo.GONE)
+    created = created_at(body)
+    if None not in (created, link.created) and created != link.created:
+        return Undoing(link.row, Undo.KEPT, ANOTHER_CONTACT)
+    return None
+
+
+def _conclude(link: Made, told: Told[Links], last: Attempt) -> Undoing:
+    if not told.is_told:
+        return Undoing(link.row, Undo.FAILED, told.last.reason, told.last.http_status)
+    if link.contact_id not in told.last.found:
+        return Undoing(link.row, Undo.REMOVED, http_status=last.http_status)
+    state = Undo.KEPT if last.result is Result.PERMANENT else Undo.FAILED
+    return Undoing(link.row, state, last.reason or STILL_THERE, last.http_status)

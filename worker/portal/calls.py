@@ -1,0 +1,117 @@
+"""What is sent for each question of an operation, and what the answer says. Pure: no I/O.
+
+Verb and path are fixed here and never built from data: neighbours of these addresses delete opportunities
+(contract 1.8). Both transports use it, so an answer means the same alone and as an item of a batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from worker.models import Ask, Attempt, Kind, Result
+from worker.portal.classify import NOT_FOUND, Answer, BodyKind, Verdict, classify, read_body
+from worker.portal.wire import Envelope, as_list, contact_of
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the API; ``path`` is below its root, without an extension."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something at the portal."""
+        return self.method != "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The body of an answer, read.
+
+    Attributes:
+        proof: what it shows, if it shows what was asked for.
+    """
+
+    kind: BodyKind
+    envelope: Envelope | None
+    proof: "bytes | Envelope | None"
+
+
+HARMLESS = Call("GET", "crm/opportunity/0/contact", {"count": "1", "fields": "id"})
+"""A question about opportunity 0, which never exists: a portal in order answers with the API's own 404
+(contract 1.5), and anything amiss answers otherwise (contract 3.3, 3.4)."""
+
+_METHODS = {Kind.LINK: "POST", Kind.UNLINK: "DELETE"}
+
+
+def call_for(ask: Ask) -> Call:
+    """The call that asks this (contract 0, 5.5). A removal is for CommunityServer only (contract 4.4)."""
+    members = f"crm/opportunity/{ask.opportunity_id}/contact"
+    if ask.kind is Kind.LOOK:
+        sought = ",".join(map(str, ask.contact_ids))
+        return Call("GET", members, {"filterBy": "id", "filterOp": "equals", "filterValue": sought})
+    return Call(_METHODS[ask.kind], f"{members}/{ask.contact_ids[0]}")
+
+
+def read_answer(ask: Ask | None, content_type: str | None, body: bytes) -> Read:
+    """Read a body, and look in it for what was asked for; ``ask`` is None for the harmless question."""
+    kind, envelope = read_body(content_type, body)
+    proof: bytes | Envelope | None = None
+    if envelope is None:
+        pass
+    elif ask is None or ask.kind is Kind.LOOK:
+        # In XML an empty list is an empty element, and one of one item looks like an object (contract 2.7).
+        is_list = envelope.wire == "xml" or isinstance(envelope.response, list)
+        proof = envelope if envelope.error_message is None and is_list else None
+    else:
+        found = contact_of(envelope, ask.contact_ids[0])
+        proof = None if found is None else found[1]
+    return Read(kind, envelope, proof)
+
+
+def judge(
+    read: Read,
+    status: int,
+    *,
+    writes: bool,
+    retry_after: float | None = None,
+    location: str | None = None,
+) -> Verdict:
+    """What an answer proves, by the table of :mod:`worker.portal.classify`."""
+    envelope = read.envelope
+    return classify(
+        Answer(
+            http_status=status,
+            body=read.kind,
+            hresult=None if envelope is None else envelope.hresult,
+            message=None if envelope is None else envelope.error_message,
+            retry_after=retry_after,
+            location=location,
+            proven=read.proof is not None,
+            sent=writes,
+        )
+    )
+
+
+def attempt_of(
+    ask: Ask, verdict: Verdict, read: Read | None, http_status: int | None = None, seconds: float = 0.0
+) -> Attempt:
+    """What one answer, or the lack of one, says about one operation."""
+    # A verdict that stops the run was raised before; what is left has a result.
+    attempt = Attempt(verdict.result or Result.AMBIGUOUS, verdict.reason, http_status, seconds)
+    proof = None if read is None else read.proof
+    if ask.kind is not Kind.LOOK:
+        return replace(attempt, body=proof) if isinstance(proof, bytes) else attempt
+    if attempt.result is Result.THROTTLED or attempt.reason == NOT_FOUND:
+        return attempt
+    if not isinstance(proof, Envelope):
+        return replace(attempt, result=Result.AMBIGUOUS)  # whatever it was, it told nothing of the members
+    members = [replace(proof, response=item) for item in as_list(proof.response)]
+    found = {}
+    for contact_id in ask.contact_ids:
+        for member in members:
+            if (shown := contact_of(member, contact_id)) is not None:
+                found[contact_id] = shown[1]
+    return replace(attempt, found=found, strangers=len(members) - len(found))

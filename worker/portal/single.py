@@ -1,0 +1,42 @@
+"""One operation is one request: the documented call of the API for each link, look and removal."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from worker.models import Ask, Exchange
+from worker.portal.calls import attempt_of, call_for
+from worker.portal.client import PortalClient
+from worker.portal.first_look import FirstLook
+
+
+class Single:
+    """Sends each operation alone.
+
+    Args:
+        client: the portal.
+    """
+
+    size = 1
+
+    def __init__(self, client: PortalClient) -> None:
+        self._client = client
+        self._first_look = FirstLook()
+
+    @asynccontextmanager
+    async def ready(self, asks: Sequence[Ask]) -> AsyncIterator[None]:
+        """Wait until these may be sent: there is a token, and no other look that has to go alone."""
+        async with self._first_look.turn(asks):
+            await self._client.ready()
+            yield
+
+    async def send(self, asks: Sequence[Ask]) -> Exchange:
+        """Send one request (contract 0, 4.1, 4.3, 5.5).
+
+        Raises:
+            PortalError: the portal refuses us, is closed, or is no portal.
+        """
+        (ask,) = asks
+        finding = await self._client.send(call_for(ask), ask)
+        attempt = attempt_of(ask, finding.verdict, finding.read, finding.http_status, finding.seconds)
+        self._first_look.learn(asks, (attempt,))
+        return Exchange(finding.request(ask.kind, asks), (attempt,))

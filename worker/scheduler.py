@@ -1,0 +1,135 @@
+"""What is sent next: retries that are due, then what earlier answers led to, then what comes fresh.
+
+Operations that wait to be sent again lie in a heap and hold nothing. Retries that are due go first as long
+as the retry budget lasts; a budget that is spent delays retries and nothing else. Once nothing fresh can come
+any more, retries take what is left of the rate.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
+from typing import Generic, TypeVar
+
+from worker.limits.budget import RetryBudget
+
+BACKLOG = 10_000
+"""Operations that wait to be sent again beyond which nothing fresh is taken in."""
+
+_SOON = 1e-6
+"""Seconds; what is due within them is due, for timers are no finer."""
+
+_T = TypeVar("_T")
+
+
+class Scheduler(Generic[_T]):
+    """Operations in the order in which they are to be sent.
+
+    Args:
+        budget: what retries may take from what is fresh.
+        backlog: most operations that wait while fresh ones are still let in.
+    """
+
+    def __init__(self, budget: RetryBudget, *, backlog: int = BACKLOG) -> None:
+        self._budget = budget
+        self._backlog = backlog
+        self._fresh: deque[_T] = deque()
+        self._following: deque[_T] = deque()
+        self._retries: list[tuple[float, int, _T]] = []
+        self._delayed: list[tuple[float, int, _T]] = []
+        self._numbers = count()
+        self._in_hand = 0
+        self._closed = self._stopped = False
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    def offer(self, operations: Iterable[_T]) -> None:
+        """Take fresh operations in, to be sent in their order."""
+        self._fresh.extend(operations)
+        self._news.set()
+
+    def follow(self, operations: Iterable[_T]) -> None:
+        """Take in what earlier answers led to; it goes before what is fresh."""
+        self._following.extend(operations)
+        self._news.set()
+
+    def again(self, operation: _T, seconds: float, *, is_retry: bool) -> None:
+        """Send an operation once more, after so many seconds; if it is a retry, when the budget has one."""
+        heap = self._retries if is_retry else self._delayed
+        due = asyncio.get_running_loop().time() + seconds
+        heapq.heappush(heap, (due, next(self._numbers), operation))
+        self._news.set()
+
+    def close(self) -> None:
+        """Nothing fresh will come any more."""
+        self._closed = True
+        self._news.set()
+
+    def stop(self) -> None:
+        """Give nothing out any more."""
+        self._stopped = True
+        self._news.set()
+        self._room.set()
+
+    async def wait_for_room(self, most: int) -> None:
+        """Wait until fewer than ``most`` fresh operations wait, and few enough wait to be sent again."""
+        while not self._stopped and (
+            len(self._fresh) >= most or len(self._retries) + len(self._delayed) >= self._backlog
+        ):
+            self._room.clear()
+            await self._room.wait()
+
+    async def next(self, most: int) -> list[_T]:
+        """Up to ``most`` operations that may be sent now, at least one; none when all is done, or stopped.
+
+        Whoever takes some says with :meth:`done` when they are over, or what follows is decided.
+        """
+        while not self._stopped:
+            group, wait = self._pick(most)
+            if group:
+                self._in_hand += len(group)
+                self._room.set()
+                return group
+            if self._closed and not self._in_hand and wait is None:
+                break
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), wait)
+            except TimeoutError:
+                continue
+        return []
+
+    def done(self, operations: int) -> None:
+        """So many of those that were taken are over, or came back by :meth:`again`."""
+        self._in_hand -= operations
+        self._news.set()
+
+    @property
+    def waiting(self) -> Iterator[_T]:
+        """All operations that are not given out."""
+        heaps = (operation for _, _, operation in chain(self._retries, self._delayed))
+        return chain(heaps, self._following, self._fresh)
+
+    def _pick(self, most: int) -> tuple[list[_T], float | None]:
+        """What may be sent now; and if nothing may, the seconds until something falls due, if it does."""
+        now = asyncio.get_running_loop().time()
+        soon = now + _SOON
+        group: list[_T] = []
+        while len(group) < most and self._delayed and self._delayed[0][0] <= soon:
+            group.append(heapq.heappop(self._delayed)[2])
+        while len(group) < most and self._retries and self._retries[0][0] <= soon:
+            is_idle = self._closed and not self._fresh and not self._following
+            if not self._budget.spend(now) and not is_idle:
+                break
+            group.append(heapq.heappop(self._retries)[2])
+        for fresh in (self._following, self._fresh):
+            while len(group) < most and fresh:
+                group.append(fresh.popleft())
+                self._budget.earn()
+        if group:
+            return group, None
+        waits = [heap[0][0] - now for heap in (self._delayed, self._retries) if heap]
+        if self._retries and self._retries[0][0] <= soon:
+            waits[-1] = self._budget.seconds_left
+        return group, max(0.0, min(waits)) if waits else None
