@@ -49,6 +49,16 @@ class InputError(WorkerError):
     exit_code = Exit.USAGE
 
 
+class TooFewRows(InputError):
+    """The input has fewer rows than the user expects; nothing was sent."""
+
+    def __init__(self, name: str, rows: int, least: int) -> None:
+        super().__init__(
+            f"{name}: {f'only {rows:,}' if rows else 'no'} rows, expected are {least:,} or more (--min-rows);"
+            " nothing was sent"
+        )
+
+
 class LedgerError(WorkerError):
     """The ledger cannot be opened, read or written; without it nothing may be sent."""
 

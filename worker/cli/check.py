@@ -10,7 +10,7 @@ import click
 
 from worker.cli.options import INPUT, settings_options
 from worker.cli.output import pour, say
-from worker.errors import Exit, InputError, one_line
+from worker.errors import Exit, InputError, TooFewRows, one_line
 from worker.report.summary import counted
 from worker.run.check import CheckResult, Fault, checked
 from worker.settings import Settings, load_settings
@@ -23,7 +23,7 @@ _SPOKEN_IN_SECONDS = 120
 
 @click.command("check")
 @click.argument("input_path", metavar="INPUT")
-@settings_options(*INPUT, "as_json", "quiet")
+@settings_options(*INPUT, "as_json", "quiet", of="check")
 def command(input_path: str, **flags: Any) -> int:
     """Read INPUT and judge every row; sends nothing and leaves nothing behind.
 
@@ -52,6 +52,8 @@ def check(input_path: str, settings: Settings) -> int:
             pour(map(one_line, chain(lines, map(_spoken_fault, result.faults()))))
         if result.broken:
             raise InputError(result.broken)
+        if result.rows < (settings.min_rows or 0):
+            raise TooFewRows(source.name, result.rows, settings.min_rows or 0)
         return Exit.REJECTED if result.invalid else Exit.OK
 
 

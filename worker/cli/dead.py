@@ -23,7 +23,7 @@ _MOST = 100_000
 @click.command("dead")
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
 @click.option("--requeue", is_flag=True, help="Put them back on the queue.")
-@settings_options("limit", "as_json", "quiet")
+@settings_options("limit", "as_json", "quiet", of="dead")
 def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     """List the messages that a queue's workers gave up, oldest first, with the reason; 100 without --limit.
 

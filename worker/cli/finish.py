@@ -3,8 +3,12 @@
 import signal
 
 from worker.cli.output import complain, hand_over, say, shown
+from worker.report.build import Report
 from worker.report.summary import ending, summary
+from worker.run.advice import go_on
+from worker.run.directory import RunDirectory
 from worker.run.job import Job
+from worker.run.tally import Tally
 from worker.settings import Settings
 
 
@@ -14,11 +18,32 @@ def work_and_report(job: Job, settings: Settings) -> int:
 
     # The terminal may be closed at any time, also while files are written.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    say(settings, f"run {job.directory.run_id}: files in {shown(job.directory.path)}")
-    report = job.work(progress(settings.progress, quiet=settings.quiet))
-    say(settings, *summary(report, shown(job.directory.path)))
-    if settings.quiet and ending(report):
-        complain(ending(report))
+    directory = job.directory
+    show = progress(settings.progress, quiet=settings.quiet)
+    is_told = False
+
+    def tell(tally: Tally) -> None:
+        nonlocal is_told
+        if tally.begun and not is_told:  # one that the portal refuses leaves no files to be told of
+            is_told = True
+            say(settings, f"run {directory.run_id}: files in {shown(directory.path)}")
+        show(tally)
+
+    report = job.work(tell)
+    say(settings, *summed_up(report, directory, settings))
+    why = ending(report, _next(report, directory, settings))
+    if settings.quiet and why:
+        complain(why)
     if settings.as_json:
-        hand_over(report.to_json().rstrip("\n"), kept=shown(job.directory.path / "report.json"))
+        hand_over(report.to_json().rstrip("\n"), kept=shown(directory.path / "report.json"))
     return report.exit_code
+
+
+def summed_up(report: Report, directory: RunDirectory, settings: Settings) -> list[str]:
+    """What became of a run, and the command that goes on with it."""
+    return summary(report, shown(directory.path), _next(report, directory, settings))
+
+
+def _next(report: Report, directory: RunDirectory, settings: Settings) -> str:
+    facts = {"input_kind": report.input.kind, "input_path": report.input.name, "portal": report.portal}
+    return go_on(directory, settings, facts)

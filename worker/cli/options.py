@@ -8,6 +8,8 @@ import click
 from worker.quantities import Rate, format_duration
 from worker.settings import PREFIX, Option, Settings, option_name, options
 
+_INHERITED = "as the run was told"
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 RUN = (
@@ -56,27 +58,34 @@ VISIT = (
 QUEUE = ("results", "lease", "max_deliveries", "retry_delay")
 """What only a verb that works on a queue takes."""
 
-INPUT = ("columns", "delimiter", "limit")
+INPUT = ("columns", "delimiter", "limit", "min_rows")
 """What every verb that reads an input takes."""
 
 
-def settings_options(*fields: str) -> Callable[[_F], _F]:
-    """Add an option for each field, and ``--config``; an option not given is None."""
+def settings_options(*fields: str, of: str = "", inherits: bool = False) -> Callable[[_F], _F]:
+    """Add an option for each field, and ``--config``; an option not given is None.
+
+    Args:
+        fields: of the settings.
+        of: the verb, if some of them do something else there than elsewhere.
+        inherits: what is not given is as the run was told that the verb is about.
+    """
 
     def decorate(command: _F) -> _F:
         for field in reversed(fields):
-            command = _option(field, options()[field])(command)
+            command = _option(field, options()[field], of, inherits=inherits)(command)
         return click.option("--config", metavar="FILE", help="TOML file with any of these options.")(command)
 
     return decorate
 
 
-def _option(field: str, option: Option) -> Callable[[_F], _F]:
+def _option(field: str, option: Option, verb: str, *, inherits: bool) -> Callable[[_F], _F]:
     info = Settings.model_fields[field]
     name = option_name(field)
     words = [f"--{name.replace('_', '-')}", *([option.short] if option.short else []), name]
-    default = _default(field)
-    text = f"{info.description}{f'  [default: {default}]' if default and option.metavar else ''}"
+    default = _INHERITED if inherits and option.saved else _default(field)
+    said = option.help_of.get(verb, info.description)
+    text = f"{said}{f'  [default: {default}]' if default and option.metavar else ''}"
     if option.metavar:
         return click.option(*words, metavar=option.metavar, default=None, help=text)
     return click.option(*words, is_flag=True, flag_value=True, default=None, help=text)

@@ -21,7 +21,7 @@ _EVERY = 10.0
 @click.argument("input_path", metavar="INPUT")
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with a publication that was cut off.")
-@settings_options(*INPUT, "wait_for_broker", "runs_dir", "run_id", "as_json", "quiet")
+@settings_options(*INPUT, "wait_for_broker", "runs_dir", "run_id", "as_json", "quiet", of="publish")
 def command(input_path: str, queue_url: str | None, resume: str | None, **flags: Any) -> int:
     """Put each pair of INPUT, a CSV or JSONL file, on a queue; the queue is made if there is none.
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from worker.cli.finish import summed_up
 from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader, run_lock
-from worker.report.summary import counted, summary
+from worker.report.summary import counted
 from worker.run.audit import audit_run
 from worker.run.directory import RunDirectory, find_run
 from worker.run.finish import write_files
@@ -20,7 +21,7 @@ from worker.settings import Settings, load_settings
 @click.command("report")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @click.option("--check", is_flag=True, help="Change nothing; say whether ledger and files agree.")
-@settings_options("runs_dir", "run_id", "as_json", "quiet")
+@settings_options("runs_dir", "run_id", "as_json", "quiet", of="report")
 def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
     """Rebuild all files of RUN, by default the latest, and print its summary.
 
@@ -38,7 +39,7 @@ def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
     with run_lock(directory.path):
         report = write_files(directory)
     kept = shown(directory.path / "report.json")
-    answer(settings, summary(report, shown(directory.path)), report.to_json(), kept=kept)
+    answer(settings, summed_up(report, directory, settings), report.to_json(), kept=kept)
     return report.exit_code
 
 

@@ -9,7 +9,7 @@ from worker.cli.options import RUN, settings_options
 
 @click.command("resume")
 @click.argument("run", metavar="[RUN]", required=False)
-@settings_options(*RUN)
+@settings_options(*RUN, inherits=True)
 def command(run: str | None, **flags: Any) -> int:
     """Go on with RUN, by default the latest: rows without an outcome are sent, no other.
 

@@ -9,7 +9,7 @@ from worker.cli.options import RUN, settings_options
 
 @click.command("retry")
 @click.argument("run", metavar="RUN")
-@settings_options(*RUN, "run_id")
+@settings_options(*RUN, "run_id", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Begin a new run over the rows of RUN that are worth another try: those in its retry.csv.
 

@@ -10,7 +10,7 @@ from worker.cli.options import VISIT, settings_options
 
 @click.command("rollback")
 @click.argument("run", metavar="RUN")
-@settings_options(*VISIT, "max_attempts", "unread", "dry_run")
+@settings_options(*VISIT, "max_attempts", "unread", "dry_run", of="rollback", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Remove the links that RUN made, and no other.
 

@@ -14,7 +14,7 @@ from worker.settings import load_settings
 
 
 @click.command("runs")
-@settings_options("runs_dir", "as_json")
+@settings_options("runs_dir", "as_json", of="runs")
 def command(**flags: Any) -> int:
     """List the runs of the runs folder, oldest first, a line each; --json gives a report a line.
 

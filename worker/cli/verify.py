@@ -9,7 +9,7 @@ from worker.cli.options import VISIT, settings_options
 
 @click.command("verify")
 @click.argument("run", metavar="RUN")
-@settings_options(*VISIT)
+@settings_options(*VISIT, of="verify", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Look at the portal for every link that RUN says is there, and for those that its rollback removed.
 

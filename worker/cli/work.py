@@ -9,7 +9,7 @@ from worker.cli.options import QUEUE, RUN, settings_options
 
 @click.command("work")
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
-@settings_options(*RUN, "drain", "limit", *QUEUE, "run_id")
+@settings_options(*RUN, "drain", "limit", *QUEUE, "run_id", of="work")
 def command(queue_url: str | None, **flags: Any) -> int:
     """Link the pairs that come on a queue: until stopped, or with --drain until it is empty.
 

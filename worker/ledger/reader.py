@@ -81,7 +81,11 @@ class LedgerReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
+        try:
+            is_there = path.is_file()
+        except OSError as error:  # in the folder of another user
+            raise LedgerError(f"{path}: {error.strerror}") from error
+        if not is_there:
             raise LedgerError(f"{path}: no such ledger")
         self._db = connect(path, mode="ro")
         self._db.create_function("seal", 1, seal, deterministic=True)

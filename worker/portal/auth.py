@@ -122,7 +122,7 @@ def _read(variable: str, value: SecretStr | None, path: Path | None) -> str:
     if value is not None:
         return value.get_secret_value()
     try:
-        text = (path or Path()).read_text(encoding="utf-8").strip()
+        text = (path or Path()).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise UsageError(f"{variable}: {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -35,7 +35,7 @@ class Answer:
 
     Attributes:
         retry_after: seconds from now that the reply asks to wait, by :func:`parse_retry_after`.
-        location: the host that a redirect names.
+        location: where a redirect leads.
         proven: the body shows the contact that was asked for, by :func:`worker.portal.wire.contact_of`.
         sent: a write left with the request. False for a read, after which nothing can have been stored.
     """
@@ -178,16 +178,16 @@ BAD_REQUEST = "bad_request"
 (contract 10.4)."""
 
 HINTS: Mapping[str, str] = {
-    "error_in_success": "The portal reported success and an error at once; verify whether the link is there.",
-    "wrong_id": "The answer does not show the contact that was asked for; verify whether the link is there.",
+    "error_in_success": "The portal reported success and an error at once; a retry asks again.",
+    "wrong_id": "The answer does not show the contact that was asked for; a retry asks again.",
     "html_200": "A web page came instead of an answer of the API; look for a proxy or a login page between.",
-    "empty_body": "The portal reported success but showed no contact; verify whether the link is there.",
-    "odd_body": "The body is no answer of the API; look for a proxy between, then verify the link.",
+    "empty_body": "The portal reported success but showed no contact; a retry asks again.",
+    "odd_body": "The body is no answer of the API; look for a proxy between, then retry.",
     "redirected": "The address redirects elsewhere; give the portal's own https address as the base URL.",
     "bad_argument": "The portal does not accept one of the ids; check that both are ids of this portal.",
     "bad_request": "Something before the API calls the address malformed; if it stays, check the base URL.",
-    "unauthorized": "The token or password is missing, wrong or expired; give a valid one and resume.",
-    "payment_required": "The portal's subscription has ended; renew it and resume.",
+    "unauthorized": "The token or password is missing, wrong or expired; give a valid one.",
+    "payment_required": "The portal's subscription has ended; it has to be renewed.",
     "address_not_allowed": "The portal does not let this IP address in; have it added to the allowed ones.",
     "blocked_by_proxy": "A proxy or firewall before the portal refuses us; ask its owner to let us through.",
     "internal_fault": "The portal failed inside and called it a refusal; if it stays, see the portal's log.",
@@ -203,12 +203,12 @@ HINTS: Mapping[str, str] = {
     "throttled": "The portal asked to slow down; if it is frequent, set a lower rate.",
     "refused": "The portal refuses this request, and would refuse it again; its status says why.",
     "not_the_api": "Something answers in the place of the CRM API; check the base URL, its port and proxies.",
-    "maintenance": "The portal is being moved, restored or encrypted; resume when that is over.",
-    "unavailable": "The portal was not available for a while; resume or retry later.",
+    "maintenance": "The portal is being moved, restored or encrypted; wait until that is over.",
+    "unavailable": "The portal was not available for a while; try again later.",
     "gateway_error": "The proxy got no answer from the portal in time; the portal may have stored the link.",
     "not_supported": "The portal does not know this kind of request; its version may be too old.",
-    "server_page": "A web page says that the portal failed, or the address is wrong; check it, then verify.",
-    "server_error": "The portal failed while it worked on the pair; the link may be stored, so verify it.",
+    "server_page": "A web page says that the portal failed, or the address is wrong; check it, then retry.",
+    "server_error": "The portal failed while it worked on the pair; if it stays so, see the portal's log.",
     "odd_status": "The status is none that HTTP knows for an answer; look for a proxy between.",
     "cannot_connect": "No connection came about, nothing was sent; check name, network and certificate.",
     "timeout": "No answer came in time; the portal may have stored the link. A longer time-out may help.",

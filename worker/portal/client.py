@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self
-
-from yarl import URL
+from urllib.parse import unquote
 
 from worker.errors import PortalUnreachable, WrongBaseUrl
 from worker.limits import Limiter
@@ -182,7 +181,7 @@ class PortalClient:
             reply.status,
             writes=call.writes,
             retry_after=reply.asks_to_wait,
-            location=_location(reply, token),
+            location=self._target(reply, token),
         )
         detail = f"HTTP {reply.status}"
         finding = Finding(verdict, reply.seconds, reply.status, reply.retry_after, read, detail)
@@ -194,13 +193,9 @@ class PortalClient:
         self._spellings.learn(call.path, refused=verdict.reason == BAD_REQUEST)
         return finding
 
-
-def _location(reply: Reply, token: str) -> str | None:
-    """The host that an answer leads to; None if there is none, or one that is not to be named."""
-    location = reply.headers.get("Location")
-    if location is None or token.lower() in location.lower():
-        return None  # a host that is our token is not to be named
-    try:
-        return URL(location).host
-    except ValueError:  # whoever redirects us may send anything
-        return None
+    def _target(self, reply: Reply, token: str) -> str | None:
+        """Where an answer leads to; None if nowhere, or to an address that is not to be named."""
+        location = reply.headers.get("Location")
+        if location is None or token.lower() in unquote(location).lower():
+            return None
+        return self._http.target(location)

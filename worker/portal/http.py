@@ -20,6 +20,9 @@ from worker.portal.classify import FailureKind, parse_retry_after
 
 API = "api/2.0"
 CONNECT_TIMEOUT = 10.0
+_SHOWN = 200
+"""Characters of an address that somebody sent us."""
+
 MAX_BODY = 4 * 1024 * 1024
 """Bytes; a full page of members is below it, and a Contact far below."""
 
@@ -81,6 +84,14 @@ class Http:
     def origin(self) -> str:
         """The portal, as messages name it."""
         return str(self._base.origin())
+
+    def target(self, location: str) -> str | None:
+        """Where a redirect leads, without what may be secret in it: None if that is no address."""
+        try:
+            url = self._base.join(URL(location))
+            return f"{url.origin()}{url.raw_path}"[:_SHOWN]
+        except ValueError:  # whoever redirects us may send anything
+            return None
 
     async def __aenter__(self) -> Self:
         tracing = aiohttp.TraceConfig()

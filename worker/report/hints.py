@@ -5,7 +5,7 @@ from worker.portal.classify import HINTS, RENEWED
 _INPUT = "Correct the cells in rejected.csv and run that file."
 
 _OURS = {
-    RENEWED: "The token ran out just then and has been renewed: run retry.csv.",
+    RENEWED: "The token ran out just then and has been renewed: a retry takes it.",
     "run_ended": "The run ended before this row's turn; going on with it takes it up.",
     "no_answer": "Sent, and no answer yet proves or excludes the link; going on looks for it.",
 }

@@ -21,8 +21,14 @@ _CAUSES_SHOWN = 6
 _CUT_SHORT = {"interrupted", "aborted"}
 
 
-def summary(report: "Report", directory: str) -> list[str]:
-    """A few lines; states without rows are left out."""
+def summary(report: "Report", directory: str, go_on: str) -> list[str]:
+    """A few lines; states without rows are left out.
+
+    Args:
+        report: what became of the run.
+        directory: of the run.
+        go_on: the command that does what it left undone.
+    """
     lines = [f"run {report.run_id}: {report.status.replace('_', ' ')}, exit code {report.exit_code}"]
     if report.message:
         lines.append(f"  {report.message}")
@@ -34,6 +40,8 @@ def summary(report: "Report", directory: str) -> list[str]:
     ]
     rows = report.counts["rows"]
     lines.append(f"  {rows:>{width},} {_noun(rows, 'row')} in {report.input.name}{_pace(report)}")
+    if not rows and report.input.kind == "file":
+        lines.append("  nothing was in it: if that cannot be right, --min-rows 1 makes it exit code 2")
     for cause in report.causes[:_CAUSES_SHOWN]:
         http = f" (HTTP {cause.http_status})" if cause.http_status else ""
         examples = ", ".join(map(str, cause.example_lines[:3]))
@@ -43,28 +51,22 @@ def summary(report: "Report", directory: str) -> list[str]:
         more = len(report.causes) - _CAUSES_SHOWN
         lines.append(f"  and {more} more {_noun(more, 'cause')} in report.json")
     lines.append(f"  report: {directory}/report.html")
-    lines += [f"  {line}" for line in _what_next(report)]
+    lines += [f"  {line}" for line in _what_next(report, go_on)]
     return lines
 
 
-def ending(report: "Report") -> str:
+def ending(report: "Report", go_on: str) -> str:
     """Why a run ended before all was done, and how to go on; empty if nothing but its rows ended it."""
     if report.status not in _CUT_SHORT:
         return ""
     start = f"run {report.run_id}: {report.status}, exit code {report.exit_code}"
-    return "; ".join([f"{start}: {report.message}", *_what_next(report)])
+    return "; ".join([f"{start}: {report.message}", *_what_next(report, go_on)])
 
 
-def _what_next(report: "Report") -> list[str]:
+def _what_next(report: "Report", go_on: str) -> list[str]:
     if report.status not in _CUT_SHORT or not _resumable(report):
         return []
-    return [f"nothing is lost; go on with: {_go_on(report)}"]
-
-
-def _go_on(report: "Report") -> str:
-    if report.input.kind == "queue":
-        return f"bulklink work '{report.input.name}'; the broker hands out again what was left"
-    return f"bulklink resume {report.run_id}"
+    return [f"nothing is lost; go on with: {go_on}"]
 
 
 def _resumable(report: "Report") -> bool:

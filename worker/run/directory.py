@@ -54,7 +54,9 @@ class RunDirectory:
             path.mkdir(mode=0o700)
         except FileExistsError as error:
             if not cls(path).clear():
-                raise UsageError(f"{path}: there is such a run already; 'bulklink resume {name}'?") from error
+                raise UsageError(
+                    f"{path}: there is such a run already; choose another --run-id, or resume it"
+                ) from error
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
         return cls(path)
@@ -83,7 +85,9 @@ class RunDirectory:
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
     """All runs with a ledger, oldest first."""
     try:
-        found = [RunDirectory(path.parent) for path in runs_dir.glob("*/ledger.db")]
+        found = [RunDirectory(path) for path in runs_dir.iterdir() if _has_ledger(path)]
+    except FileNotFoundError:
+        found = []
     except OSError as error:
         raise UsageError(f"{runs_dir}: {error.strerror}") from error
     return sorted(found, key=lambda run: (_started(run), run.run_id))
@@ -101,9 +105,17 @@ def find_run(runs_dir: Path, name: str | None) -> RunDirectory:
             raise UsageError(f"{runs_dir}: no runs here")
         return runs[-1]
     for path in (runs_dir / name, Path(name)):
-        if (path / "ledger.db").is_file():
+        if _has_ledger(path):
             return RunDirectory(path.resolve())
     raise UsageError(f"{name}: no such run in {runs_dir}")
+
+
+def _has_ledger(path: Path) -> bool:
+    """Also if only its owner may look: whoever asks for it then hears that, and not that there is none."""
+    try:
+        return (path / "ledger.db").is_file()
+    except PermissionError:
+        return True
 
 
 def _started(run: RunDirectory) -> float:

@@ -1,8 +1,10 @@
 """A file as the supply of a run: read into the ledger ahead of the sending, fed from there in order."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from worker.errors import TooFewRows
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair
 from worker.run.feed import HORIZON, Feed
@@ -22,6 +24,7 @@ class FileOrigin:
         complete: it was read to its end before.
         look_first: what the portal holds is looked for before a pair is noted as about to be sent.
         limit: most rows to read.
+        min_rows: nothing is fed before so many were read; None to feed the first ones at once.
     """
 
     def __init__(
@@ -32,23 +35,29 @@ class FileOrigin:
         complete: bool,
         look_first: bool,
         limit: int | None,
+        min_rows: int | None = None,
     ) -> None:
         self.facts = {"input_path": path, "input_name": Path(path).name}
         self.lost = "" if complete or source is not None else STDIN_GONE
         self._source = source
         self._look_first = look_first
         self._limit = limit
-
-    def go_on(self, run_id: str) -> str:
-        """Resume takes the rows without an outcome."""
-        return f"bulklink resume {run_id}"
+        self._min_rows = min_rows
 
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
-        """The file, to be read into this ledger."""
+        """The file, to be read into this ledger.
+
+        Raises:
+            TooFewRows: it has fewer than are expected.
+            InputError: it broke off before it had so many.
+        """
         # A pipe may bring its rows slowly, or never end: what is there is looked at.
         horizon = 0 if self._source is not None and self._source.name == "-" else HORIZON
         feed = Feed(ledger, look_first=self._look_first, horizon=horizon)
-        return FileSupply(self._source, ledger, tally, feed=feed, limit=self._limit)
+        supply = FileSupply(self._source, ledger, tally, feed=feed, limit=self._limit)
+        if self._min_rows is not None:
+            await supply.hold(str(self.facts["input_name"]), self._min_rows)
+        return supply
 
     def close(self) -> None:
         """Close the file."""
@@ -68,14 +77,46 @@ class FileSupply:
         self._tally = tally
         self._limit = limit
         self._feed = feed
+        self._least = 0
+        self._enough = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def hold(self, name: str, least: int) -> None:
+        """Begin to read, and wait until ``least`` rows are there.
+
+        Raises:
+            TooFewRows: the input ended before.
+            InputError: it broke off before.
+        """
+        self._least = least
+        self._reading = asyncio.create_task(self._read())
+        enough = asyncio.create_task(self._enough.wait())
+        try:
+            await asyncio.wait({self._reading, enough}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._reading.cancel()
+            raise
+        finally:
+            enough.cancel()
+        if self._tally.rows < least:
+            await self._reading
+            raise TooFewRows(name, self._tally.rows, least)
 
     async def read(self) -> None:
         """Read the file into the ledger."""
+        await (self._reading or self._read())
+
+    async def _read(self) -> None:
         try:
             if self._source is not None:
-                await ingest(self._source, self._ledger, self._feed, self._tally, self._limit)
+                await ingest(self._source, self._ledger, self._more, self._tally, self._limit)
         finally:
             self._feed.complete()
+
+    def _more(self, rows: int) -> None:
+        self._feed.more(rows)
+        if self._tally.rows >= self._least:
+            self._enough.set()
 
     async def take(self, most: int) -> Sequence[Pair]:
         """The next pairs, about so many, their intents durable; none when there are no more."""

@@ -1,6 +1,6 @@
 """Read the input into the ledger, ahead of the sending and whatever its pace: the disk is the buffer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -9,7 +9,6 @@ from worker.errors import InputError
 from worker.ledger import Known, Ledger
 from worker.models import Pair, Row
 from worker.plan import judge
-from worker.run.feed import Feed
 from worker.run.offload import offload
 from worker.run.tally import Tally
 from worker.sources import Source, shown
@@ -22,8 +21,17 @@ _COMPARED = 2000
 _WAY_OUT = "All done so far is kept: put the input back as it was and go on, or run the new one by itself"
 
 
-async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit: int | None) -> None:
+async def ingest(
+    source: Source, ledger: Ledger, more: Callable[[int], None], tally: Tally, limit: int | None
+) -> None:
     """Admit all rows of ``source`` that the ledger does not hold yet, the first ``limit`` at most.
+
+    Args:
+        source: the input.
+        ledger: where they go.
+        more: told how many new ones are in it.
+        tally: counts them.
+        limit: None for all.
 
     Raises:
         InputError: the input broke off, and the rows before it are admitted; or it is another than the one
@@ -38,7 +46,7 @@ async def ingest(source: Source, ledger: Ledger, feed: Feed, tally: Tally, limit
             columns = source.columns
             await ledger.put_meta(**form_facts(source))
         tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
-        feed.more(len(chunk))
+        more(len(chunk))
     digest = source.digest() if limit is None else None  # of a part it would say nothing
     await ledger.put_meta(
         **form_facts(source), input_complete=True, input_sha256=digest, input_blank=source.blank

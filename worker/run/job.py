@@ -15,6 +15,7 @@ from worker.errors import Exit, LedgerBlocked, LedgerError, StoppedError, Worker
 from worker.ledger import Ledger, RunLock
 from worker.report.build import Report
 from worker.run.access import complain, credentials_of, open_site
+from worker.run.advice import go_on, named
 from worker.run.directory import RunDirectory
 from worker.run.finish import write_files
 from worker.run.linking import Linking
@@ -26,6 +27,8 @@ from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
+
+_AGAIN = "the same command"
 
 
 class Job:
@@ -90,20 +93,22 @@ class Job:
                         asyncio.run(self._work(show))
                     return write_files(self.directory)
                 except WorkerError as error:
-                    go_on = self._origin.go_on(self.directory.run_id)
-                    if self._fresh and not self.tally.rows:
+                    what = go_on(self.directory, self._settings, self._origin.facts)
+                    if self._fresh and not (self.tally.rows and self.tally.begun):
                         self.directory.discard()
-                        go_on = "the same command"
-                    if isinstance(error, StoppedError) and go_on == "the same command":
-                        raise StoppedError(error.exit_code, go_on) from None
+                        what = _AGAIN
+                    if isinstance(error, StoppedError) and what == _AGAIN:
+                        raise StoppedError(error.exit_code, what) from None
                     if isinstance(error, LedgerBlocked):
-                        raise LedgerBlocked(error.what, go_on) from error
+                        raise LedgerBlocked(error.what, what) from error
                     raise
         finally:
             self._origin.close()
 
     def _end_without_files(self, number: signal.Signals) -> None:
-        raise StoppedError(Exit(128 + number), f"bulklink report {self.directory.run_id}")
+        raise StoppedError(
+            Exit(128 + number), self._settings.command("report", named(self.directory, self._settings))
+        )
 
     async def _work(self, show: Callable[[Tally], None]) -> None:
         this = asyncio.current_task()
@@ -131,8 +136,8 @@ class Job:
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
-            go_on = self._origin.go_on(self.directory.run_id)
-            raise StoppedError(Exit(128 + self._signal), go_on) from None
+            what = go_on(self.directory, self._settings, self._origin.facts)
+            raise StoppedError(Exit(128 + self._signal), what) from None
 
     async def _read_again(self) -> None:
         if self._linking is None:
@@ -160,6 +165,7 @@ class Job:
             site = await open_site(stack, settings, self._rate, tell, observers)
             supply = await self._origin.supply(ledger, self.tally, tell)
             await ledger.begin_session()
+            self.tally.begun = True
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
             log.info("run.started", version=worker.__version__, **settings.to_save())

@@ -1,7 +1,9 @@
 """run.log: one JSON object a line, for machines. Failures and a heartbeat, not a line per success."""
 
+import errno
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,20 +16,38 @@ from structlog.typing import FilteringBoundLogger
 from worker.errors import OutputError
 from worker.models import Outcome, Result, Status
 
+STANDARD_ERROR = Path("-")
+
 _DEBUG, _INFO = 10, 20
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+"""A pipe without a reader is an error, and a full one loses lines: either would hold up run and signals."""
+
+
+def _standard_error() -> int:
+    if sys.stderr is None:  # closed by whoever started us
+        return os.open(os.devnull, os.O_WRONLY)
+    return os.dup(sys.stderr.fileno())
 
 
 @contextmanager
 def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBoundLogger]:
     """A logger that appends to ``path``, with ``bound`` in each line; only the owner may read the file.
 
+    Args:
+        path: of the file; ``-`` is standard error.
+        verbose: each attempt, too.
+        bound: fields of every line.
+
     Raises:
-        OutputError: the file cannot be opened.
+        OutputError: the file cannot be opened, or is a pipe that nobody reads.
     """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = _standard_error() if path == STANDARD_ERROR else os.open(path, _FLAGS, 0o600)
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}") from error
+        # Only a pipe without a reader says so.
+        why = "a pipe that nobody reads" if error.errno == errno.ENXIO else error.strerror
+        raise OutputError(f"{path}: {why}") from error
     with _Lenient(io.FileIO(handle, "ab")) as file:
         yield structlog.wrap_logger(
             structlog.BytesLogger(file),

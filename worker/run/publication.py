@@ -12,7 +12,15 @@ from typing import NoReturn
 
 import orjson
 
-from worker.errors import Exit, LedgerBlocked, QueueError, QueueUnavailable, StoppedError, UsageError
+from worker.errors import (
+    Exit,
+    LedgerBlocked,
+    QueueError,
+    QueueUnavailable,
+    StoppedError,
+    TooFewRows,
+    UsageError,
+)
 from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.models import Pair, Row, Status
 from worker.plan import judge
@@ -62,6 +70,7 @@ class Publication:
     Args:
         source: the open input; read from its beginning, also by a publication that goes on.
         queue: the queue's URL without credentials.
+        min_rows: nothing is published before so many rows were read; None to begin at once.
         fresh: the directory was just made.
         give_up_after: seconds to wait for a broker that is away.
         tell: told what is going on, in words for the user.
@@ -76,6 +85,7 @@ class Publication:
         queue: str,
         *,
         limit: int | None,
+        min_rows: int | None = None,
         fresh: bool,
         give_up_after: float,
         tell: Callable[[str], None],
@@ -94,6 +104,7 @@ class Publication:
         self._stops = StopSignals()
         self._retry = BrokerRetry(self._told, Random())  # noqa: S311 - spreads tries
         self._limit = limit
+        self._min_rows = min_rows or 0
         self._chunks = self._read(limit)
 
     def work(self) -> Published:
@@ -108,6 +119,9 @@ class Publication:
                     asyncio.run(self._work())
                 except LedgerBlocked as error:
                     raise LedgerBlocked(error.what, self._go_on) from error
+                except TooFewRows:
+                    self.state.rows = 0  # nothing was sent, and nothing is to be gone on with
+                    raise
                 finally:
                     if self.state.rows:
                         self._write_files()
@@ -187,7 +201,8 @@ class Publication:
         state = self.state
         while not state.stopped_by:
             # First what an earlier session may have sent, without hearing that it arrived.
-            waiting = await ledger.waiting(confirmed, BATCH)
+            enough = state.rows >= self._min_rows
+            waiting = await ledger.waiting(confirmed, BATCH) if enough else []
             if waiting:
                 messages = [self._message(one) for one in waiting]
                 await self._until_done(partial(self._publisher.publish, messages))
@@ -197,6 +212,8 @@ class Publication:
                 self._show(state)
                 continue
             chunk = await offload(lambda: next(self._chunks, []))
+            if not chunk and not enough:
+                raise TooFewRows(state.input, state.rows, self._min_rows)
             if not chunk:
                 state.complete = True
                 return

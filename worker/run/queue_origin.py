@@ -35,10 +35,6 @@ class QueueOrigin:
         """What the queue holds and no worker is handed, or what is gone from it."""
         return "; ".join(self._queue.warnings)
 
-    def go_on(self, run_id: str) -> str:  # noqa: ARG002 - it is not this run that goes on
-        """Another run is handed out what this one had."""
-        return f"bulklink work '{self.facts['input_path']}'"
-
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
         """The queue, connected.
 

@@ -19,6 +19,7 @@ from worker.ledger import (
 )
 from worker.models import Undo
 from worker.report.rollback import ROLLBACK_CSV, Rollback
+from worker.run.advice import named
 from worker.run.directory import RunDirectory
 from worker.run.removal import Removal
 from worker.run.visit import Errand, Progress, Visit
@@ -58,7 +59,9 @@ def roll_back(
     """
     total, _ = count_links(directory, unread=settings.unread)
     progress = Progress(total=total)
-    errand = Errand(directory, settings, rate, progress, show, f"bulklink rollback {directory.run_id}")
+    unread = ("--unread",) if settings.unread else ()
+    again = settings.command("rollback", named(directory, settings), *unread)
+    errand = Errand(directory, settings, rate, progress, show, again)
     started = time.monotonic()
 
     def tell(note: str) -> None:

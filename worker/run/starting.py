@@ -9,6 +9,7 @@ from worker.errors import LedgerError, LockedError, UsageError, WorkerError
 from worker.ledger import LedgerReader, RunLock, check, run_lock
 from worker.models import Status
 from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
+from worker.run import advice
 from worker.run.directory import RunDirectory
 from worker.run.file_supply import FileOrigin
 from worker.run.finish import write_files
@@ -123,7 +124,7 @@ def _go_on(directory: RunDirectory, lock: RunLock, settings: Settings, reload: C
     if facts.get("input_kind") == "queue":
         raise UsageError(
             f"run {directory.run_id} worked on a queue, which hands out again what was left: start a new one,"
-            f" bulklink work '{facts['input_path']}'"
+            f" {advice.go_on(directory, settings, facts)}"
         )
     _refuse_other_ways(directory, settings, facts)
     rate = _shared_rate(settings)
@@ -156,7 +157,7 @@ def saved_for_retry(facts: Mapping[str, Any]) -> dict[str, Any]:
     That has the columns that were kept, so one that was chosen by its number may have another number there.
     """
     saved: dict[str, Any] = dict(facts["settings"])
-    saved["limit"] = None
+    saved["limit"] = saved["min_rows"] = None
     saved["delimiter"] = facts.get("dialect", {}).get("delimiter", ",")
     for role, (name, place, number) in facts.get("ids", {}).items():
         wanted = (saved["columns"] or {}).get(role)
@@ -181,12 +182,11 @@ def start_retry(directory: RunDirectory, settings: Settings, reload: Callable[[]
     if facts.get("input_kind") == "queue":
         raise UsageError(
             f"run {directory.run_id} worked on a queue, which hands out again what was left;"
-            f" what was given up: bulklink dead '{facts['input_path']}' --requeue"
+            f" what was given up: {settings.command('dead', facts['input_path'], '--requeue')}"
         )
     if not facts.get("input_complete") and facts["input_path"] != "-":
-        raise UsageError(
-            f"run {directory.run_id} has not read all rows yet: bulklink resume {directory.run_id}"
-        )
+        what = advice.go_on(directory, settings, facts)
+        raise UsageError(f"run {directory.run_id} has not read all rows yet: {what}")
     if not any(report.counts[status] for status in FILES[RETRY]):
         return None
     _refuse_other_ways(directory, settings, facts)
@@ -219,7 +219,14 @@ def _refuse_other_ways(directory: RunDirectory, settings: Settings, facts: Mappi
 
 def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:
     look_first = settings.existing == "check"
-    return FileOrigin(path, source, complete=complete, look_first=look_first, limit=settings.limit)
+    return FileOrigin(
+        path,
+        source,
+        complete=complete,
+        look_first=look_first,
+        limit=settings.limit,
+        min_rows=settings.min_rows,
+    )
 
 
 def start_publication(
@@ -260,6 +267,7 @@ def start_publication(
             publisher,
             address.shown,
             limit=settings.limit,
+            min_rows=settings.min_rows,
             fresh=directory is None,
             give_up_after=settings.wait_for_broker,
             tell=tell,

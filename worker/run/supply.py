@@ -43,9 +43,6 @@ class Origin(Protocol):
     def lost(self) -> str:
         """Why rows that were never read can never be read; empty if they can."""
 
-    def go_on(self, run_id: str) -> str:
-        """The command that does what this run leaves undone."""
-
     async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> Supply:
         """Open it, to be read into this ledger; ``tell`` is told of trouble, in words for the user.
 

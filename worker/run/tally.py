@@ -12,6 +12,7 @@ class Tally:
     """What has happened so far.
 
     Attributes:
+        begun: the portal takes us, so that there will be files, and something to go on with.
         rows: rows in the ledger.
         complete: the input is read to its end, so ``rows`` is final.
         settled: rows with an outcome, by state, over all sessions.
@@ -21,6 +22,7 @@ class Tally:
         ended: these are the last counts of the session.
     """
 
+    begun: bool = False
     rows: int = 0
     complete: bool = False
     settled: Counter[Status] = field(default_factory=Counter)

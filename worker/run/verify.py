@@ -9,6 +9,7 @@ from worker.dispatch import Finished
 from worker.ledger import LedgerReader, check, claims, count_claims
 from worker.operations.base import Operation
 from worker.report.verification import VERIFY_CSV, Verification
+from worker.run.advice import named
 from worker.run.directory import RunDirectory
 from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings
@@ -39,7 +40,9 @@ def verify(
         check(reader, directory.ledger)
         claimed, removed = count_claims(reader)
         progress = Progress(total=claimed + removed)
-        errand = Errand(directory, settings, rate, progress, show, f"bulklink verify {directory.run_id}")
+        errand = Errand(
+            directory, settings, rate, progress, show, settings.command("verify", named(directory, settings))
+        )
         odd: dict[int, str] = {}
         started = time.monotonic()
 

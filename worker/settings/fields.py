@@ -6,12 +6,23 @@ the fields below.
 
 import math
 import re
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    SecretStr,
+)
 
 from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit, parse_rate
 
@@ -27,12 +38,16 @@ class Option:
         short: a one-letter form, such as ``-n``.
         secret: never a flag, never saved, never shown.
         saved: written to the ledger, so that resume goes on as the run began.
+        again: verbs that, if it was a flag, need it again when they are told to go on with the same run.
+        help_of: what it does in verbs where that is something else than elsewhere.
     """
 
     metavar: str = ""
     short: str = ""
     secret: bool = False
     saved: bool = False
+    again: tuple[str, ...] = ()
+    help_of: Mapping[str, str] = field(default_factory=dict)
 
 
 _OF_AN_ADDRESS = frozenset("0123456789-._~:/[]!$&'()*+,;=%")
@@ -177,7 +192,9 @@ class Settings(BaseModel):
         default=Rate(500, 10.0),
         description="Most requests in any window of that length, retries included: 50/s, 500/10s, 1500/min.",
     )
-    shared_rate: Annotated[SecretStr | None, Option("URL")] = Field(
+    shared_rate: Annotated[
+        SecretStr | None, Option("URL", again=("resume", "retry", "work", "verify", "rollback"))
+    ] = Field(
         default=None, description="Redis in which all processes that name it keep to one --rate together."
     )
     concurrency: Annotated[int, Option("N", saved=True)] = Field(
@@ -197,9 +214,10 @@ class Settings(BaseModel):
         default=None,
         description="Stop when more pairs than that have failed: a number, or a share like 5% (from 100 on).",
     )
-    max_duration: Annotated[_Seconds | None, Option("TIME")] = Field(
-        default=None, gt=0, description="Stop after that time; resume goes on."
-    )
+    max_duration: Annotated[
+        _Seconds | None,
+        Option("TIME", help_of={"work": "Stop after that time; what is left goes to other workers."}),
+    ] = Field(default=None, gt=0, description="Stop after that time; resume goes on.")
     give_up_after: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
         default=900.0,
         gt=0,
@@ -225,8 +243,16 @@ class Settings(BaseModel):
     delimiter: Annotated[str | None, Option("CHAR", saved=True)] = Field(
         default=None, description="What separates cells: , ; | or tab; found from the first line if not set."
     )
-    limit: Annotated[int | None, Option("N", saved=True)] = Field(
-        default=None, ge=1, description="Read only the first N rows of the input."
+    limit: Annotated[
+        int | None,
+        Option(
+            "N",
+            saved=True,
+            help_of={"work": "Stop after so many messages.", "dead": "So many messages, the oldest first."},
+        ),
+    ] = Field(default=None, ge=1, description="Read only the first N rows of the input.")
+    min_rows: Annotated[int | None, Option("N", saved=True)] = Field(
+        default=None, ge=1, description="Refuse an input of fewer rows before anything is sent (exit code 2)."
     )
     queue_url: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="Queue for work, publish and dead, instead of the word on the command line."
@@ -255,27 +281,41 @@ class Settings(BaseModel):
         ge=0,
         description="How long to wait at the start for a broker or a queue that is not there yet.",
     )
-    runs_dir: Annotated[_Path, Option("DIR")] = Field(
-        default=Path("runs"), description="Folder that holds a folder for each run."
-    )
-    run_id: Annotated[str | None, Option("ID"), AfterValidator(lambda v: v and _run_id(v))] = Field(
-        default=None, description="Name of the new run; made from the time if not set."
-    )
+    runs_dir: Annotated[
+        _Path, Option("DIR", again=("resume", "retry", "work", "verify", "rollback", "report"))
+    ] = Field(default=Path("runs"), description="Folder that holds a folder for each run.")
+    run_id: Annotated[
+        str | None,
+        Option("ID", help_of={"report": "Name of the run that several are merged into."}),
+        AfterValidator(lambda v: v and _run_id(v)),
+    ] = Field(default=None, description="Name of the new run; made from the time if not set.")
     unread: Annotated[bool, Option()] = Field(
         default=False,
         description="Remove also links of which nobody looked whether they were there before.",
     )
-    dry_run: Annotated[bool, Option(short="-n")] = Field(
-        default=False, description="Read and judge the input, send nothing, leave no run behind."
-    )
-    as_json: Annotated[bool, Option()] = Field(
-        default=False, alias="json", description="Print report.json on standard output."
-    )
+    dry_run: Annotated[
+        bool,
+        Option(short="-n", help_of={"rollback": "Say how many links would be removed, and remove none."}),
+    ] = Field(default=False, description="Read and judge the input, send nothing, leave no run behind.")
+    as_json: Annotated[
+        bool,
+        Option(
+            help_of={
+                "check": "Print the result as JSON.",
+                "verify": "Print verify.json.",
+                "rollback": "Print rollback.json; with --dry-run the two counts.",
+                "runs": "Print report.json of each run, a line each.",
+                "publish": "Print publish.json.",
+                "dead": "Print each message with its reason as JSON, a line each.",
+            }
+        ),
+    ] = Field(default=False, alias="json", description="Print report.json on standard output.")
     progress: Annotated[Literal["auto", "bar", "plain", "none"], Option("auto|bar|plain|none")] = Field(
         default="auto", description="How to show progress; auto is a bar on a terminal and lines elsewhere."
     )
     log_file: Annotated[_Path | None, Option("FILE")] = Field(
-        default=None, description="Where the log goes instead of run.log in the run directory."
+        default=None,
+        description="Where the log goes instead of run.log in the run directory; - is standard error.",
     )
     quiet: Annotated[bool, Option(short="-q")] = Field(
         default=False, description="Print nothing but errors (and --json)."
@@ -283,6 +323,18 @@ class Settings(BaseModel):
     verbose: Annotated[bool, Option(short="-v")] = Field(
         default=False, description="Log every attempt, and the traceback of a crash."
     )
+
+    _again: tuple[tuple[tuple[str, ...], str, str], ...] = PrivateAttr(default=())
+
+    def repeating(self, flags: Iterable[tuple[tuple[str, ...], str, str]]) -> Self:
+        """The same settings, whose :meth:`command` has these flags: verbs (none: all), name, value."""
+        self._again = tuple(flags)
+        return self
+
+    def command(self, verb: str, *words: str) -> str:
+        """A command line to be typed next, with what this one was told and that one has to be told, too."""
+        again = [part for verbs, *flag in self._again if not verbs or verb in verbs for part in flag]
+        return shlex.join(["bulklink", verb, *words, *again])
 
     def to_save(self) -> dict[str, Any]:
         """What a resumed run goes on with, as JSON values; never a secret."""
@@ -293,8 +345,8 @@ class Settings(BaseModel):
 def options() -> dict[str, Option]:
     """The command-line side of each setting, by field name."""
     found: dict[str, Option] = {}
-    for name, field in Settings.model_fields.items():
-        found[name] = next(item for item in field.metadata if isinstance(item, Option))
+    for name, info in Settings.model_fields.items():
+        found[name] = next(item for item in info.metadata if isinstance(item, Option))
     return found
 
 

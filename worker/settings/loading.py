@@ -6,7 +6,7 @@ with, and that over the default.
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,18 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
         # Not from the error: it quotes what was given, and with -v that would be printed.
         raise UsageError(f"{origin}: {message}") from None
     _refuse_plain_http(settings, _origin("portal", given, file, config, saved)[0])
-    return settings
+    return settings.repeating(_again(flags))
+
+
+def _again(flags: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """What of a command line the next one about the same run needs: in which verbs, the flag, its value."""
+    if flags.get("config"):
+        yield (), "--config", str(flags["config"])
+    for field, option in options().items():
+        value = str(flags.get(option_name(field)) or "")
+        # A password in an address is not for the screen; the next command asks for what it misses.
+        if option.again and value and not ("://" in value and "@" in value):
+            yield option.again, f"--{option_name(field).replace('_', '-')}", value
 
 
 def _variables() -> dict[str, str]:

@@ -22,7 +22,8 @@ FILES: Mapping[str, tuple[Status, ...]] = MappingProxyType(
 """Which rows go where. A duplicate is in none: its pair is, where it stood first."""
 
 ADDED = ("_line", "_status", "_http_status", "_reason", "_attempts")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula may begin with; a Japanese Excel takes the full-width forms of the signs as well."""
 
 
 @dataclass(frozen=True, slots=True)

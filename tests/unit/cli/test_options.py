@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from worker.cli import bulklink
 from worker.cli.options import INPUT, QUEUE, RUN, VISIT, options_table, settings_options
 from worker.settings import Settings, load_settings, option_name, options
 
@@ -86,6 +87,42 @@ def test_options_come_in_the_order_named_and_config_first() -> None:
     text = help_of("rate", "portal")
 
     assert text.index("--config") < text.index("--rate") < text.index("--portal")
+
+
+def shown_by(verb: str) -> str:
+    command = bulklink.get_command(click.Context(bulklink), verb)
+    assert command is not None
+    return " ".join(CliRunner().invoke(command, ["--help"], terminal_width=1000).output.split())
+
+
+@pytest.mark.parametrize(
+    ("verb", "says", "says_not"),
+    [
+        ("rollback", "Say how many links would be removed", "Read and judge the input"),
+        ("rollback", "Print rollback.json", "Print report.json"),
+        ("verify", "Print verify.json", "Print report.json"),
+        ("run", "Read and judge the input, send nothing", "would be removed"),
+        ("run", "Print report.json", "as the run was told"),
+        ("work", "Stop after so many messages", "rows of the input"),
+        ("work", "what is left goes to other workers", "resume goes on"),
+        ("dead", "So many messages", "rows of the input"),
+        ("report", "that several are merged into", "made from the time"),
+        ("resume", "50/s, 500/10s, 1500/min. [default: as the run was told]", "500/10s]"),
+        ("retry", "[default: as the run was told]", "[default: 8]"),
+        ("rollback", "[default: as the run was told]", "[default: 30s]"),
+    ],
+)  # fmt: skip
+def test_help_is_right_in_each_verb(verb: str, says: str, says_not: str) -> None:
+    text = shown_by(verb)
+
+    assert says in text
+    assert says_not not in text
+
+
+def test_what_an_option_does_in_a_verb_is_told_by_a_verb_that_takes_it() -> None:
+    for name, option in options().items():
+        for verb, said in option.help_of.items():
+            assert said in shown_by(verb), (name, verb)
 
 
 def test_help_tells_what_an_option_is_for_and_its_default() -> None:

@@ -323,3 +323,9 @@ def test_values_are_shown_nowhere(run: Run) -> None:
     for thing in (credentials, LOGIN, session):
         assert SECRET not in repr(thing)
         assert SECRET not in str(thing)
+
+
+def test_a_token_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfabc\r\n")
+
+    assert Credentials(token_file=tmp_path / "token").read_token() == "abc"

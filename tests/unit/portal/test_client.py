@@ -150,6 +150,30 @@ async def test_an_answer_about_us_ends_the_run_and_shows_no_token(
     assert len(sent(portal, "POST", LINK)) == 1
 
 
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://elsewhere.example/login?user=me#x", "It leads to https://elsewhere.example/login."),
+        (f"{BASE}/auth.aspx?refererUrl=1", f"It leads to {BASE}/auth.aspx."),
+        ("/auth.aspx", f"It leads to {BASE}/auth.aspx."),
+        ("https://me:pw@elsewhere.example/", "It leads to https://elsewhere.example/."),
+        ("http://[half", "as the base URL."),
+        ("https://elsewhere.example/secre%74", "as the base URL."),
+    ],
+)
+async def test_a_redirect_is_told_with_where_it_leads_and_nothing_secret(
+    portal: aioresponses, client: Asked, location: str, told: str
+) -> None:
+    """Of one to the same host, the host alone says nothing: the path is what is wrong, or the scheme."""
+    portal.post(LINK, status=302, headers={"Location": location})
+
+    with pytest.raises(WrongBaseUrl) as caught:
+        await client.link()
+
+    assert str(caught.value).endswith(told)
+    assert "pw" not in str(caught.value)
+
+
 async def test_unlink_is_a_delete_of_the_same_path(portal: aioresponses, client: Asked) -> None:
     portal.delete(LINK, status=200, payload=envelope(contact(), 200), content_type=JSON)
 

@@ -65,7 +65,7 @@ def report(
 
 
 def lines_of(made: Report) -> list[str]:
-    return summary(made, "runs/monday")
+    return summary(made, "runs/monday", "bulklink resume monday")
 
 
 def test_a_run_without_failures() -> None:
@@ -211,14 +211,14 @@ def test_a_seventh_cause_is_told_in_the_singular() -> None:
     assert "  and 1 more cause in report.json" in lines_of(report({"invalid": 7}, causes))
 
 
-def test_a_run_over_a_queue_is_gone_on_with_by_another_run_over_it() -> None:
-    part = {"name": "redis://h/0?stream=links", "kind": "queue", "sha256": None, "rows": 1, "complete": True}
-    made = report({"not_attempted": 1}, status="interrupted", exit_code=Exit.SIGTERM, input=part)
+def test_an_input_without_a_row_is_told_of_but_not_a_queue() -> None:
+    part = {"name": "export.csv", "kind": "file", "sha256": None, "rows": 0, "complete": True}
 
-    assert lines_of(made)[-1] == (
-        "  nothing is lost; go on with: bulklink work 'redis://h/0?stream=links';"
-        " the broker hands out again what was left"
+    assert "nothing was in it: if that cannot be right, --min-rows 1" in " ".join(
+        lines_of(report({}, input=part))
     )
+    assert "--min-rows" not in " ".join(lines_of(report({}, input={**part, "kind": "queue"})))
+    assert "--min-rows" not in " ".join(lines_of(report({"linked": 1}, input=part)))
 
 
 def test_the_ending_of_a_run_that_was_cut_short_is_one_line_that_says_why_and_what_next() -> None:
@@ -226,7 +226,7 @@ def test_the_ending_of_a_run_that_was_cut_short_is_one_line_that_says_why_and_wh
         {"linked": 1, "not_attempted": 9}, status="aborted", exit_code=6, message="portal.example: HTTP 402"
     )
 
-    assert ending(made) == (
+    assert ending(made, "bulklink resume monday") == (
         "run monday: aborted, exit code 6: portal.example: HTTP 402;"
         " nothing is lost; go on with: bulklink resume monday"
     )
@@ -234,4 +234,7 @@ def test_the_ending_of_a_run_that_was_cut_short_is_one_line_that_says_why_and_wh
 
 @pytest.mark.parametrize("status", ["completed", "completed_with_failures"])
 def test_a_run_that_did_all_its_rows_needs_no_ending(status: str) -> None:
-    assert ending(report({"linked": 1, "rejected": 1}, status=status, exit_code=3)) == ""
+    assert (
+        ending(report({"linked": 1, "rejected": 1}, status=status, exit_code=3), "bulklink resume monday")
+        == ""
+    )

@@ -48,9 +48,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tuesday" / "notes.txt").touch()
 
     for name in ("monday", "tuesday"):
-        with pytest.raises(
-            UsageError, match=f"{name}: there is such a run already; 'bulklink resume {name}'"
-        ):
+        with pytest.raises(UsageError, match=f"{name}: there is such a run already; choose another --run-id"):
             RunDirectory.create(tmp_path, name)
     assert (tmp_path / "tuesday" / "notes.txt").exists()
 
@@ -129,10 +127,10 @@ def test_no_folder_has_no_runs(tmp_path: Path) -> None:
 
 
 def test_a_runs_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path, _pattern: str) -> None:
+    def refuse(_path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "glob", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
 
     with pytest.raises(UsageError, match=f"^{tmp_path}: Permission denied$"):
         list_runs(tmp_path)

@@ -16,7 +16,6 @@ import zstandard
 
 from worker.errors import InputError
 from worker.ledger import Ledger, LedgerReader
-from worker.run.feed import Feed
 from worker.run.ingest import CHUNK, ingest
 from worker.run.tally import Tally
 from worker.sources import open_source
@@ -40,7 +39,7 @@ class Desk:
         with open_source(str(self.input), columns=columns, delimiter=None) as source:
             async with Ledger(self.ledger, create=not self.ledger.exists()) as ledger:
                 await ledger.begin_session()
-                await ingest(source, ledger, Feed(ledger), tally, limit)
+                await ingest(source, ledger, lambda _: None, tally, limit)
         return tally
 
     def breaks_off(self, text: str = "cut short") -> str:

@@ -25,6 +25,7 @@ from worker.errors import (
     QueueError,
     QueueUnavailable,
     StoppedError,
+    TooFewRows,
     UsageError,
 )
 from worker.ledger import LedgerReader, audit, run_lock
@@ -103,7 +104,13 @@ class Desk:
         self.input.write_text("opportunity_id,contact_id\n" + "".join(f"1,{n}\n" for n in range(1, rows + 1)))
 
     def start(
-        self, *, resume: bool = False, queue: str = QUEUE, limit: int | None = None, wait: float = 0.0
+        self,
+        *,
+        resume: bool = False,
+        queue: str = QUEUE,
+        limit: int | None = None,
+        min_rows: int | None = None,
+        wait: float = 0.0,
     ) -> Publication:
         return Publication(
             RunDirectory(self.run) if resume else RunDirectory.create(self.folder / "runs", "put"),
@@ -111,6 +118,7 @@ class Desk:
             self.witness,
             queue,
             limit=limit,
+            min_rows=min_rows,
             fresh=not resume,
             give_up_after=wait,
             tell=self.notes.append,
@@ -430,3 +438,14 @@ def test_nothing_runs_on_when_it_is_done(desk: Desk) -> None:
         asyncio.get_running_loop()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_input_with_too_few_rows_publishes_none_and_leaves_nothing(desk: Desk) -> None:
+    desk.write(1500)
+
+    with pytest.raises(TooFewRows, match=r"^pairs.csv: only 1,500 rows, expected are 1,501 or more"):
+        desk.start(min_rows=1501).work()
+    assert desk.witness.batches == []
+    assert not desk.run.exists()
+
+    assert desk.start(min_rows=1500).work().published == 1500

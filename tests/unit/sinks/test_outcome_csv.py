@@ -109,7 +109,24 @@ def test_a_file_without_rows_has_a_header_only(tmp_path: Path, store: Store, nam
     assert written(tmp_path, name) == b",".join(map(str.encode, (*COLUMNS, *ADDED))) + b"\n"
 
 
-@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=", "-"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\tx",
+        "\rx",
+        "\n=1",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20x",
+        "=",
+        "-",
+    ],
+)
 def test_a_cell_that_a_spreadsheet_would_run_is_escaped(tmp_path: Path, store: Store, formula: str) -> None:
     admit(store, pair(1), "1", "1", formula)
     settle(store, 1, Status.LINKED, Attempt(Result.OK))

@@ -1,0 +1,58 @@
+"""Runs of another user in the same folder: told of by name, and in nobody's way."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Command
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def runs() -> Iterator[Path]:
+    """A folder with a run that this process may not look into; if it was root, it is a plain user now."""
+    folder = Path(tempfile.mkdtemp(prefix="bulklink-"))
+    folder.chmod(0o755)
+    (folder / "hers").mkdir()
+    (folder / "hers" / "ledger.db").touch()
+    (folder / "hers").chmod(0o000)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    (folder / "hers").chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "words", [("resume",), ("retry",), ("verify",), ("rollback",), ("report",), ("report", "--check")]
+)
+def test_a_run_of_another_user_is_one_line(command: "Command", runs: Path, words: tuple[str, ...]) -> None:
+    done = command(*words, "hers", "--runs-dir", str(runs))
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(rf"bulklink: {runs}/hers(/ledger.db)?: Permission denied\n", done.err)
+
+
+def test_a_run_of_another_user_hides_no_other(command: "Command", runs: Path) -> None:
+    done = command("runs", "--runs-dir", str(runs))
+
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"bulklink: hers: {runs}/hers/ledger.db: Permission denied\n"
+
+
+def test_a_runs_folder_of_another_user_is_one_line(command: "Command", runs: Path) -> None:
+    for words in (["runs"], ["resume"], ["report"]):
+        done = command(*words, "--runs-dir", str(runs / "hers"))
+
+        assert (done.code, done.err) == (2, f"bulklink: {runs}/hers: Permission denied\n")
