@@ -43,11 +43,11 @@ from worker.portal import calls
 from worker.portal.http import Http, Reply
 from worker.queues import Message
 from worker.run import finish, linking
-from worker.run.acknowledger import Acknowledgement, Acknowledger
 from worker.run.linking import Linking
-from worker.run.queue_supply import QueueSupply
 from worker.run.removal import Operations, Removal
 from worker.settings import Settings
+from worker.supply.acknowledger import Acknowledgement, Acknowledger
+from worker.supply.queue import QueueSupply
 
 OPS_PER_COMMIT = 1000
 

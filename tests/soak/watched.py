@@ -16,7 +16,7 @@ from unittest.mock import patch
 from worker.cli import main
 from worker.models import Outcome
 from worker.run.linking import Linking
-from worker.run.tally import Tally
+from worker.tally import Tally
 
 EVERY = 1.0
 """Seconds between two counts."""

@@ -8,8 +8,8 @@ from worker.report.summary import ending, summary
 from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
 from worker.run.job import Job
-from worker.run.tally import Tally
 from worker.settings import Settings
+from worker.tally import Tally
 
 
 def work_and_report(job: Job, settings: Settings) -> int:

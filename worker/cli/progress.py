@@ -8,8 +8,8 @@ from typing import Literal
 from worker.cli.output import complain, draw
 from worker.errors import one_line
 from worker.models import Status
-from worker.run.tally import Tally
 from worker.run.visit import Progress
+from worker.tally import Tally
 
 PLAIN_EVERY = 10.0
 _BAR = 20

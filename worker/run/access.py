@@ -15,9 +15,9 @@ from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 from worker.portal.single import Single
 from worker.portal.tries import Waiting
-from worker.run.pacing import SharedTurns
 from worker.settings import Settings
 from worker.site import Site
+from worker.supply.shared_rate import SharedTurns
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate

@@ -14,8 +14,8 @@ from worker.errors import InputError
 from worker.ledger import Admitted, Ledger
 from worker.models import Reject, Row
 from worker.plan import judge
-from worker.run.ingest import CHUNK, chunks
 from worker.sources import OPPORTUNITY, Source
+from worker.supply.ingest import CHUNK, chunks
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from worker.run.finish import write_files
 from worker.run.linking import Linking
 from worker.run.log import open_log
 from worker.run.signals import StopSignals, on_signals, on_stop
-from worker.run.supply import Origin
-from worker.run.tally import Tally
 from worker.settings import Settings
+from worker.supply.base import Input
+from worker.tally import Tally
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
@@ -38,7 +38,7 @@ class Job:
         directory: where it keeps its files.
         lock: the run's, held; let go when the work is done.
         settings: all options, the portal among them.
-        origin: where the rows come from.
+        input_: where the rows come from.
         rate: shared with other processes, not connected yet; None for a rate of its own.
         fresh: the run directory was just made.
         reload: gives the settings as they stand now, for SIGHUP.
@@ -49,7 +49,7 @@ class Job:
         directory: RunDirectory,
         lock: RunLock,
         settings: Settings,
-        origin: Origin,
+        input_: Input,
         *,
         rate: "RedisRate | None",
         fresh: bool,
@@ -59,7 +59,7 @@ class Job:
         self.tally = Tally()
         self._lock = lock
         self._settings = settings
-        self._origin = origin
+        self._input = input_
         self._rate = rate
         self._fresh = fresh
         self._reload = reload
@@ -93,7 +93,7 @@ class Job:
                         asyncio.run(self._work(show))
                     return write_files(self.directory)
                 except WorkerError as error:
-                    what = go_on(self.directory, self._settings, self._origin.facts)
+                    what = go_on(self.directory, self._settings, self._input.facts)
                     if self._fresh and not (self.tally.rows and self.tally.begun):
                         self.directory.discard()
                         what = _AGAIN
@@ -103,7 +103,7 @@ class Job:
                         raise LedgerBlocked(error.what, what) from error
                     raise
         finally:
-            self._origin.close()
+            self._input.close()
 
     def _end_without_files(self, number: signal.Signals) -> None:
         raise StoppedError(
@@ -136,7 +136,7 @@ class Job:
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
-            what = go_on(self.directory, self._settings, self._origin.facts)
+            what = go_on(self.directory, self._settings, self._input.facts)
             raise StoppedError(Exit(128 + self._signal), what) from None
 
     async def _read_again(self) -> None:
@@ -163,7 +163,7 @@ class Job:
                 await self._introduce(ledger)
             observers = [self.tally.observe, ledger.note]
             site = await open_site(stack, settings, self._rate, tell, observers)
-            supply = await self._origin.supply(ledger, self.tally, tell)
+            supply = await self._input.open(ledger, self.tally, tell)
             await ledger.begin_session()
             self.tally.begun = True
             # The end that an earlier session wrote is no longer one.
@@ -196,8 +196,8 @@ class Job:
             self._sent = True
             if self._signal is not None:
                 code, message = Exit(128 + self._signal), f"stopped by {self._signal.name}{at_once}"
-            elif code is Exit.OK and self._origin.lost:
-                code, message = Exit.RETRYABLE, self._origin.lost
+            elif code is Exit.OK and self._input.lost:
+                code, message = Exit.RETRYABLE, self._input.lost
             await ledger.beat(time.monotonic() - started, site.limiter.paused_seconds)
             await ledger.put_meta(end_code=code, end_message=message)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
@@ -215,7 +215,7 @@ class Job:
                 "run_id": self.directory.run_id,
                 "version": worker.__version__,
                 "portal": self._settings.portal,
-                **self._origin.facts,
+                **self._input.facts,
                 "settings": self._settings.to_save(),
                 "shared_rate": self._rate and self._rate.shown,
             }

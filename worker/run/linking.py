@@ -17,10 +17,10 @@ from worker.operations.compare import compare, looks
 from worker.operations.link import Link
 from worker.portal.auth import Credentials
 from worker.run.log import log_outcome
-from worker.run.supply import Supply
-from worker.run.tally import Tally
 from worker.settings import Settings
 from worker.site import Site
+from worker.supply.base import Supply
+from worker.tally import Tally
 
 READY = 4
 """Pairs taken from the supply at once, for each that can be on its way: their intents share a commit, and a

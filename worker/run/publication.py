@@ -25,13 +25,13 @@ from worker.ledger import Ledger, LedgerReader, run_lock
 from worker.models import Pair, Row, Status
 from worker.plan import judge
 from worker.queues import Publisher
-from worker.run.broker_retry import BrokerRetry
 from worker.run.directory import RunDirectory
-from worker.run.ingest import chunks, form_facts, go_past_read
-from worker.run.offload import offload
 from worker.run.signals import StopSignals, on_signals, on_stop
 from worker.sinks import replaced, write_outcomes
 from worker.sources import Source
+from worker.supply.broker_retry import BrokerRetry
+from worker.supply.ingest import chunks, form_facts, go_past_read
+from worker.supply.offload import offload
 
 BATCH = 1000
 """Rows at a time; what a crash may put on the queue twice."""

@@ -11,17 +11,17 @@ from worker.models import Status
 from worker.queues import open_publisher, open_queue, open_rate, parse_address, parse_rate_address
 from worker.run import advice
 from worker.run.directory import RunDirectory
-from worker.run.file_supply import FileOrigin
 from worker.run.finish import write_files
 from worker.run.job import Job
 from worker.run.merging import MERGED
 from worker.run.publication import LEDGER as PUBLISH_LEDGER
 from worker.run.publication import Publication, Published
-from worker.run.queue_origin import QueueOrigin
-from worker.run.queue_supply import QueuePlan
 from worker.settings import Settings, load_settings
 from worker.sinks import FILES
 from worker.sources import Source, open_source
+from worker.supply.file import FileInput
+from worker.supply.queue import QueuePlan
+from worker.supply.queue_input import QueueInput
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
@@ -52,8 +52,8 @@ def start_job(settings: Settings, input_path: str, reload: Callable[[], Settings
         source.close()
         raise
     path = input_path if input_path == "-" else str(Path(input_path).resolve())
-    origin = _file(path, source, settings, complete=False)
-    return Job(directory, lock, settings, origin, rate=rate, fresh=True, reload=reload)
+    input_ = _file(path, source, settings, complete=False)
+    return Job(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
 
 
 def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings]) -> Job:
@@ -80,8 +80,8 @@ def start_work(settings: Settings, queue_url: str, reload: Callable[[], Settings
     )
     rate = _shared_rate(settings)
     directory, lock = _new(settings)
-    origin = QueueOrigin(address.shown, queue, results, plan=plan, wait_for=settings.wait_for_broker)
-    return Job(directory, lock, settings, origin, rate=rate, fresh=True, reload=reload)
+    input_ = QueueInput(address.shown, queue, results, plan=plan, wait_for=settings.wait_for_broker)
+    return Job(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
 
 
 def _new(settings: Settings) -> tuple[RunDirectory, RunLock]:
@@ -133,8 +133,8 @@ def _go_on(directory: RunDirectory, lock: RunLock, settings: Settings, reload: C
     source = None
     if not complete and path != "-":
         source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
-    origin = _file(path, source, settings, complete=complete)
-    job = Job(directory, lock, settings, origin, rate=rate, fresh=False, reload=reload)
+    input_ = _file(path, source, settings, complete=complete)
+    job = Job(directory, lock, settings, input_, rate=rate, fresh=False, reload=reload)
     job.tally.rows = sum(states.values())
     job.tally.complete = complete
     job.tally.settled.update(
@@ -217,9 +217,9 @@ def _refuse_other_ways(directory: RunDirectory, settings: Settings, facts: Mappi
         )
 
 
-def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileOrigin:
+def _file(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileInput:
     look_first = settings.existing == "check"
-    return FileOrigin(
+    return FileInput(
         path,
         source,
         complete=complete,

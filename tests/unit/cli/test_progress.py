@@ -12,8 +12,8 @@ from worker.cli import output
 from worker.cli import progress as module
 from worker.cli.progress import PLAIN_EVERY, progress
 from worker.models import Status
-from worker.run.tally import Tally
 from worker.run.visit import Progress
+from worker.tally import Tally
 
 
 class Terminal(io.StringIO):

@@ -26,18 +26,18 @@ from tests.unit.lanes import (
     site_of,
     throttled,
 )
-from tests.unit.run.queue_desk import HereLedger
+from tests.unit.supply.queue_desk import HereLedger
 from worker.errors import InputError, LedgerError, PortalRefused, UsageError
 from worker.ledger import LedgerReader, audit
 from worker.ledger.store import Store
 from worker.models import Ask, Kind, Outcome, Pair, PreState, Row, Status
 from worker.operations.look import MOST_SOUGHT
 from worker.operations.policy import RetryPolicy
-from worker.run.file_supply import FileOrigin
 from worker.run.linking import READY, Linking
-from worker.run.supply import Supply
-from worker.run.tally import Tally
 from worker.settings import load_settings
+from worker.supply.base import Supply
+from worker.supply.file import FileInput
+from worker.tally import Tally
 
 _T = TypeVar("_T")
 
@@ -149,8 +149,8 @@ class World:
             give_up_after=self.give_up_after,
         )
         look_first = self.settings.existing == "check"
-        origin = FileOrigin("x.csv", None, complete=True, look_first=look_first, limit=None)
-        supply = self.instead(await origin.supply(ledger, self.tally, print))
+        source = FileInput("x.csv", None, complete=True, look_first=look_first, limit=None)
+        supply = self.instead(await source.open(ledger, self.tally, print))
         self.portal.leaves = lambda ask: self._leaves(ledger, ask)
         self.linking = Linking(
             self.settings,

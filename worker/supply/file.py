@@ -7,15 +7,15 @@ from pathlib import Path
 from worker.errors import TooFewRows
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair
-from worker.run.feed import HORIZON, Feed
-from worker.run.ingest import ingest
-from worker.run.tally import Tally
 from worker.sources import Source
+from worker.supply.feed import HORIZON, Feed
+from worker.supply.ingest import ingest
+from worker.tally import Tally
 
 STDIN_GONE = "standard input is gone: rows after the last one were never read"
 
 
-class FileOrigin:
+class FileInput:
     """An input file.
 
     Args:
@@ -44,7 +44,7 @@ class FileOrigin:
         self._limit = limit
         self._min_rows = min_rows
 
-    async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
+    async def open(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
         """The file, to be read into this ledger.
 
         Raises:
@@ -126,4 +126,4 @@ class FileSupply:
         """Nothing is owed to a file."""
 
     async def close(self) -> None:
-        """The file is closed by its origin."""
+        """The file is closed by its input."""

@@ -9,9 +9,9 @@ from worker.errors import InputError
 from worker.ledger import Known, Ledger
 from worker.models import Pair, Row
 from worker.plan import judge
-from worker.run.offload import offload
-from worker.run.tally import Tally
 from worker.sources import Source, shown
+from worker.supply.offload import offload
+from worker.tally import Tally
 
 CHUNK = 500
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from worker.run.offload import offload
+from worker.supply.offload import offload
 
 
 async def test_it_gives_the_result() -> None:
@@ -84,7 +84,7 @@ def test_a_result_that_comes_after_the_loop_is_closed_is_dropped() -> None:
 
 STUCK = """
 import asyncio, time
-from worker.run.offload import offload
+from worker.supply.offload import offload
 
 async def main():
     try:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
-from tests.unit.run.queue_desk import (
+from tests.unit.supply.queue_desk import (
     ENDLESS,
     LATER,
     LINKED,
@@ -35,9 +35,9 @@ from worker.operations.base import Again
 from worker.operations.compare import Pairs, compare, looks
 from worker.operations.policy import RetryPolicy
 from worker.queues.memory import MemoryBroker, MemoryQueue
-from worker.run.queue_supply import FLUSH_SECONDS, QueueSupply
-from worker.run.tally import Tally
 from worker.sources import MESSAGE_COLUMNS
+from worker.supply.queue import FLUSH_SECONDS, QueueSupply
+from worker.tally import Tally
 
 if TYPE_CHECKING:
     from worker.operations.look import Told

@@ -16,9 +16,9 @@ import zstandard
 
 from worker.errors import InputError
 from worker.ledger import Ledger, LedgerReader
-from worker.run.ingest import CHUNK, ingest
-from worker.run.tally import Tally
 from worker.sources import open_source
+from worker.supply.ingest import CHUNK, ingest
+from worker.tally import Tally
 
 HEADER = "opportunity_id,contact_id,note\n"
 

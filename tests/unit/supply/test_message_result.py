@@ -6,7 +6,7 @@ import pytest
 
 from worker.models import Pair, Status
 from worker.queues import Failure, Message
-from worker.run.message_result import MessageResult
+from worker.supply.message_result import MessageResult
 
 NAMED = b'{"opportunity_id":1,"contact_id":2,"id":"order-7"}'
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair
-from worker.run.tally import Tally
+from worker.tally import Tally
 
 
 class Supply(Protocol):
@@ -32,7 +32,7 @@ class Supply(Protocol):
         """Nothing is read, taken or settled any more. Must not raise for what a later run can make good."""
 
 
-class Origin(Protocol):
+class Input(Protocol):
     """What a run was told to read."""
 
     @property
@@ -43,7 +43,7 @@ class Origin(Protocol):
     def lost(self) -> str:
         """Why rows that were never read can never be read; empty if they can."""
 
-    async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> Supply:
+    async def open(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> Supply:
         """Open it, to be read into this ledger; ``tell`` is told of trouble, in words for the user.
 
         Raises:

@@ -11,8 +11,8 @@ import pytest
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import Failure
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
-from worker.run.acknowledger import LINGER, Acknowledgement, Acknowledger
-from worker.run.broker_retry import BrokerRetry
+from worker.supply.acknowledger import LINGER, Acknowledgement, Acknowledger
+from worker.supply.broker_retry import BrokerRetry
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -19,8 +19,8 @@ from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Status
 from worker.queues import DeadLetter, Failure, Message
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
-from worker.run.queue_supply import QueuePlan, QueueSupply
-from worker.run.tally import Tally
+from worker.supply.queue import QueuePlan, QueueSupply
+from worker.tally import Tally
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 _T = TypeVar("_T")

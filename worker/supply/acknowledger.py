@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from worker.queues import Failure, Publisher, Queue
-from worker.run.broker_retry import BrokerRetry
+from worker.supply.broker_retry import BrokerRetry
 
 LINGER = 0.05
 """Seconds; a worker that dies within them leaves so many more messages to be looked at again."""

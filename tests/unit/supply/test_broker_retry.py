@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from worker.errors import QueueError, QueueUnavailable
-from worker.run.broker_retry import FIRST_WAIT, LONGEST_WAIT, BrokerRetry
+from worker.supply.broker_retry import FIRST_WAIT, LONGEST_WAIT, BrokerRetry
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from worker.errors import QueueUnavailable
-from worker.run.broker_retry import BrokerRetry
+from worker.supply.broker_retry import BrokerRetry
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate

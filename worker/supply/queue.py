@@ -12,11 +12,11 @@ from worker.ledger import Arrival, Delivery, Ledger
 from worker.models import Outcome, Pair, Status
 from worker.plan import judge
 from worker.queues import Message, Publisher, Queue
-from worker.run.acknowledger import Acknowledgement, Acknowledger
-from worker.run.broker_retry import BrokerRetry
-from worker.run.message_result import MessageResult
-from worker.run.tally import Tally
 from worker.sources import MESSAGE_COLUMNS, read_message
+from worker.supply.acknowledger import Acknowledgement, Acknowledger
+from worker.supply.broker_retry import BrokerRetry
+from worker.supply.message_result import MessageResult
+from worker.tally import Tally
 
 WAIT = 1.0
 """Seconds that one call waits for messages."""

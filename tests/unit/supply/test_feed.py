@@ -9,7 +9,7 @@ import pytest
 
 from worker.ledger import Ledger, LedgerReader
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
-from worker.run.feed import Feed
+from worker.supply.feed import Feed
 
 ATTEMPT = Attempt(Result.PERMANENT, "not_found", 404)
 

@@ -3,12 +3,12 @@
 import asyncio
 import json
 
-from tests.unit.run.queue_desk import LATER, LINKED, NO, OK, UNKNOWN, Run, desk_of, planned
+from tests.unit.supply.queue_desk import LATER, LINKED, NO, OK, UNKNOWN, Run, desk_of, planned
 from worker.ledger import WORN_OUT
 from worker.models import Status
 from worker.queues import Failure
 from worker.queues.memory import MemoryQueue
-from worker.run.queue_supply import LONGEST_DELAY
+from worker.supply.queue import LONGEST_DELAY
 
 
 def test_what_is_worth_another_try_comes_back_ever_later_and_at_the_bound_it_is_given_up(

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.run.queue_desk import LATER, NO, OK, Run, desk_of, planned
+from tests.unit.supply.queue_desk import LATER, NO, OK, Run, desk_of, planned
 from worker.models import Status
 from worker.queues.memory import MemoryQueue
 

@@ -2,7 +2,7 @@
 
 from worker.ledger import Admitted
 from worker.models import Attempt, Kind, Outcome, Pair, Request, Result, Status
-from worker.run.tally import Tally
+from worker.tally import Tally
 
 
 def outcome(status: Status) -> Outcome:

@@ -6,12 +6,12 @@ from random import Random
 from worker.errors import QueueMissing, QueueUnavailable
 from worker.ledger import Ledger
 from worker.queues import Publisher, Queue
-from worker.run.broker_retry import BrokerRetry
-from worker.run.queue_supply import QueuePlan, QueueSupply
-from worker.run.tally import Tally
+from worker.supply.broker_retry import BrokerRetry
+from worker.supply.queue import QueuePlan, QueueSupply
+from worker.tally import Tally
 
 
-class QueueOrigin:
+class QueueInput:
     """A queue that a run works on.
 
     Args:
@@ -35,7 +35,7 @@ class QueueOrigin:
         """What the queue holds and no worker is handed, or what is gone from it."""
         return "; ".join(self._queue.warnings)
 
-    async def supply(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
+    async def open(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
         """The queue, connected.
 
         Raises:
