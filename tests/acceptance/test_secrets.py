@@ -271,7 +271,7 @@ def test_a_portal_that_repeats_secrets_is_not_repeated(
             *("run", "pairs.csv", "-v", "--portal", f"{url}/{kind}/{stage}", "--run-id", f"{kind}-run"),
             *options,
             # A portal that asks to wait without end is waited for.
-            *(("--max-duration", "3s") if kind == "paced" else ()),
+            *(("--give-up-after", "3s") if kind == "paced" else ()),
             **who,
         )
         for kind in kinds
@@ -280,7 +280,7 @@ def test_a_portal_that_repeats_secrets_is_not_repeated(
     ended = witness.wait_for_all(started)
 
     assert {code for kind, (code, _) in ended.items() if kind != "paced"} <= {3, 5, 6}
-    assert ended["paced"][0] == (10 if stage == "post" else 6)
+    assert ended["paced"][0] == (5 if stage == "post" else 6)
     assert {kind for kind, _ in heard} == set(kinds)
     assert all(holds_secret(secret.encode()) for _, secret in heard)
     assert witness.leaks() == []

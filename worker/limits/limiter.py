@@ -58,7 +58,7 @@ class Limiter:
     @property
     def paused_seconds(self) -> float:
         """Time for which the portal has held everyone back so far."""
-        return self._throttler.paused_seconds
+        return self._throttler.paused_seconds - self._throttler.pause_left
 
     def slot(self, *, past_hold: bool = False) -> "Slot":
         """Permission to send one request.

@@ -33,7 +33,7 @@ class PacedThrottler(Throttler):
         self._free = asyncio.Event()
         self._free.set()
         self.paused_seconds = 0.0
-        """Time for which the portal has held everyone back so far; overlapping pauses count once."""
+        """Length of all pauses, the one that lasts included; where they overlap they count once."""
 
     def change(self, rate: Rate) -> None:
         """Give the turns after the next one at another rate."""

@@ -7,7 +7,7 @@ retries go by them, and :data:`HINTS` has a sentence for each.
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -137,7 +137,7 @@ RULES: tuple[Rule, ...] = (
     Rule("1.4", "no_such_route", WrongBaseUrl, {404}),
     # Verb and path are the same for each pair, so what is wrong with them is not the pair.
     Rule("1.4", "request_not_accepted", WrongBaseUrl, {405, 411, 413, 414, 415, 431}),
-    Rule("policy", "blocked_by_proxy", PortalRefused, {407}),
+    Rule("policy", "proxy_password", PortalRefused, {407}),
     Rule("policy", "request_timeout", Result.TRANSIENT, {408}),
     Rule("policy", "too_early", Result.TRANSIENT, {425}),
     Rule("8", "throttled", Result.THROTTLED, {429}),
@@ -155,6 +155,12 @@ RULES: tuple[Rule, ...] = (
     Rule("3.2", "server_error", Result.AMBIGUOUS, _5XX),
 )
 """Tried in order. A status that no rule names proves nothing: ``odd_status``."""
+
+_PAGES = (
+    (b"sent to HTTPS port", "The server wants https:// at this port."),
+    (b"SSL certificate", "The server wants a certificate of us, or another one; see --client-cert."),
+)
+"""Words of nginx on its 400 pages, and what to do."""
 
 FailureKind = Literal["connect", "timeout", "disconnected", "payload", "too_large"]
 
@@ -190,6 +196,7 @@ HINTS: Mapping[str, str] = {
     "payment_required": "The portal's subscription has ended; it has to be renewed.",
     "address_not_allowed": "The portal does not let this IP address in; have it added to the allowed ones.",
     "blocked_by_proxy": "A proxy or firewall before the portal refuses us; ask its owner to let us through.",
+    "proxy_password": "The proxy wants a name and a password; set its URL with them in BULKLINK_PROXY.",
     "internal_fault": "The portal failed inside and called it a refusal; if it stays, see the portal's log.",
     "access_denied": "The user may not touch this opportunity or contact; run with a user who may.",
     "crm_not_allowed": "The CRM module is off for this user, or the user is a guest; run with a CRM user.",
@@ -218,6 +225,20 @@ HINTS: Mapping[str, str] = {
 }
 """For each reason of this room, one sentence on what to do."""
 
+HINTS_OF_READS: Mapping[str, str] = {
+    "error_in_success": "The portal reported success and an error at once; see the portal's log.",
+    "wrong_id": "The answer is not what was asked for; check the base URL.",
+    "empty_body": "The answer is empty; look for a proxy between.",
+    "odd_body": "The body is no answer of the API; look for a proxy between.",
+    "gateway_error": "The proxy got no answer from the portal in time.",
+    "server_page": "A web page says that the portal failed, or the address is wrong; check it.",
+    "server_error": "The portal failed while it answered; if it stays, see the portal's log.",
+    "timeout": "No answer came in time; a longer time-out may help.",
+    "connection_lost": "The connection broke before the answer came; look for what is between.",
+    "body_cut": "Only a part of the answer could be read; look for a proxy between.",
+}
+"""The same for a request that stores nothing, where the sentence would speak of a link that may be stored."""
+
 
 def classify(answer: Answer) -> Verdict:
     """Say what an answer proves, by the first of :data:`RULES` that fits."""
@@ -240,7 +261,8 @@ def classify_failure(kind: FailureKind, *, sent: bool = True) -> Verdict:
 def _verdict(result: Result, reason: str, *, sent: bool) -> Verdict:
     # After a read there is nothing that might be stored: it can be repeated without a doubt.
     settled = Result.TRANSIENT if result is Result.AMBIGUOUS and not sent else result
-    return Verdict(result=settled, reason=reason, hint=HINTS[reason] if reason else "")
+    hint = HINTS[reason] if reason else ""
+    return Verdict(settled, reason, hint=hint if sent else HINTS_OF_READS.get(reason, hint))
 
 
 def read_body(content_type: str | None, body: bytes) -> tuple[BodyKind, Envelope | None]:
@@ -262,6 +284,14 @@ def read_body(content_type: str | None, body: bytes) -> tuple[BodyKind, Envelope
         is_text = label.startswith("text/") and label != "text/xml" and start not in b"{["
         return (BodyKind.TEXT if is_text else BodyKind.OTHER), None
     return (BodyKind.XML_ENVELOPE if wire == "xml" else BodyKind.JSON_ENVELOPE), envelope
+
+
+def heed_page(verdict: Verdict, body: bytes) -> Verdict:
+    """The same verdict, with what the page says of TLS as its hint if it was refused for that."""
+    told = None
+    if verdict.reason == BAD_REQUEST:
+        told = next((hint for words, hint in _PAGES if words in body), None)
+    return verdict if told is None else replace(verdict, hint=told)
 
 
 def parse_retry_after(value: str | None, *, date: str | None, now: float) -> float | None:

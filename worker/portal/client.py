@@ -4,6 +4,7 @@ An expected failure is a value. An exception is an answer about us instead of ab
 succeed, so it ends the run. Nothing is sent outside a slot.
 """
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from worker.limits import Limiter
 from worker.models import Ask, Kind, Request, Result
 from worker.portal.auth import Credentials, Session
 from worker.portal.calls import HARMLESS, Call, Read, judge, read_answer
-from worker.portal.classify import BAD_REQUEST, RENEWED, Verdict, classify_failure
+from worker.portal.classify import BAD_REQUEST, RENEWED, Verdict, classify_failure, heed_page
 from worker.portal.http import Failure, Http, Reply
 from worker.portal.login import log_in
 from worker.portal.spelling import Spellings
@@ -70,6 +71,8 @@ class PortalClient:
         wire: form in which answers are asked for (contract 1b).
         timeout: seconds for one request, connecting included.
         waiting: bounds the waits of what is about no pair.
+        tls: whom we trust, and who we are; None for what the system trusts.
+        proxy: URL of a proxy to go through, with credentials if it wants any.
     """
 
     def __init__(
@@ -81,8 +84,10 @@ class PortalClient:
         wire: WireFormat,
         timeout: float,
         waiting: Waiting | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
-        self._http = Http(base, timeout=timeout)
+        self._http = Http(base, timeout=timeout, tls=tls, proxy=proxy)
         self._limiter = limiter
         self._waiting = waiting or Waiting()
         self._session = Session(credentials, partial(log_in, self._http, limiter, self._waiting))
@@ -183,6 +188,7 @@ class PortalClient:
             retry_after=reply.asks_to_wait,
             location=self._target(reply, token),
         )
+        verdict = heed_page(verdict, reply.body)
         detail = f"HTTP {reply.status}"
         finding = Finding(verdict, reply.seconds, reply.status, reply.retry_after, read, detail)
         if verdict.stop is not None:

@@ -9,7 +9,7 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from worker.portal.classify import FailureKind, parse_retry_after
+from worker.portal.tls import breach, distrust, refuses_our_certificate
 
 API = "api/2.0"
 CONNECT_TIMEOUT = 10.0
@@ -25,6 +26,9 @@ _SHOWN = 200
 
 MAX_BODY = 4 * 1024 * 1024
 """Bytes; a full page of members is below it, and a Contact far below."""
+PROXY_WANTS_A_PASSWORD = 407
+MAX_HEADER = 65_536
+"""Bytes of one line; proxies add cookies and policies of more than 8 KB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Failure:
 
     kind: FailureKind
     detail: str
-    seconds: float
+    seconds: float = 0.0
     final: bool = False
 
 
@@ -74,9 +78,15 @@ class Http:
     Args:
         base: address of the portal, without ``/api/2.0``.
         timeout: seconds for one request, connecting included.
+        tls: whom we trust, and who we are; None for what the system trusts.
+        proxy: URL of a proxy to go through, with credentials if it wants any.
     """
 
-    def __init__(self, base: str, *, timeout: float) -> None:
+    def __init__(
+        self, base: str, *, timeout: float, tls: ssl.SSLContext | None = None, proxy: str | None = None
+    ) -> None:
+        self._tls = tls
+        self._proxy = proxy
         self._base = URL(f"{base}/{API}/", encoded=True)
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout))
 
@@ -99,13 +109,16 @@ class Http:
         self._session = aiohttp.ClientSession(
             trace_configs=[tracing],
             # Without a limit: who may send at all is decided by permits, whose number can change.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True),
+            proxy=self._proxy,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             # Compressing two kilobytes costs both ends more than it saves.
             headers={"User-Agent": "bulklink", "Accept-Encoding": "identity"},
             # A Content-Type of aiohttp's choice would decide how the portal reads the empty body (1.6).
             skip_auto_headers=["Content-Type"],
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
         )
         # Or aiohttp sends a GET or a DELETE again by itself when a kept connection turns out to be lost:
         # beside the rate, and uncounted. There is no public switch; a test fails if this name goes.
@@ -120,27 +133,21 @@ class Http:
     async def call(self, method: str, path: str, **options: Any) -> Reply | Failure:
         """One request; ``path`` is below the API's root, ``options`` are aiohttp's."""
         clock = _Clock(time.perf_counter())
-        kind: FailureKind
-        final = False
         try:
             async with self._session.request(
                 method, self._base.joinpath(path), allow_redirects=False, trace_request_ctx=clock, **options
             ) as response:
                 body = await _capped(response)
                 return Reply(response.status, response.headers, body, clock.seconds)
-        except _TooLargeError:
-            kind, detail = "too_large", f"answer above {MAX_BODY} bytes"
-        except aiohttp.ClientConnectorCertificateError as error:
-            kind, detail, final = "connect", f"its certificate is not trusted ({_cause(error)})", True
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            kind, detail = "connect", f"no connection ({_cause(error)})"
-        except TimeoutError:
-            kind, detail = "timeout", "no answer in time"
-        except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
-            kind, detail = "payload", f"broken answer ({type(error).__name__})"
-        except aiohttp.ClientError as error:
-            kind, detail = "disconnected", f"connection lost ({type(error).__name__})"
-        return Failure(kind, detail, clock.seconds, final)
+        except aiohttp.ClientHttpProxyError as error:
+            if error.status == PROXY_WANTS_A_PASSWORD:
+                return Reply(error.status, error.headers or {}, b"", clock.seconds)
+            failure = _no_connection(error)
+        except aiohttp.ClientConnectorError as error:
+            failure = _no_connection(error)
+        except (_TooLargeError, TimeoutError, aiohttp.ClientError) as error:
+            failure = _no_whole_answer(error)
+        return replace(failure, seconds=clock.seconds)
 
 
 @dataclass(slots=True)
@@ -156,6 +163,37 @@ class _Clock:
 
 async def _note_sent(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
     context.trace_request_ctx.started = time.perf_counter()
+
+
+def _no_connection(error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError) -> Failure:
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            is_ours = error.status < 500  # noqa: PLR2004 - HTTP
+            return Failure("connect", f"the proxy does not connect us (HTTP {error.status})", final=is_ours)
+        case aiohttp.ClientConnectorCertificateError():
+            return Failure("connect", distrust(error.certificate_error), final=True)
+        case aiohttp.ClientConnectorSSLError():
+            return Failure("connect", breach(error.os_error), final=True)
+        case aiohttp.ClientProxyConnectionError():
+            return Failure("connect", f"no connection to the proxy ({_cause(error)})")
+    return Failure("connect", f"no connection ({_cause(error)})")
+
+
+def _no_whole_answer(error: Exception) -> Failure:
+    match error:
+        case _TooLargeError():
+            return Failure("too_large", f"answer above {MAX_BODY} bytes")
+        case aiohttp.ConnectionTimeoutError():
+            return Failure("connect", f"no connection ({_cause(error)})")
+        case TimeoutError():
+            return Failure("timeout", "no answer in time")
+        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+            return Failure("payload", f"broken answer ({type(error).__name__})")
+        case aiohttp.ClientOSError() if refuses_our_certificate(error.__cause__):
+            # With TLS 1.3 it does so when we believe the handshake to be over. Still an open question is what
+            # became of a request on its way.
+            return Failure("disconnected", breach(error.__cause__), final=True)
+    return Failure("disconnected", f"connection lost ({type(error).__name__})")
 
 
 class _TooLargeError(Exception):
@@ -176,9 +214,7 @@ async def _capped(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _cause(error: Exception) -> str:
-    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
+    cause = getattr(error, "os_error", None) or error
     # asyncio's own text repeats the address; the number has the plain words.
     number = getattr(cause, "errno", None)
     plain = os.strerror(number) if number and number > 0 else getattr(cause, "strerror", None)

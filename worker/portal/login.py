@@ -3,7 +3,15 @@
 from worker.errors import PortalError, PortalRefused, PortalUnreachable
 from worker.limits import Limiter
 from worker.models import Kind, Request, Result
-from worker.portal.classify import BAD_REQUEST, Answer, Verdict, classify, classify_failure, read_body
+from worker.portal.classify import (
+    BAD_REQUEST,
+    Answer,
+    Verdict,
+    classify,
+    classify_failure,
+    heed_page,
+    read_body,
+)
 from worker.portal.http import Http, Reply
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
@@ -38,6 +46,7 @@ async def log_in(http: Http, limiter: Limiter, waiting: Waiting, username: str, 
                 except PortalError:
                     slot.observe(_request(Verdict(None, ""), outcome.seconds, outcome.status))
                     raise
+                verdict = heed_page(verdict, outcome.body)
                 detail = f"HTTP {outcome.status} {verdict.reason}: {verdict.hint}"
                 slot.observe(_request(verdict, outcome.seconds, outcome.status, named))
                 spellings.learn(_PATH, refused=verdict.reason == BAD_REQUEST)
@@ -88,6 +97,7 @@ def _read(origin: str, reply: Reply, username: str) -> tuple[str | None, Verdict
             message=envelope.error_message,
             retry_after=reply.asks_to_wait,
             proven=sound,
+            sent=False,
         )
     )
     if verdict.stop is not None:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,8 +24,12 @@ from pydantic import (
 )
 
 from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit, parse_rate
+from worker.settings.addresses import portal_url, proxy_url, without_password
 
 PREFIX = "BULKLINK_"
+
+ENVIRONMENT = "env"
+"""In place of a proxy: the one that the usual variables name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,6 @@ class Option:
     help_of: Mapping[str, str] = field(default_factory=dict)
 
 
-_OF_AN_ADDRESS = frozenset("0123456789-._~:/[]!$&'()*+,;=%")
-"""What an address can have in it besides letters."""
-
-_LONGEST_HOST = 254
-"""Characters that the name service takes, a final dot included."""
-
-
 _NEXT_ID = re.compile(r",\s*(?=(?:opportunity|contact)=)")
 
 
@@ -75,41 +71,18 @@ def _columns(value: object) -> object:
     return columns
 
 
-def _portal(value: str) -> str:
-    # Before anything is shown: a password with a slash in it makes the rest look like a path.
-    if "@" in value:
-        raise ValueError("credentials do not belong in the address; see BULKLINK_TOKEN")
-    if "?" in value or "#" in value:
-        raise ValueError("an address has no '?' or '#' part")
-    value = value.strip()  # a file of variables may have Windows line ends
-    strange = next((c for c in value if c not in _OF_AN_ADDRESS and not c.isalpha()), None)
-    if strange is not None:
-        raise ValueError(f"{value!r}: an address has no {strange!r} in it")
-    try:
-        url = urlsplit(value)
-        named = url.scheme in {"http", "https"} and _is_host(url.hostname or "") and url.port != 0
-    except ValueError:  # a port that is no number, half an IPv6 address
-        named = False
-    if not named:
-        raise ValueError(f"{value!r} is not an address like https://portal.example.com")
-    if not url.path.isascii():
-        raise ValueError(f"{value!r}: write the part after the host as a browser copies it, with % signs")
-    path = url.path.rstrip("/").removesuffix("/api/2.0")
-    return f"{url.scheme}://{url.netloc}{path}"
+def _portal(value: str | None) -> str | None:
+    return value and portal_url(value)
 
 
-def _is_host(name: str) -> bool:
-    """Whether a resolver would take the name: no label is empty, or longer than 63 bytes as it is sent."""
-    if ":" in name:
-        return True  # urlsplit has looked at what stands in brackets
-    try:
-        sent = name.encode("idna").decode()
-    except UnicodeError:
-        return False
-    return (
-        len(sent) <= _LONGEST_HOST
-        and re.fullmatch(r"[a-z0-9_.-]*[a-z0-9_-]\.?", sent, re.IGNORECASE) is not None
-    )
+def _proxy(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return proxy_url(text) if isinstance(text, str) and text != ENVIRONMENT else value
+
+
+def _saved_proxy(proxy: SecretStr | None) -> str | None:
+    # Without the password it is asked for: better than a way around the proxy.
+    return None if proxy is None else without_password(proxy.get_secret_value())
 
 
 def _rate(value: object) -> Rate:
@@ -152,6 +125,7 @@ _Seconds = Annotated[
 
 
 _Path = Annotated[Path, AfterValidator(_path)]
+_SavedPath = Annotated[Path, AfterValidator(lambda path: _path(path).absolute())]
 
 _ErrorLimit = Annotated[
     ErrorLimit | None,
@@ -170,8 +144,8 @@ class Settings(BaseModel):
         validate_by_name=False,
     )
 
-    portal: Annotated[str | None, Option("URL", saved=True), AfterValidator(lambda v: v and _portal(v))] = (
-        Field(default=None, description="Address of the portal, such as https://portal.example.com.")
+    portal: Annotated[str | None, Option("URL", saved=True), AfterValidator(_portal)] = Field(
+        default=None, description="Address of the portal, such as https://portal.example.com."
     )
     token: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="API token of the portal."
@@ -231,6 +205,24 @@ class Settings(BaseModel):
     )
     allow_http: Annotated[bool, Option(saved=True)] = Field(
         default=False, description="Allow plain http:// to a portal that is not on this machine."
+    )
+    ca_file: Annotated[_SavedPath | None, Option("FILE", saved=True)] = Field(
+        default=None, description="Certificates (PEM) of authorities to trust besides the system's."
+    )
+    client_cert: Annotated[_SavedPath | None, Option("FILE", saved=True)] = Field(
+        default=None, description="Certificate (PEM) to show to a portal that wants one, with its key."
+    )
+    client_key: Annotated[_SavedPath | None, Option("FILE", saved=True)] = Field(
+        default=None, description="Key (PEM) of that certificate, if it is in a file of its own."
+    )
+    proxy: Annotated[
+        SecretStr | None,
+        Option("URL|env", saved=True),
+        BeforeValidator(_proxy),
+        PlainSerializer(_saved_proxy),
+    ] = Field(
+        default=None,
+        description="HTTP proxy to the portal; env for HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
     )
     columns: Annotated[
         dict[str, str] | None,

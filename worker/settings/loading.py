@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from worker.errors import UsageError
+from worker.settings.addresses import is_loopback
 from worker.settings.fields import PREFIX, Settings, option_name, options
 from worker.settings.wording import refusal
-
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Settings:
@@ -117,7 +116,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _refuse_plain_http(settings: Settings, origin: str) -> None:
     url = urlsplit(settings.portal or "")
-    if url.scheme == "http" and url.hostname not in _LOOPBACK and not settings.allow_http:
+    if url.scheme == "http" and not is_loopback(url.hostname or "") and not settings.allow_http:
         raise UsageError(
             f"{origin}: plain http:// would send the token readable to {url.hostname};"
             " use https://, or --allow-http if you must"

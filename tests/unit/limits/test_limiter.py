@@ -375,9 +375,21 @@ def test_answers_to_requests_sent_before_a_pause_began_do_not_make_it_grow(virtu
         limiter = Limiter(Rate(10, 1.0), 8, max_pause=300.0, rng=Dealt())
         for _ in range(8):
             limiter.observe(throttled())
-        return limiter.paused_seconds
+        return limiter.pause_left
 
     assert virtual_time(work()) == pytest.approx(1.0)
+
+
+def test_of_a_pause_that_lasts_only_what_is_over_counts(virtual_time: Run) -> None:
+    """A run that is given up in a pause of five minutes was not held back for as long."""
+
+    async def work() -> tuple[float, float]:
+        limiter = Limiter(Rate(10, 1.0), 8, max_pause=300.0, rng=Dealt())
+        limiter.observe(throttled(300.0))
+        await asyncio.sleep(8.0)
+        return limiter.paused_seconds, limiter.pause_left
+
+    assert virtual_time(work()) == (pytest.approx(8.0), pytest.approx(292.0))
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])

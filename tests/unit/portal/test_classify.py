@@ -1,6 +1,7 @@
 """The table of what each answer proves, row by row."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from worker.models import Result
 from worker.portal.classify import (
     FAILURES,
     HINTS,
+    HINTS_OF_READS,
     RULES,
     Answer,
     BodyKind,
@@ -68,7 +70,7 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(404, OTHER), "no_such_route", WrongBaseUrl),
     *((Answer(status, HTML), "request_not_accepted", WrongBaseUrl) for status in (405, 411, 413)),
     *((Answer(status, EMPTY), "request_not_accepted", WrongBaseUrl) for status in (414, 415, 431)),
-    (Answer(407, HTML), "blocked_by_proxy", PortalRefused),
+    (Answer(407, HTML), "proxy_password", PortalRefused),
     (Answer(408, EMPTY), "request_timeout", Result.TRANSIENT),
     (Answer(425, EMPTY), "too_early", Result.TRANSIENT),
     (Answer(429, EMPTY), "throttled", Result.THROTTLED),
@@ -114,6 +116,17 @@ def test_each_reason_has_one_hint_and_each_hint_a_reason() -> None:
     reasons = {rule.reason for rule in RULES} | {reason for _, reason in FAILURES.values()} | {"odd_status"}
     assert reasons - {""} == set(HINTS)
     assert all(hint.endswith(".") and "\n" not in hint for hint in HINTS.values())
+
+
+def test_no_hint_of_a_read_speaks_of_a_link_that_may_be_stored() -> None:
+    failures = [classify_failure(kind, sent=False) for kind in FAILURES]
+    read = [classify(replace(answer, sent=False)) for answer, *_ in ROWS]
+    told = {verdict.hint for verdict in (*failures, *read) if verdict.result is Result.TRANSIENT}
+    assert [
+        hint for hint in told if "stored the link" in hint or "verify" in hint or "may be stored" in hint
+    ] == []
+    assert set(HINTS_OF_READS) <= set(HINTS)
+    assert all(hint.endswith(".") for hint in HINTS_OF_READS.values())
 
 
 def test_a_reason_always_means_the_same() -> None:

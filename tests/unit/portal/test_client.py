@@ -305,6 +305,30 @@ async def test_the_probe_takes_the_other_spelling_before_it_gives_up(
     assert [wait for wait in no_sleep if wait > 0.1] == [0.5, 1.0] * 2
 
 
+@pytest.mark.parametrize(
+    ("page", "wanted"),
+    [
+        ("<html>400 The plain HTTP request was sent to HTTPS port", "wants https:// at this port"),
+        ("<html>400 No required SSL certificate was sent", "see --client-cert"),
+        ("<html>400 The SSL certificate error", "see --client-cert"),
+        ("<html>400 Bad Request", "check the base URL"),
+    ],
+)
+@pytest.mark.parametrize("logs_in", [False, True])
+async def test_what_a_page_says_of_tls_is_told(
+    portal: aioresponses, no_sleep: list[float], page: str, wanted: str, logs_in: bool
+) -> None:
+    for method in ("GET", "POST"):
+        portal.add(re.compile(".*"), method, status=400, body=page, content_type="text/html", repeat=True)
+    token = Credentials(token=SecretStr("secret"))
+    user = Credentials(username="user@portal.example", password=SecretStr("word"))
+    async with Asked(user if logs_in else token) as client:
+        with pytest.raises(PortalError, match=wanted):
+            await client.probe()
+
+    assert no_sleep
+
+
 async def test_a_log_in_that_a_page_refuses_is_tried_under_the_other_spelling_too(
     portal: aioresponses, no_sleep: list[float]
 ) -> None:

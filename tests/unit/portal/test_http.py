@@ -98,6 +98,17 @@ async def test_a_redirect_is_an_answer_and_the_token_stays_here() -> None:
     assert reply.status == 307
 
 
+async def test_a_header_of_many_kilobytes_is_read() -> None:
+    """Proxies add cookies and policies; aiohttp by itself reads up to 8 KB."""
+    policy = b"Content-Security-Policy: " + b"x" * 60_000
+    answer = b"HTTP/1.1 201 Created\r\n" + policy + b"\r\nContent-Length: 2\r\n\r\n{}"
+    async with raw_server(answering(answer)) as url:
+        reply = await call(url)
+
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.body) == (201, b"{}")
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -179,7 +190,8 @@ async def test_plain_http_where_tls_is_expected_is_no_connection() -> None:
         failure = await call(url.replace("http://", "https://"))
 
     assert isinstance(failure, Failure)
-    assert failure.kind == "connect"
+    assert (failure.kind, failure.final) == ("connect", True)
+    assert "it answers, but not with TLS" in failure.detail
 
 
 async def test_retry_after_is_read_against_the_portals_own_clock() -> None:
