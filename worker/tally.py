@@ -9,7 +9,44 @@ from worker.models import Outcome, Request, Result, Status
 
 @dataclass(slots=True)
 class Tally:
-    """What has happened so far.
+    """What has happened so far, whatever is done.
+
+    Attributes:
+        sent: requests of this session.
+        throttled: those of them that were answered so.
+        seconds: since it began.
+        note: something to tell the user at once.
+        ended: these are the last counts of the session.
+    """
+
+    sent: int = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    ended: bool = False
+
+    def observe(self, request: Request) -> None:
+        """Count a request."""
+        self.sent += 1
+        self.throttled += request.result is Result.THROTTLED
+
+
+@dataclass(slots=True)
+class LinkTally(Tally):
+    """How far a verb has come that goes through the links of a run.
+
+    Attributes:
+        total: links to go through.
+        done: of these.
+    """
+
+    total: int = 0
+    done: int = 0
+
+
+@dataclass(slots=True)
+class RunTally(Tally):
+    """How far a run has come.
 
     Attributes:
         begun: the portal takes us, so that there will be files, and something to go on with.
@@ -17,9 +54,6 @@ class Tally:
         complete: the input is read to its end, so ``rows`` is final.
         settled: rows with an outcome, by state, over all sessions.
         settled_here: pairs that this session settled.
-        sent: requests of this session.
-        note: something to tell the user at once.
-        ended: these are the last counts of the session.
     """
 
     begun: bool = False
@@ -27,13 +61,6 @@ class Tally:
     complete: bool = False
     settled: Counter[Status] = field(default_factory=Counter)
     settled_here: int = 0
-    sent: int = 0
-    failed_attempts: int = 0
-    throttled: int = 0
-    seconds: float = 0.0
-    paused_seconds: float = 0.0
-    note: str = ""
-    ended: bool = False
 
     @property
     def done(self) -> int:
@@ -45,12 +72,6 @@ class Tally:
         self.rows += chunk.pairs + chunk.duplicates + chunk.invalid
         self.settled[Status.DUPLICATE] += chunk.duplicates
         self.settled[Status.INVALID] += chunk.invalid
-
-    def observe(self, request: Request) -> None:
-        """Count a request."""
-        self.sent += 1
-        self.failed_attempts += request.result is not Result.OK
-        self.throttled += request.result is Result.THROTTLED
 
     def recorded(self, outcome: Outcome) -> None:
         """Count an outcome."""

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from worker import cli
 from worker.report.build import Report
 from worker.run.directory import RunDirectory
-from worker.run.finish import write_files
+from worker.run.files import write_files
 
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
@@ -71,7 +71,7 @@ def file_size_at_end(most: int) -> None:
         file_size(most)
         return write_files(directory)
 
-    patch("worker.run.job.write_files", write).start()
+    patch("worker.run.run.write_files", write).start()
 
 
 def anyone() -> bool:

@@ -42,8 +42,9 @@ from worker.operations.unlink import Links
 from worker.portal import calls
 from worker.portal.http import Http, Reply
 from worker.queues import Message
-from worker.run import finish, linking
-from worker.run.linking import Linking
+from worker.run import files as run_files
+from worker.run import pipeline
+from worker.run.pipeline import Pipeline
 from worker.run.removal import Operations, Removal
 from worker.settings import Settings
 from worker.supply.acknowledger import Acknowledgement, Acknowledger
@@ -54,7 +55,7 @@ OPS_PER_COMMIT = 1000
 
 def ack_before_outcome() -> None:
     """A pair is settled as linked just before its first request leaves; the answer only corrects that."""
-    send, record = Dispatcher._send, Linking._record
+    send, record = Dispatcher._send, Pipeline._record
     told: set[int] = set()
 
     async def _send(self: Dispatcher, group: Sequence[Operation[Any]], asks: Sequence[Ask]) -> Exchange:
@@ -63,13 +64,13 @@ def ack_before_outcome() -> None:
         await self._conclude([(one, _linked(pair)) for one, pair in early])
         return await send(self, group, asks)
 
-    async def _record(self: Linking, outcomes: Sequence[Outcome]) -> None:
+    async def _record(self: Pipeline, outcomes: Sequence[Outcome]) -> None:
         news = [one for one in outcomes if one.status is not Status.LINKED or one.pair.row not in told]
         told.update(one.pair.row for one in outcomes)
         await record(self, news)
 
     patch.object(Dispatcher, "_send", _send).start()
-    patch.object(Linking, "_record", _record).start()
+    patch.object(Pipeline, "_record", _record).start()
 
 
 def _linked(pair: Pair) -> Outcome:
@@ -191,7 +192,7 @@ def late_look() -> None:
         attempts = tuple(replace(attempt, found={}) for attempt in told.attempts)
         return compare(replace(told, attempts=attempts))
 
-    patch.object(linking, "compare", compare_with_nothing).start()
+    patch.object(pipeline, "compare", compare_with_nothing).start()
 
 
 def trust_delete() -> None:
@@ -239,7 +240,7 @@ PLANTS = {
     "crash-in-observe": _crash_in(Limiter, "observe"),
     "crash-in-request": _crash_in(ClientSession, "request"),
     "crash-in-judgement": _crash_in(calls, "classify"),
-    "crash-in-files": _crash_in(finish, "write_html"),
+    "crash-in-files": _crash_in(run_files, "write_html"),
     "save-secrets": save_secrets,
     "secrets-in-error": secrets_in_error,
 }

@@ -28,11 +28,11 @@ import pytest
 from worker.errors import PortalError, PortalUnreachable
 from worker.operations.policy import RetryPolicy
 from worker.report.build import Report
-from worker.run.audit import audit_run
+from worker.run.access import access_of
 from worker.run.directory import RunDirectory
-from worker.run.finish import write_files
+from worker.run.files import audit_run, write_files
 from worker.run.rollback import roll_back
-from worker.run.starting import start_job
+from worker.run.run import complete, start
 from worker.run.verify import verify
 from worker.settings import load_settings
 from worker.simulator import Portal, Scenario
@@ -660,9 +660,9 @@ def _run(
         "runs_dir": folder / "runs",
         **options,
     }
-    job = start_job(load_settings(flags), pairs, lambda: load_settings(flags))
-    job.work(lambda tally: None if notes is None else notes.append(tally.note))
-    return job.directory.path, write_files(job.directory)
+    session = start(load_settings(flags), pairs, lambda: load_settings(flags))
+    complete(session, lambda tally: None if notes is None else notes.append(tally.note))
+    return session.directory.path, write_files(session.directory)
 
 
 @pytest.mark.parametrize("case", [_param(case) for case in CASES])
@@ -752,9 +752,10 @@ def test_every_request_of_a_verify_and_a_rollback_is_counted_also_over_connectio
             fault("reset", **READS, share=0.2) + fault("reset", on="delete", share=0.2)
         )
         settings = load_settings({"portal": portal.url, "token": "demo-token", "rate": "2000/s", **options})
-        for visit in (verify, roll_back):
+        for verb in (verify, roll_back):
             before = portal.books.requests
-            done = visit(RunDirectory(folder), settings, None, lambda _progress: None)
+            directory = RunDirectory(folder)
+            done = verb(directory, settings, access_of(directory, settings, None), lambda _tally: None)
             assert portal.books.requests - before == done.requests
             assert done.requests > PAIRS
     finally:

@@ -15,8 +15,7 @@ from unittest.mock import patch
 
 from worker.cli import main
 from worker.models import Outcome
-from worker.run.linking import Linking
-from worker.tally import Tally
+from worker.run.pipeline import Pipeline
 
 EVERY = 1.0
 """Seconds between two counts."""
@@ -30,7 +29,7 @@ PAIRS_PER_LEAK = 20
 
 def count_tasks(path: Path) -> None:
     """Count from the moment that the loop of the run is known, and until the process ends."""
-    run = Linking.run
+    run = Pipeline.run
 
     def count(loop: asyncio.AbstractEventLoop) -> None:
         while not loop.is_closed():
@@ -38,24 +37,24 @@ def count_tasks(path: Path) -> None:
                 file.write(f"{len(asyncio.all_tasks(loop))}\n")
             time.sleep(EVERY)
 
-    async def counted(self: Linking, show: Callable[[Tally], None]) -> None:
+    async def counted(self: Pipeline) -> None:
         loop = asyncio.get_running_loop()
         threading.Thread(target=count, args=(loop,), name="count", daemon=True).start()
-        await run(self, show)
+        await run(self)
 
-    patch.object(Linking, "run", counted).start()
+    patch.object(Pipeline, "run", counted).start()
 
 
 def leak_at_each_outcome(leak: Callable[[Outcome], object]) -> None:
     """Call ``leak`` for each outcome, and keep for ever what it gives."""
-    record = Linking._record
+    record = Pipeline._record
     kept: list[object] = []
 
-    async def leaking(self: Linking, outcomes: Sequence[Outcome]) -> None:
+    async def leaking(self: Pipeline, outcomes: Sequence[Outcome]) -> None:
         await record(self, outcomes)
         kept.extend(map(leak, outcomes))
 
-    patch.object(Linking, "_record", leaking).start()
+    patch.object(Pipeline, "_record", leaking).start()
 
 
 def memory(outcome: Outcome) -> object:

@@ -2,7 +2,7 @@
 
 from worker.ledger import Admitted
 from worker.models import Attempt, Kind, Outcome, Pair, Request, Result, Status
-from worker.tally import Tally
+from worker.tally import RunTally
 
 
 def outcome(status: Status) -> Outcome:
@@ -10,7 +10,7 @@ def outcome(status: Status) -> Outcome:
 
 
 def test_rows_are_counted_as_they_are_admitted() -> None:
-    tally = Tally()
+    tally = RunTally()
     tally.admitted(Admitted(5, 2, 1))
     tally.admitted(Admitted(1, 0, 1))
 
@@ -21,7 +21,7 @@ def test_rows_are_counted_as_they_are_admitted() -> None:
 
 
 def test_outcomes_are_counted_by_state() -> None:
-    tally = Tally()
+    tally = RunTally()
     for status in (Status.LINKED, Status.LINKED, Status.REJECTED):
         tally.recorded(outcome(status))
 
@@ -29,15 +29,15 @@ def test_outcomes_are_counted_by_state() -> None:
     assert (tally.done, tally.settled_here) == (3, 3)
 
 
-def test_requests_are_counted_with_those_that_failed_or_were_throttled() -> None:
-    tally = Tally()
+def test_requests_are_counted_with_those_that_were_throttled() -> None:
+    tally = RunTally()
     for result in Result:
         tally.observe(Request(Kind.LINK, result))
 
-    assert (tally.sent, tally.failed_attempts, tally.throttled) == (5, 4, 1)
+    assert (tally.sent, tally.throttled) == (5, 1)
 
 
 def test_tallies_share_nothing() -> None:
-    Tally().recorded(outcome(Status.LINKED))
+    RunTally().recorded(outcome(Status.LINKED))
 
-    assert Tally().done == 0
+    assert RunTally().done == 0

@@ -1,6 +1,5 @@
 """``bulklink dead QUEUE_URL``: what was given up, and putting it back."""
 
-import asyncio
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,11 +12,9 @@ from worker.errors import one_line
 from worker.report.summary import counted
 
 if TYPE_CHECKING:
-    from worker.queues import DeadLetter, DeadLetters
+    from worker.queues import DeadLetter
 
 _SHOWN = 100
-_AT_ONCE = 500
-_MOST = 100_000
 
 
 @click.command("dead")
@@ -32,16 +29,17 @@ def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     from worker.cli.output import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
     from worker.queues import open_dead_letters, parse_address  # noqa: PLC0415 - same
+    from worker.run.dead import list_letters, requeue_letters  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     settings = load_settings(flags)
     address = parse_address(queue_url_of(queue_url, settings))
     letters = open_dead_letters(address)
     if requeue:
-        count = asyncio.run(_requeue(letters, settings.limit))
+        count = requeue_letters(letters, settings.limit)
         say(settings, f"{address.shown}: {count:,} put back")
         return 0
-    found = asyncio.run(_list(letters, settings.limit or _SHOWN))
+    found = list_letters(letters, settings.limit or _SHOWN)
     for letter in found:
         hand_over(_as_json(letter) if settings.as_json else _as_line(letter))
     if not found:
@@ -49,32 +47,6 @@ def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     elif len(found) == (settings.limit or _SHOWN):
         say(settings, f"{address.shown}: there may be more; --limit shows them")
     return 0
-
-
-async def _list(letters: "DeadLetters", most: int) -> "list[DeadLetter]":
-    await letters.open()
-    try:
-        return await letters.letters(most)
-    finally:
-        await letters.close()
-
-
-async def _requeue(letters: "DeadLetters", limit: int | None) -> int:
-    """Put back ``limit`` letters, or all that there are; those that die again meanwhile are left alone."""
-    await letters.open()
-    try:
-        done = 0
-        if limit is None:
-            limit = len(await letters.letters(_MOST))
-        while done < limit:
-            most = min(_AT_ONCE, limit - done)
-            count = await letters.requeue(most)
-            done += count
-            if count < most:
-                break
-        return done
-    finally:
-        await letters.close()
 
 
 def _as_line(letter: "DeadLetter") -> str:

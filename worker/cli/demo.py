@@ -12,7 +12,7 @@ from worker.cli.options import settings_options
 from worker.cli.output import complain, say
 from worker.cli.simulator_process import books, simulator
 from worker.errors import Exit, OutputError
-from worker.run.starting import start_job
+from worker.run.run import start
 from worker.settings import load_settings
 
 ROWS = 2000
@@ -41,7 +41,7 @@ def command(**flags: Any) -> int:
         # Nothing of the user's own portal may leak in here, above all not its token.
         here = {**flags, "portal": url, "token": "demo-token", "rate": "300/s", "concurrency": 8}
         mine = load_settings(here)
-        code = work_and_report(start_job(mine, str(sample), lambda: mine), mine)
+        code = work_and_report(start(mine, str(sample), lambda: mine), mine)
         stored = {(pair[0], pair[1]) for pair in books(url, "/links")}
     say(settings, f"'bulklink run' would have ended with exit code {code}")
     if stored != expected or code != Exit.REJECTED:

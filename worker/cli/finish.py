@@ -7,29 +7,30 @@ from worker.report.build import Report
 from worker.report.summary import ending, summary
 from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
-from worker.run.job import Job
+from worker.run.run import complete
+from worker.run.session import Session
 from worker.settings import Settings
-from worker.tally import Tally
+from worker.tally import RunTally
 
 
-def work_and_report(job: Job, settings: Settings) -> int:
-    """Do the job, write all files, print what became of it; gives the exit code."""
+def work_and_report(session: Session, settings: Settings) -> int:
+    """Do what a session has to do, write all files, print what became of it; gives the exit code."""
     from worker.cli.progress import progress  # noqa: PLC0415 - not before it is needed
 
     # The terminal may be closed at any time, also while files are written.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    directory = job.directory
+    directory = session.directory
     show = progress(settings.progress, quiet=settings.quiet)
     is_told = False
 
-    def tell(tally: Tally) -> None:
+    def tell(tally: RunTally) -> None:
         nonlocal is_told
         if tally.begun and not is_told:  # one that the portal refuses leaves no files to be told of
             is_told = True
             say(settings, f"run {directory.run_id}: files in {shown(directory.path)}")
         show(tally)
 
-    report = job.work(tell)
+    report = complete(session, tell)
     say(settings, *summed_up(report, directory, settings))
     why = ending(report, _next(report, directory, settings))
     if settings.quiet and why:

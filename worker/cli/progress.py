@@ -8,8 +8,7 @@ from typing import Literal
 from worker.cli.output import complain, draw
 from worker.errors import one_line
 from worker.models import Status
-from worker.run.visit import Progress
-from worker.tally import Tally
+from worker.tally import LinkTally, RunTally
 
 PLAIN_EVERY = 10.0
 _BAR = 20
@@ -18,7 +17,7 @@ _FAILED = (Status.INVALID, Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
 
 def progress(
     kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool
-) -> Callable[[Tally | Progress], None]:
+) -> Callable[[RunTally | LinkTally], None]:
     """A function to be called often with the counts so far; it decides when to print."""
     if quiet or kind == "none":
         return lambda _: None
@@ -32,7 +31,7 @@ class _Plain:
         self._next = time.monotonic() + PLAIN_EVERY
         self._note = ""
 
-    def __call__(self, tally: Tally | Progress) -> None:
+    def __call__(self, tally: RunTally | LinkTally) -> None:
         if tally.note != self._note:
             self._note = tally.note
             if tally.note:  # that something is over shows in the numbers
@@ -42,7 +41,7 @@ class _Plain:
             complain(_line(tally))
 
 
-def _bar(tally: Tally | Progress) -> None:
+def _bar(tally: RunTally | LinkTally) -> None:
     share = _share(tally)
     bar = "#" * int(share * _BAR)
     end = "\n" if tally.ended else ""
@@ -51,14 +50,14 @@ def _bar(tally: Tally | Progress) -> None:
     draw(f"\r{line}\x1b[K{end}")
 
 
-def _share(tally: Tally | Progress) -> float:
-    if isinstance(tally, Progress):
+def _share(tally: RunTally | LinkTally) -> float:
+    if isinstance(tally, LinkTally):
         return tally.done / tally.total if tally.total else 0.0
     return tally.done / tally.rows if tally.complete and tally.rows else 0.0
 
 
-def _line(tally: Tally | Progress) -> str:
-    if isinstance(tally, Progress):
+def _line(tally: RunTally | LinkTally) -> str:
+    if isinstance(tally, LinkTally):
         pace = tally.done / tally.seconds if tally.seconds else 0.0
         return f"{tally.done:,}/{tally.total:,} links, {pace:,.0f}/s"
     total = f"{tally.rows:,}" if tally.complete else f"{tally.rows:,}+"

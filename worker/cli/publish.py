@@ -12,7 +12,7 @@ import click
 from worker.cli.options import INPUT, settings_options
 
 if TYPE_CHECKING:
-    from worker.run.publication import Published
+    from worker.supply.publication import Published
 
 _EVERY = 10.0
 
@@ -31,11 +31,11 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     """
     from worker.cli.output import complain, hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
-    from worker.run.starting import start_publication  # noqa: PLC0415 - same
+    from worker.run.publish import start  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     settings = load_settings(flags)
-    publication = start_publication(
+    publishing = start(
         settings,
         input_path,
         queue_url_of(queue_url, settings),
@@ -43,7 +43,7 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
         tell=lambda note: say(settings, f"bulklink: {note}") if note else None,
         show=_now_and_then(lambda text: say(settings, text)),
     )
-    result = publication.work()
+    result = publishing.complete()
     say(
         settings,
         f"run {result.run_id}: {result.published:,} published to {result.queue}"

@@ -11,10 +11,9 @@ from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader, run_lock
 from worker.report.summary import counted
-from worker.run.audit import audit_run
 from worker.run.directory import RunDirectory, find_run
-from worker.run.finish import write_files
-from worker.run.merging import merge_runs
+from worker.run.files import audit_run, write_files
+from worker.run.report import merge_runs
 from worker.settings import Settings, load_settings
 
 

@@ -19,14 +19,14 @@ def command(run: str | None, **flags: Any) -> int:
     from worker.cli.output import say  # noqa: PLC0415 - same
     from worker.ledger import LedgerReader  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
-    from worker.run.starting import resume_job  # noqa: PLC0415 - same
+    from worker.run.resume import start  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)
     with LedgerReader(directory.ledger) as reader:
         saved = reader.facts()["settings"]
     settings = load_settings(flags, saved)
-    job = resume_job(directory, settings, lambda: load_settings(flags, saved))
-    if job.nothing_left:
+    session = start(directory, settings, lambda: load_settings(flags, saved))
+    if session.nothing_left:
         say(settings, f"run {directory.run_id}: nothing to resume, every row has its outcome")
-    return work_and_report(job, settings)
+    return work_and_report(session, settings)

@@ -20,15 +20,15 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.output import say  # noqa: PLC0415 - same
     from worker.ledger import LedgerReader  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
-    from worker.run.starting import saved_for_retry, start_retry  # noqa: PLC0415 - same
+    from worker.run.retry import saved_for_retry, start  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)
     with LedgerReader(directory.ledger) as reader:
         saved = saved_for_retry(reader.facts())
     settings = load_settings(flags, saved)
-    job = start_retry(directory, settings, lambda: load_settings(flags, saved))
-    if job is None:
+    session = start(directory, settings, lambda: load_settings(flags, saved))
+    if session is None:
         say(settings, f"run {directory.run_id}: no row is worth another try")
         return 0
-    return work_and_report(job, settings)
+    return work_and_report(session, settings)

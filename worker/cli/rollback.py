@@ -22,13 +22,13 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.report.summary import counted  # noqa: PLC0415 - same
+    from worker.run.access import same_access  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
     from worker.run.rollback import count_links, roll_back  # noqa: PLC0415 - same
-    from worker.run.starting import start_visit  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)
-    settings, rate = start_visit(directory, flags)
+    settings, access = same_access(directory, flags)
     with run_lock(directory.path):
         if settings.dry_run:
             remove, keep = count_links(directory, unread=settings.unread)
@@ -38,7 +38,7 @@ def command(run: str, **flags: Any) -> int:
             counts = {"run_id": directory.run_id, "remove": remove, "keep": keep}
             answer(settings, [text], json.dumps(counts))
             return 0
-        done = roll_back(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
+        done = roll_back(directory, settings, access, progress(settings.progress, quiet=settings.quiet))
     say(settings, *done.summary(shown(directory.path)))
     if settings.as_json:
         hand_over(done.to_json().rstrip("\n"), kept=shown(directory.path / "rollback.json"))

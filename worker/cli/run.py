@@ -24,6 +24,6 @@ def command(input_path: str, **flags: Any) -> int:
 
         return check(input_path, settings)
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
-    from worker.run.starting import start_job  # noqa: PLC0415 - same
+    from worker.run.run import start  # noqa: PLC0415 - same
 
-    return work_and_report(start_job(settings, input_path, lambda: load_settings(flags)), settings)
+    return work_and_report(start(settings, input_path, lambda: load_settings(flags)), settings)

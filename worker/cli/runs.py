@@ -9,7 +9,7 @@ from worker.cli.options import settings_options
 from worker.cli.output import complain, hand_over
 from worker.errors import LedgerError, one_line
 from worker.run.directory import list_runs
-from worker.run.listing import look_at
+from worker.run.runs import look_at
 from worker.settings import load_settings
 
 

@@ -19,15 +19,15 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.output import answer, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
+    from worker.run.access import same_access  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
-    from worker.run.starting import start_visit  # noqa: PLC0415 - same
     from worker.run.verify import verify  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)
-    settings, rate = start_visit(directory, flags)
+    settings, access = same_access(directory, flags)
     with run_lock(directory.path):
-        found = verify(directory, settings, rate, progress(settings.progress, quiet=settings.quiet))
+        found = verify(directory, settings, access, progress(settings.progress, quiet=settings.quiet))
     kept = shown(directory.path / "verify.json")
     answer(settings, found.summary(shown(directory.path)), found.to_json(), kept=kept)
     return found.exit_code

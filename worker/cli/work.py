@@ -21,9 +21,9 @@ def command(queue_url: str | None, **flags: Any) -> int:
     """
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
-    from worker.run.starting import start_work  # noqa: PLC0415 - same
+    from worker.run.work import start  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     settings = load_settings(flags)
-    job = start_work(settings, queue_url_of(queue_url, settings), lambda: load_settings(flags))
-    return work_and_report(job, settings)
+    session = start(settings, queue_url_of(queue_url, settings), lambda: load_settings(flags))
+    return work_and_report(session, settings)

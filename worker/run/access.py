@@ -2,8 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +15,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 from structlog.typing import FilteringBoundLogger
 
 from worker.errors import UsageError
+from worker.ledger import LedgerReader
 from worker.limits import Limiter
 from worker.models import Request
 from worker.operations.policy import RetryPolicy
@@ -20,7 +24,10 @@ from worker.portal.client import PortalClient
 from worker.portal.single import Single
 from worker.portal.tls import tls_context
 from worker.portal.tries import Waiting
-from worker.settings import Settings
+from worker.queues import open_rate, parse_rate_address
+from worker.run.directory import RunDirectory
+from worker.run.log import open_log
+from worker.settings import Settings, load_settings
 from worker.settings.addresses import is_loopback, proxy_url
 from worker.settings.fields import ENVIRONMENT
 from worker.site import Site
@@ -121,3 +128,88 @@ async def open_site(
 def complain(log: FilteringBoundLogger, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What a library let fall goes to the log and not to the terminal; what it says may hold anything."""
     log.warning("loop.complaint", what=context["message"], error=type(context.get("exception")).__name__)
+
+
+SiteOpener = Callable[
+    [AsyncExitStack, Callable[[str], None], Sequence[Callable[[Request], None]]], Awaitable[Site]
+]
+"""Opens a portal, see :func:`open_site`; is given what closes it, what is told, and the observers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What is opened to work at the portal for a run: its log, and the portal. Plain values, no settings.
+
+    Attributes:
+        run_id: is in each line of the log.
+        log: the log's file.
+        verbose: also each attempt is logged.
+        open_site: opens the portal.
+    """
+
+    run_id: str
+    log: Path
+    verbose: bool
+    open_site: SiteOpener
+
+    @contextmanager
+    def open_log(self) -> Iterator[FilteringBoundLogger]:
+        """The log, open within the block; libraries complain there, too. Inside an event loop.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with open_log(self.log, verbose=self.verbose, run_id=self.run_id) as log:
+            asyncio.get_running_loop().set_exception_handler(partial(complain, log))
+            yield log
+
+
+def access_of(directory: RunDirectory, settings: Settings, rate: "RedisRate | None") -> Access:
+    """How to get to the portal for this run; ``rate`` is shared with other processes, None if it is ours."""
+    return Access(
+        directory.run_id,
+        settings.log_file or directory.log,
+        settings.verbose,
+        lambda stack, tell, observers: open_site(stack, settings, rate, tell, observers),
+    )
+
+
+def shared_rate(settings: Settings) -> "RedisRate | None":
+    """The rate that is shared with other processes, not connected yet; None for a rate of our own.
+
+    Raises:
+        UsageError: its URL is wrong, or the library for it is not installed.
+    """
+    if settings.shared_rate is None:
+        return None
+    # Unless the URL says otherwise, all who work on one portal share one rate.
+    portal = urlsplit(settings.portal or "").netloc.translate({ord("["): None, ord("]"): None})
+    return open_rate(parse_rate_address(settings.shared_rate.get_secret_value(), portal))
+
+
+def same_access(directory: RunDirectory, flags: Mapping[str, Any]) -> tuple[Settings, Access]:
+    """Settle how to go to the portal about a run, by default as the run itself did.
+
+    Raises:
+        UsageError: another portal is named, or no shared rate if that run had one.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        facts = reader.facts()
+    settings = load_settings(flags, facts["settings"])
+    refuse_other_access(directory, settings, facts)
+    return settings, access_of(directory, settings, shared_rate(settings))
+
+
+def refuse_other_access(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
+    """Refuse to send what one run has left to another portal, or at a rate of its own if it shared one.
+
+    Raises:
+        UsageError: it would be.
+    """
+    if settings.portal != facts["portal"]:
+        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
+    if facts.get("shared_rate") and settings.shared_rate is None:
+        raise UsageError(
+            f"run {directory.run_id} shares its rate through {facts['shared_rate']}:"
+            " name it again, with --shared-rate or BULKLINK_SHARED_RATE"
+        )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from worker.errors import LedgerError, LockedError, NeverBegan, UsageError
-from worker.ledger import LedgerReader, run_lock
+from worker.ledger import LedgerReader, RunLock, run_lock
 
 _FIRST_FILES = {"ledger.db", "ledger.db-journal", "ledger.db-wal", "ledger.db-shm", "run.log"}
 """What a run has before it begins."""
@@ -80,6 +80,26 @@ class RunDirectory:
     def discard(self) -> None:
         """Remove a run that ended before it had a single row."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def new_run(runs_dir: Path, run_id: str | None) -> tuple[RunDirectory, RunLock]:
+    """Make the directory of a new run, see :meth:`RunDirectory.create`, and hold its lock.
+
+    Raises:
+        UsageError: the name is taken, or the folder cannot be made.
+        LedgerError: it cannot be locked.
+        LockedError: another process took the same name at the same moment, and was quicker.
+    """
+    directory = RunDirectory.create(runs_dir, run_id)
+    try:
+        lock = run_lock(directory.path)
+    except LedgerError:
+        directory.discard()
+        raise
+    if directory.ledger.exists():
+        lock.release()
+        raise LockedError(f"run {directory.run_id} is being worked on by another process")
+    return directory, lock
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:

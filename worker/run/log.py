@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from worker.errors import OutputError
-from worker.models import Outcome, Result, Status
+from worker.models import Outcome, Result, Status, Undo, Undoing
 
 STANDARD_ERROR = Path("-")
 
@@ -101,6 +101,13 @@ def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
             http_status=outcome.http_status,
             attempts=len(outcome.attempts),
         )
+
+
+def log_what_is_left(log: FilteringBoundLogger, settled: Sequence[Undoing]) -> None:
+    """Note links that a rollback leaves."""
+    for one in settled:
+        if one.state in {Undo.KEPT, Undo.FAILED}:
+            log.warning("link.left", row=one.row, state=one.state, reason=one.reason)
 
 
 def _dumps(value: Any, **_: Any) -> bytes:

@@ -1,16 +1,17 @@
 """The order in which links are removed: look, make sure of the portal, note, remove, look again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from worker.dispatch import Finished
 from worker.errors import CannotUndo
 from worker.ledger import UndoLedger
-from worker.models import Attempt, Result, Undo, Undoing
+from worker.models import Attempt, Result, Undoing
 from worker.operations.base import Operation
 from worker.operations.look import Look, Told
 from worker.operations.unlink import Links, Removed, Unlink, judge_after, judge_before, kept
-from worker.run.visit import Visit
+from worker.run.links import look_for
+from worker.site import Site
 
 NOBODY = 0
 """An id that no contact has."""
@@ -31,13 +32,17 @@ class Removal:
     which AppServer ignores (contract 5.5): asked for nobody, it names everybody.
 
     Args:
-        visit: to the portal.
+        site: the portal.
         ledger: of the run that is undone.
+        observers: are told of links that have their last word, once that is durable.
     """
 
-    def __init__(self, visit: Visit, ledger: UndoLedger) -> None:
-        self._visit = visit
+    def __init__(
+        self, site: Site, ledger: UndoLedger, observers: Sequence[Callable[[Sequence[Undoing]], None]]
+    ) -> None:
+        self._site = site
         self._ledger = ledger
+        self._observers = observers
         self._filters = False
         self._probing: Look[None] | None = None
         self._waiting: list[Links] = []
@@ -82,9 +87,8 @@ class Removal:
 
     def _probe(self) -> Operations:
         """Ask for nobody at the first opportunity that waits."""
-        site = self._visit.site
         opportunity_id = self._waiting[0][0].opportunity_id
-        self._probing = Look(None, opportunity_id, (NOBODY,), site.policy, site.rng)
+        self._probing = Look(None, opportunity_id, (NOBODY,), self._site.policy, self._site.rng)
         return (self._probing,)
 
     async def _probed(self, told: Told[None]) -> Operations:
@@ -108,8 +112,7 @@ class Removal:
         for link in links:
             self._groups[link.row] = links
         self._open[links[0].row] = len(links)
-        site = self._visit.site
-        return [Unlink(link, site.policy, site.rng) for link in links]
+        return [Unlink(link, self._site.policy, self._site.rng) for link in links]
 
     def _removed(self, removed: Removed) -> Operations:
         """The portal answered to a removal; once all of a group are answered, look what is left."""
@@ -119,13 +122,11 @@ class Removal:
         if self._open[links[0].row]:
             return ()
         del self._open[links[0].row]
-        look = self._visit.look(links)
+        look = look_for(links, self._site)
         self._second.add(look)
         return (look,)
 
     async def _settle(self, settled: Sequence[Undoing]) -> None:
         await self._ledger.conclude(settled)
-        self._visit.progress.done += len(settled)
-        for one in settled:
-            if one.state in {Undo.KEPT, Undo.FAILED}:
-                self._visit.log.warning("link.left", row=one.row, state=one.state, reason=one.reason)
+        for observe in self._observers:
+            observe(settled)

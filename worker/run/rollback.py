@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
 
 from worker.errors import LedgerBlocked, WorkerError
 from worker.ledger import (
@@ -17,17 +17,19 @@ from worker.ledger import (
     undone_counts,
     undone_rows,
 )
-from worker.models import Undo
+from worker.models import Undo, Undoing
 from worker.report.rollback import ROLLBACK_CSV, Rollback
+from worker.run.access import Access
 from worker.run.advice import named
 from worker.run.directory import RunDirectory
+from worker.run.lifetime import Lifetime, Stop
+from worker.run.links import go_through, opened
+from worker.run.log import log_what_is_left
+from worker.run.progress import show_often
 from worker.run.removal import Removal
-from worker.run.visit import Errand, Progress, Visit
 from worker.settings import Settings
 from worker.sinks import form_of, replaced, write_records
-
-if TYPE_CHECKING:
-    from worker.queues.redis.rate import RedisRate
+from worker.tally import LinkTally
 
 
 def count_links(directory: RunDirectory, *, unread: bool) -> tuple[int, int]:
@@ -45,8 +47,8 @@ def count_links(directory: RunDirectory, *, unread: bool) -> tuple[int, int]:
 def roll_back(
     directory: RunDirectory,
     settings: Settings,
-    rate: "RedisRate | None",
-    show: Callable[[Progress], None],
+    access: Access,
+    show: Callable[[LinkTally], None],
 ) -> Rollback:
     """Remove what is left of the links that a run made, and write rollback.json and rollback.csv.
 
@@ -58,36 +60,42 @@ def roll_back(
         WorkerError: the portal refuses us or has failed for too long; the files say how far it came.
     """
     total, _ = count_links(directory, unread=settings.unread)
-    progress = Progress(total=total)
+    tally = LinkTally(total=total)
     unread = ("--unread",) if settings.unread else ()
     again = settings.command("rollback", named(directory, settings), *unread)
-    errand = Errand(directory, settings, rate, progress, show, again)
     started = time.monotonic()
 
     def tell(note: str) -> None:
-        progress.tell(note)
-        show(progress)
+        tally.note = note
+        show(tally)
 
-    async def remove(visit: Visit) -> None:
-        async with UndoLedger(directory.ledger, create=False, tell=tell) as ledger:
-            removal = Removal(visit, ledger)
+    def count(settled: Sequence[Undoing]) -> None:
+        tally.done += len(settled)
+
+    async def remove(_: Stop) -> None:
+        async with (
+            opened(access, tally, show) as (site, log),
+            UndoLedger(directory.ledger, create=False, tell=tell) as ledger,
+        ):
+            removal = Removal(site, ledger, [count, partial(log_what_is_left, log)])
             # Closed before the ledger is: a reader would keep SQLite from folding its side files in.
             with LedgerReader(directory.ledger) as reader:
-                await visit.each(links_made(reader, unread=settings.unread), removal.conclude)
+                links = links_made(reader, unread=settings.unread)
+                await go_through(links, site, removal.conclude, [partial(show_often, tally, show)])
 
     try:
         if not settings.unread:
             asyncio.run(_keep_unread(directory, tell))
         if total:
-            errand.run(remove)
+            Lifetime().run(remove, lambda: again)
     except LedgerBlocked as error:
         with suppress(WorkerError):  # what is in the ledger's way may be in theirs
-            _write(directory, settings, progress, time.monotonic() - started)
-        raise LedgerBlocked(error.what, errand.go_on) from error
+            _write(directory, settings, tally, time.monotonic() - started)
+        raise LedgerBlocked(error.what, again) from error
     except WorkerError:
-        _write(directory, settings, progress, time.monotonic() - started)
+        _write(directory, settings, tally, time.monotonic() - started)
         raise
-    return _write(directory, settings, progress, time.monotonic() - started)
+    return _write(directory, settings, tally, time.monotonic() - started)
 
 
 async def _keep_unread(directory: RunDirectory, tell: Callable[[str], None]) -> None:
@@ -95,7 +103,7 @@ async def _keep_unread(directory: RunDirectory, tell: Callable[[str], None]) -> 
         await ledger.keep_unread()
 
 
-def _write(directory: RunDirectory, settings: Settings, progress: Progress, seconds: float) -> Rollback:
+def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, seconds: float) -> Rollback:
     with LedgerReader(directory.ledger) as reader:
         left, _ = count_made(reader)
         counts = undone_counts(reader)
@@ -115,8 +123,8 @@ def _write(directory: RunDirectory, settings: Settings, progress: Progress, seco
         portal=settings.portal or "",
         rolled_back_at=datetime.now(UTC),
         seconds=round(seconds, 3),
-        requests=progress.sent,
-        throttled=progress.throttled,
+        requests=tally.sent,
+        throttled=tally.throttled,
         counts={str(state): count for state, count in counts.items()},
         left=left,
         reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},

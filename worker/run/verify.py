@@ -3,20 +3,22 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from worker.dispatch import Finished
 from worker.ledger import LedgerReader, check, claims, count_claims
 from worker.operations.base import Operation
 from worker.report.verification import VERIFY_CSV, Verification
+from worker.run.access import Access
 from worker.run.advice import named
 from worker.run.directory import RunDirectory
-from worker.run.visit import Errand, Progress, Visit
+from worker.run.lifetime import Lifetime, Stop
+from worker.run.links import go_through, opened
+from worker.run.progress import show_often
 from worker.settings import Settings
 from worker.sinks import form_of, replaced, write_records
-
-if TYPE_CHECKING:
-    from worker.queues.redis.rate import RedisRate
+from worker.tally import LinkTally
 
 MISSING = "missing"
 BACK = "there_again"
@@ -26,8 +28,8 @@ UNREAD = "unread"
 def verify(
     directory: RunDirectory,
     settings: Settings,
-    rate: "RedisRate | None",
-    show: Callable[[Progress], None],
+    access: Access,
+    show: Callable[[LinkTally], None],
 ) -> Verification:
     """Look for every link that a run claims, and write verify.json and verify.csv. Changes nothing else.
 
@@ -39,10 +41,7 @@ def verify(
     with LedgerReader(directory.ledger) as reader:
         check(reader, directory.ledger)
         claimed, removed = count_claims(reader)
-        progress = Progress(total=claimed + removed)
-        errand = Errand(
-            directory, settings, rate, progress, show, settings.command("verify", named(directory, settings))
-        )
+        tally = LinkTally(total=claimed + removed)
         odd: dict[int, str] = {}
         started = time.monotonic()
 
@@ -53,22 +52,23 @@ def verify(
                         odd[claim.row] = UNREAD
                     elif (claim.contact_id in told.last.found) != claim.there:
                         odd[claim.row] = MISSING if claim.there else BACK
-                progress.done += len(told.about)
+                tally.done += len(told.about)
             return ()
 
-        async def look(visit: Visit) -> None:
-            await visit.each(claims(reader), compare)
+        async def look(_: Stop) -> None:
+            async with opened(access, tally, show) as (site, _log):
+                await go_through(claims(reader), site, compare, [partial(show_often, tally, show)])
 
-        if progress.total:
-            errand.run(look)
+        if tally.total:
+            Lifetime().run(look, lambda: settings.command("verify", named(directory, settings)))
         words = list(odd.values())
         verification = Verification(
             run_id=directory.run_id,
             portal=settings.portal or "",
             verified_at=datetime.now(UTC),
             seconds=round(time.monotonic() - started, 3),
-            requests=progress.sent,
-            throttled=progress.throttled,
+            requests=tally.sent,
+            throttled=tally.throttled,
             claimed=claimed,
             missing=words.count(MISSING),
             removed=removed,

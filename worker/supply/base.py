@@ -5,7 +5,7 @@ from typing import Protocol
 
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair
-from worker.tally import Tally
+from worker.tally import RunTally
 
 
 class Supply(Protocol):
@@ -43,7 +43,7 @@ class Input(Protocol):
     def lost(self) -> str:
         """Why rows that were never read can never be read; empty if they can."""
 
-    async def open(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> Supply:
+    async def open(self, ledger: Ledger, tally: RunTally, tell: Callable[[str], None]) -> Supply:
         """Open it, to be read into this ledger; ``tell`` is told of trouble, in words for the user.
 
         Raises:

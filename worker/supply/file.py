@@ -10,7 +10,7 @@ from worker.models import Outcome, Pair
 from worker.sources import Source
 from worker.supply.feed import HORIZON, Feed
 from worker.supply.ingest import ingest
-from worker.tally import Tally
+from worker.tally import RunTally
 
 STDIN_GONE = "standard input is gone: rows after the last one were never read"
 
@@ -44,7 +44,7 @@ class FileInput:
         self._limit = limit
         self._min_rows = min_rows
 
-    async def open(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
+    async def open(self, ledger: Ledger, tally: RunTally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
         """The file, to be read into this ledger.
 
         Raises:
@@ -69,7 +69,7 @@ class FileSupply:
     """Rows of a file, each claimed from the ledger in order. A pipe may never end."""
 
     def __init__(
-        self, source: Source | None, ledger: Ledger, tally: Tally, *, feed: Feed, limit: int | None
+        self, source: Source | None, ledger: Ledger, tally: RunTally, *, feed: Feed, limit: int | None
     ) -> None:
         self.is_endless = source is not None and source.name == "-"
         self._source = source

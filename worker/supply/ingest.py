@@ -11,7 +11,7 @@ from worker.models import Pair, Row
 from worker.plan import judge
 from worker.sources import Source, shown
 from worker.supply.offload import offload
-from worker.tally import Tally
+from worker.tally import RunTally
 
 CHUNK = 500
 
@@ -22,7 +22,7 @@ _WAY_OUT = "All done so far is kept: put the input back as it was and go on, or 
 
 
 async def ingest(
-    source: Source, ledger: Ledger, more: Callable[[int], None], tally: Tally, limit: int | None
+    source: Source, ledger: Ledger, more: Callable[[int], None], tally: RunTally, limit: int | None
 ) -> None:
     """Admit all rows of ``source`` that the ledger does not hold yet, the first ``limit`` at most.
 

@@ -16,7 +16,7 @@ from worker.sources import MESSAGE_COLUMNS, read_message
 from worker.supply.acknowledger import Acknowledgement, Acknowledger
 from worker.supply.broker_retry import BrokerRetry
 from worker.supply.message_result import MessageResult
-from worker.tally import Tally
+from worker.tally import RunTally
 
 WAIT = 1.0
 """Seconds that one call waits for messages."""
@@ -66,7 +66,7 @@ class QueueSupply:
         queue: Queue,
         results: Publisher | None,
         ledger: Ledger,
-        tally: Tally,
+        tally: RunTally,
         *,
         plan: QueuePlan,
         tell: Callable[[str], None],

@@ -8,7 +8,7 @@ from worker.ledger import Ledger
 from worker.queues import Publisher, Queue
 from worker.supply.broker_retry import BrokerRetry
 from worker.supply.queue import QueuePlan, QueueSupply
-from worker.tally import Tally
+from worker.tally import RunTally
 
 
 class QueueInput:
@@ -35,7 +35,7 @@ class QueueInput:
         """What the queue holds and no worker is handed, or what is gone from it."""
         return "; ".join(self._queue.warnings)
 
-    async def open(self, ledger: Ledger, tally: Tally, tell: Callable[[str], None]) -> QueueSupply:
+    async def open(self, ledger: Ledger, tally: RunTally, tell: Callable[[str], None]) -> QueueSupply:
         """The queue, connected.
 
         Raises:

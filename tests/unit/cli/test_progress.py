@@ -12,8 +12,7 @@ from worker.cli import output
 from worker.cli import progress as module
 from worker.cli.progress import PLAIN_EVERY, progress
 from worker.models import Status
-from worker.run.visit import Progress
-from worker.tally import Tally
+from worker.tally import LinkTally, RunTally
 
 
 class Terminal(io.StringIO):
@@ -51,8 +50,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return terminal
 
 
-def tally(linked: int = 0, rows: int = 0, **changes: Any) -> Tally:
-    return Tally(rows=rows, settled=Counter({Status.LINKED: linked}), settled_here=linked, **changes)
+def tally(linked: int = 0, rows: int = 0, **changes: Any) -> RunTally:
+    return RunTally(rows=rows, settled=Counter({Status.LINKED: linked}), settled_here=linked, **changes)
 
 
 @pytest.mark.parametrize("kind", ["auto", "bar", "plain", "none"])
@@ -164,7 +163,7 @@ def test_the_bar_is_redrawn_in_place_and_ends_with_the_line(terminal: Terminal) 
 def test_a_line_tells_what_failed_and_was_throttled(terminal: Terminal) -> None:
     counts = Counter(dict.fromkeys(Status, 1000))
     progress("bar", quiet=False)(
-        Tally(rows=9000, complete=True, settled=counts, settled_here=500, throttled=1234, seconds=2.0)
+        RunTally(rows=9000, complete=True, settled=counts, settled_here=500, throttled=1234, seconds=2.0)
     )
 
     assert (
@@ -190,7 +189,7 @@ def test_the_time_left_is_by_the_pace_of_this_session(terminal: Terminal, left: 
         lambda: tally(20, 20, complete=True, seconds=10.0),  # nothing left
     ],
 )
-def test_no_time_is_told_where_none_is_known(terminal: Terminal, make: Callable[[], Tally]) -> None:
+def test_no_time_is_told_where_none_is_known(terminal: Terminal, make: Callable[[], RunTally]) -> None:
     progress("bar", quiet=False)(make())
 
     assert "left" not in terminal.getvalue()
@@ -200,16 +199,16 @@ def test_a_line_about_a_visit_tells_links_and_their_pace(stream: io.StringIO, cl
     show = progress("plain", quiet=False)
     for done, seconds in ((0, 0.0), (4_500, 9.0)):
         clock.now += PLAIN_EVERY
-        show(Progress(total=10_000, done=done, seconds=seconds))
+        show(LinkTally(total=10_000, done=done, seconds=seconds))
 
     assert stream.getvalue() == "bulklink: 0/10,000 links, 0/s\nbulklink: 4,500/10,000 links, 500/s\n"
 
 
 def test_the_bar_of_a_visit_grows_with_the_share_of_links_and_ends_with_the_line(terminal: Terminal) -> None:
     show = progress("bar", quiet=False)
-    show(Progress(total=0))
-    show(Progress(total=4, done=2, seconds=1.0, note="the portal fails"))
-    show(Progress(total=4, done=4, seconds=1.0, ended=True))
+    show(LinkTally(total=0))
+    show(LinkTally(total=4, done=2, seconds=1.0, note="the portal fails"))
+    show(LinkTally(total=4, done=4, seconds=1.0, ended=True))
 
     assert terminal.getvalue() == (
         "\r[                    ] 0/0 links, 0/s\x1b[K"

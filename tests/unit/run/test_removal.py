@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain, pairwise
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -33,8 +32,11 @@ from worker.models import Ask, Exchange, Kind, Made, Request, Result, Undo, Undo
 from worker.operations.policy import RetryPolicy
 from worker.operations.unlink import ANOTHER_CONTACT, NO_OPPORTUNITY
 from worker.quantities import Rate
+from worker.run.links import go_through
 from worker.run.removal import NOBODY, Removal
-from worker.run.visit import Progress, Visit
+
+if TYPE_CHECKING:
+    from worker.site import Site
 
 THEN = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
 LATER = THEN + timedelta(days=400)
@@ -61,12 +63,12 @@ class World:
         self.observed: list[Request] = []
         self.begun: dict[int, float] = {}
         self.undoings: list[Undoing] = []
-        self.progress = Progress(total=0)
+        self.done = 0
         self._limits: dict[str, Any] = {"rate": rate, "concurrency": concurrency, "policy": policy}
         self._begin_seconds = begin_seconds
         self._begin_error = begin_error
         self._settle_seconds = settle_seconds
-        self._opened: tuple[Visit, Removal] | None = None
+        self._opened: tuple[Site, Removal] | None = None
 
     async def begin(self, rows: Sequence[int]) -> None:
         await asyncio.sleep(self._begin_seconds)
@@ -78,6 +80,9 @@ class World:
         await asyncio.sleep(self._settle_seconds)
         self.undoings += undoings
 
+    def count(self, settled: Sequence[Undoing]) -> None:
+        self.done += len(settled)
+
     async def remove(self, *links: Made) -> list[Undoing]:
         return await self.remove_from([links])
 
@@ -85,13 +90,10 @@ class World:
         """Work on all opportunities, as a rollback does; gives what it noted, in its order."""
         if self._opened is None:
             site = site_of(self.portal, observers=[self.observed.append], **self._limits)
-            log = structlog.get_logger()
-            visit = Visit(site, log=log, progress=self.progress, show=lambda _: None)
-            self._opened = visit, Removal(visit, cast("Any", self))
-        visit, removal = self._opened
+            self._opened = site, Removal(site, cast("Any", self), [self.count])
+        site, removal = self._opened
         before = len(self.undoings)
-        with structlog.testing.capture_logs():
-            await visit.each(chain.from_iterable(groups), removal.conclude)
+        await go_through(chain.from_iterable(groups), site, removal.conclude)
         return self.undoings[before:]
 
 
@@ -429,7 +431,7 @@ def test_progress_counts_the_links_that_have_their_last_word(virtual_time: Run) 
     portal = Portal({(at, 7): THEN for at in range(1, 6)}, missing={4}, deaf={(2, 7)})
     world = World(portal)
     virtual_time(world.remove_from([made(7, at), made(8, at)] for at in range(1, 6)))
-    assert world.progress.done == 10
+    assert world.done == 10
 
 
 @pytest.mark.parametrize("where", ["before", "removing", "after"])
@@ -677,7 +679,7 @@ def test_a_rollback_takes_from_the_portal_what_is_still_as_the_run_made_it_and_n
         ]
         assert {row for row, _ in asked} == set(world.begun)
         assert all(world.begun[row] <= time for row, time in asked)
-        assert world.progress.done == len(ends)
+        assert world.done == len(ends)
 
         left = dict(portal.members)
         again = [[replace(link, begun=link.row in world.begun) for link in group] for group in groups]

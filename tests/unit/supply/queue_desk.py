@@ -20,7 +20,7 @@ from worker.models import Attempt, Outcome, Pair, Result, Status
 from worker.queues import DeadLetter, Failure, Message
 from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.supply.queue import QueuePlan, QueueSupply
-from worker.tally import Tally
+from worker.tally import RunTally
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 _T = TypeVar("_T")
@@ -202,7 +202,7 @@ class Desk:
         self.other = MemoryBroker("results")
         self.ledger = ledger
         self.plan = plan
-        self.tally = Tally()
+        self.tally = RunTally()
         self.queue = WitnessQueue(self.broker, ledger.path, trouble)
         self.results = Results(self.other, self.queue.said) if results else None
         self.notes: list[str] = []

@@ -18,7 +18,7 @@ from worker.errors import InputError
 from worker.ledger import Ledger, LedgerReader
 from worker.sources import open_source
 from worker.supply.ingest import CHUNK, ingest
-from worker.tally import Tally
+from worker.tally import RunTally
 
 HEADER = "opportunity_id,contact_id,note\n"
 
@@ -30,12 +30,12 @@ class Desk:
         self.ledger = folder / "ledger.db"
         self.input = folder / "pairs.csv"
 
-    def read(self, *, limit: int | None = None, columns: dict[str, str] | None = None) -> Tally:
+    def read(self, *, limit: int | None = None, columns: dict[str, str] | None = None) -> RunTally:
         """One session."""
         return asyncio.run(self._read(limit, columns))
 
-    async def _read(self, limit: int | None, columns: dict[str, str] | None) -> Tally:
-        tally = Tally()
+    async def _read(self, limit: int | None, columns: dict[str, str] | None) -> RunTally:
+        tally = RunTally()
         with open_source(str(self.input), columns=columns, delimiter=None) as source:
             async with Ledger(self.ledger, create=not self.ledger.exists()) as ledger:
                 await ledger.begin_session()

@@ -37,7 +37,7 @@ from worker.operations.policy import RetryPolicy
 from worker.queues.memory import MemoryBroker, MemoryQueue
 from worker.sources import MESSAGE_COLUMNS
 from worker.supply.queue import FLUSH_SECONDS, QueueSupply
-from worker.tally import Tally
+from worker.tally import RunTally
 
 if TYPE_CHECKING:
     from worker.operations.look import Told
@@ -629,7 +629,7 @@ async def test_a_whole_run_over_a_ledger_with_its_thread(tmp_path: Path) -> None
     broker.make()
     broker.put([(f"m{n}", b'{"opportunity_id":1,"contact_id":%d}' % n) for n in range(1, 101)])
     queue = MemoryQueue(broker)
-    tally = Tally()
+    tally = RunTally()
     async with Ledger(tmp_path / "ledger.db", create=True) as ledger, queue:
         await ledger.begin_session()
         supply = QueueSupply(queue, None, ledger, tally, plan=PLAN, tell=lambda _: None)

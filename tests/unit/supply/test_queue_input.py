@@ -13,7 +13,7 @@ from worker.errors import QueueMissing, QueueUnavailable
 from worker.queues.memory import MemoryBroker, MemoryQueue
 from worker.supply.queue import QueueSupply
 from worker.supply.queue_input import QueueInput
-from worker.tally import Tally
+from worker.tally import RunTally
 
 
 class Opening:
@@ -31,7 +31,7 @@ class Opening:
         )
 
     async def open(self) -> QueueSupply:
-        return await self.input.open(self.ledger, Tally(), self.notes.append)
+        return await self.input.open(self.ledger, RunTally(), self.notes.append)
 
 
 @asynccontextmanager

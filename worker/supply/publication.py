@@ -1,33 +1,19 @@
 """Put the pairs of an input on a queue: each batch confirmed by the broker before the next is begun."""
 
-import asyncio
-import json
-import signal
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from random import Random
-from typing import NoReturn
 
 import orjson
 
-from worker.errors import (
-    Exit,
-    LedgerBlocked,
-    QueueError,
-    QueueUnavailable,
-    StoppedError,
-    TooFewRows,
-    UsageError,
-)
-from worker.ledger import Ledger, LedgerReader, run_lock
+from worker.errors import Exit, TooFewRows, UsageError
+from worker.ledger import Ledger, LedgerReader
 from worker.models import Pair, Row, Status
 from worker.plan import judge
 from worker.queues import Publisher
-from worker.run.directory import RunDirectory
-from worker.run.signals import StopSignals, on_signals, on_stop
-from worker.sinks import replaced, write_outcomes
 from worker.sources import Source
 from worker.supply.broker_retry import BrokerRetry
 from worker.supply.ingest import chunks, form_facts, go_past_read
@@ -35,9 +21,6 @@ from worker.supply.offload import offload
 
 BATCH = 1000
 """Rows at a time; what a crash may put on the queue twice."""
-
-LEDGER = "publish.db"
-"""Not ``ledger.db``: its rows were never to be linked by this run."""
 
 
 @dataclass(slots=True)
@@ -68,21 +51,27 @@ class Publication:
     """One input on its way to one queue.
 
     Args:
+        state: is kept up to date; names the run, the queue and the input.
+        ledger: its file.
         source: the open input; read from its beginning, also by a publication that goes on.
-        queue: the queue's URL without credentials.
+        publisher: not open yet; closed by whoever runs the publication.
+        limit: most rows to read; None for all.
         min_rows: nothing is published before so many rows were read; None to begin at once.
-        fresh: the directory was just made.
+        fresh: the ledger is to be made.
         give_up_after: seconds to wait for a broker that is away.
         tell: told what is going on, in words for the user.
         show: called after each batch.
+
+    Attributes:
+        is_waiting: for a broker that is away.
     """
 
     def __init__(
         self,
-        directory: RunDirectory,
+        state: Published,
+        ledger: Path,
         source: Source,
         publisher: Publisher,
-        queue: str,
         *,
         limit: int | None,
         min_rows: int | None = None,
@@ -91,8 +80,9 @@ class Publication:
         tell: Callable[[str], None],
         show: Callable[[Published], None],
     ) -> None:
-        self.state = Published(directory.run_id, queue, source.name)
-        self._directory = directory
+        self.state = state
+        self.is_waiting = False
+        self._ledger = ledger
         self._source = source
         self._publisher = publisher
         self._fresh = fresh
@@ -100,74 +90,18 @@ class Publication:
         self._show = show
         self._columns: tuple[str, ...] = ()
         self._tell = tell
-        self._away = False
-        self._stops = StopSignals()
         self._retry = BrokerRetry(self._told, Random())  # noqa: S311 - spreads tries
         self._limit = limit
         self._min_rows = min_rows or 0
         self._chunks = self._read(limit)
 
-    def work(self) -> Published:
-        """Publish all that is not published yet; on return the files say how far it came.
+    async def run(self) -> None:
+        """Publish all that is not published yet, until ``state`` says that it was stopped.
 
         Raises:
-            WorkerError: it could not go on; the same call by another process takes up from here.
+            WorkerError: it could not go on; another publication with the same ledger takes up from here.
         """
-        try:
-            with run_lock(self._directory.path), on_stop(self._stops, self._end):
-                try:
-                    asyncio.run(self._work())
-                except LedgerBlocked as error:
-                    raise LedgerBlocked(error.what, self._go_on) from error
-                except TooFewRows:
-                    self.state.rows = 0  # nothing was sent, and nothing is to be gone on with
-                    raise
-                finally:
-                    if self.state.rows:
-                        self._write_files()
-                    elif self._fresh:
-                        self._directory.discard()
-        finally:
-            self._source.close()
-        return self.state
-
-    async def _work(self) -> None:
-        this = asyncio.current_task()
-
-        def stop(number: signal.Signals) -> None:
-            self.state.stopped_by = number
-            if self._away:
-                end()  # there may be nothing to wait for
-
-        def end() -> None:
-            if this is not None:
-                this.cancel()
-
-        try:
-            with on_signals(stop, end, lambda: None, stops=self._stops):
-                await self._open_and_publish()
-        except asyncio.CancelledError:
-            self._end(signal.Signals(self.state.stopped_by))
-        except QueueError as error:
-            kind = QueueUnavailable if isinstance(error, QueueUnavailable) else QueueError
-            raise kind(f"{error}; {self._so_far()}") from error
-        finally:
-            await self._publisher.close()
-
-    def _end(self, number: signal.Signals) -> NoReturn:
-        raise StoppedError(Exit(128 + number), self._go_on) from None
-
-    @property
-    def _go_on(self) -> str:
-        return f"the same command and --resume {self._directory.run_id}"
-
-    def _so_far(self) -> str:
-        if self._fresh and not self.state.rows:
-            return "nothing was published"
-        return f"{self.state.published:,} published so far; go on with: {self._go_on}"
-
-    async def _open_and_publish(self) -> None:
-        async with Ledger(self._directory.path / LEDGER, create=self._fresh) as ledger:
+        async with Ledger(self._ledger, create=self._fresh) as ledger:
             await ledger.begin_session()
             if self._fresh:
                 await ledger.put_meta(queue=self.state.queue, confirmed=0)
@@ -185,7 +119,7 @@ class Publication:
             InputError: the input is not the one it began with.
         """
         state = self.state
-        with LedgerReader(self._directory.path / LEDGER) as reader:
+        with LedgerReader(self._ledger) as reader:
             facts, counts = reader.meta(), reader.counts()
         if facts["queue"] != state.queue:
             raise UsageError(f"run {state.run_id} is for {facts['queue']}, not for {state.queue}")
@@ -237,15 +171,8 @@ class Publication:
         return f"{self.state.run_id}-{pair.row}", orjson.dumps(body)
 
     def _told(self, note: str) -> None:
-        self._away = bool(note)
+        self.is_waiting = bool(note)
         self._tell(note)
 
     async def _until_done(self, call: Callable[[], Awaitable[None]]) -> None:
         await self._retry.call(call, give_up_after=self._give_up_after)
-
-    def _write_files(self) -> None:
-        folder = self._directory.path
-        with LedgerReader(folder / LEDGER) as reader:
-            write_outcomes(reader, folder / "rejected.csv")
-        with replaced(folder / "publish.json") as file:
-            file.write(json.dumps({**asdict(self.state), "exit_code": self.state.exit_code}, indent=2) + "\n")

@@ -33,8 +33,9 @@ from worker.models import Status
 from worker.queues import Publisher
 from worker.queues.memory import MemoryBroker
 from worker.run.directory import RunDirectory
-from worker.run.publication import BATCH, LEDGER, Publication, Published
+from worker.run.publish import LEDGER, Publishing
 from worker.sources import open_source
+from worker.supply.publication import BATCH, Published
 
 QUEUE = "redis://host:6379/0?stream=links"
 
@@ -111,8 +112,8 @@ class Desk:
         limit: int | None = None,
         min_rows: int | None = None,
         wait: float = 0.0,
-    ) -> Publication:
-        return Publication(
+    ) -> Publishing:
+        return Publishing(
             RunDirectory(self.run) if resume else RunDirectory.create(self.folder / "runs", "put"),
             open_source(str(self.input), columns=None, delimiter=None),
             self.witness,
@@ -150,7 +151,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_each_pair_is_published_once_and_what_is_none_is_in_rejected_csv(desk: Desk) -> None:
     desk.input.write_text(DIRTY)
-    state = desk.start().work()
+    state = desk.start().complete()
 
     assert state == Published("put", QUEUE, "pairs.csv", 5, 2, 1, 2, complete=True)
     assert state.exit_code is Exit.REJECTED
@@ -173,7 +174,7 @@ def test_each_pair_is_published_once_and_what_is_none_is_in_rejected_csv(desk: D
 
 def test_a_clean_input_is_exit_0_and_a_duplicate_changes_nothing(desk: Desk) -> None:
     desk.input.write_text("opportunity_id,contact_id\n1,1\n1,1\n01, 1\n")
-    state = desk.start().work()
+    state = desk.start().complete()
     assert (state.rows, state.published, state.duplicate, state.exit_code) == (3, 1, 2, Exit.OK)
     assert desk.said()["exit_code"] == 0
 
@@ -181,7 +182,7 @@ def test_a_clean_input_is_exit_0_and_a_duplicate_changes_nothing(desk: Desk) -> 
 def test_json_lines_are_published_too_with_the_id_of_each(desk: Desk) -> None:
     desk.input = desk.folder / "pairs.jsonl"
     desk.input.write_text('{"deal": 1, "contact": "2"}\n{"contact": 3, "deal": 1, "id": 7}\n[]\n')
-    assert desk.start().work().exit_code is Exit.REJECTED
+    assert desk.start().complete().exit_code is Exit.REJECTED
     assert [body for batch in desk.witness.batches for _, body in batch] == [
         {"opportunity_id": 1, "contact_id": 2},
         {"opportunity_id": 1, "contact_id": 3, "id": "7"},
@@ -190,7 +191,7 @@ def test_json_lines_are_published_too_with_the_id_of_each(desk: Desk) -> None:
 
 def test_each_batch_is_confirmed_before_the_next_is_sent(desk: Desk) -> None:
     desk.write(2 * BATCH + 1)
-    state = desk.start().work()
+    state = desk.start().complete()
     assert [len(batch) for batch in desk.witness.batches] == [BATCH, BATCH, 1]
     assert desk.witness.confirmed == [0, BATCH, 2 * BATCH]
     assert desk.shown == [BATCH, 2 * BATCH, 2 * BATCH + 1]
@@ -201,14 +202,14 @@ def test_each_batch_is_confirmed_before_the_next_is_sent(desk: Desk) -> None:
 
 def test_the_limit_counts_rows(desk: Desk) -> None:
     desk.input.write_text(DIRTY)
-    state = desk.start(limit=3).work()
+    state = desk.start(limit=3).complete()
     assert (state.rows, state.published, state.duplicate, state.invalid) == (3, 1, 1, 1)
     assert state.complete
 
 
 def test_an_input_without_rows_leaves_nothing_behind(desk: Desk) -> None:
     desk.input.write_text("opportunity_id,contact_id\n")
-    state = desk.start().work()
+    state = desk.start().complete()
     assert (state.rows, state.exit_code) == (0, Exit.OK)
     assert not desk.run.exists()
 
@@ -227,11 +228,11 @@ def test_killed_around_a_publish_it_goes_on_and_repeats_one_batch_at_most(
 
     setattr(desk.witness, when, die)
     with pytest.raises(Dies):
-        desk.start().work()
+        desk.start().complete()
     assert not desk.said()["complete"]
     setattr(desk.witness, when, lambda _: None)
 
-    state = desk.start(resume=True).work()
+    state = desk.start(resume=True).complete()
 
     assert state.complete
     assert (state.rows, state.published) == (2 * BATCH + 10, 2 * BATCH + 10)
@@ -250,18 +251,18 @@ def test_killed_around_a_publish_it_goes_on_and_repeats_one_batch_at_most(
 
 def test_resumed_after_its_end_it_publishes_nothing_and_says_the_same(desk: Desk) -> None:
     desk.input.write_text(DIRTY)
-    first = desk.start().work()
+    first = desk.start().complete()
     before = files(desk.run)
-    assert desk.start(resume=True).work() == first
+    assert desk.start(resume=True).complete() == first
     assert len(desk.witness.batches) == 1
     assert files(desk.run) == before
 
 
 def test_rows_that_were_added_to_the_input_are_published_by_a_resume(desk: Desk) -> None:
     desk.input.write_text(DIRTY)
-    desk.start().work()
+    desk.start().complete()
     desk.input.write_text(DIRTY + "1,2,seen before,\n1,9,new,\n")
-    state = desk.start(resume=True).work()
+    state = desk.start(resume=True).complete()
     assert (state.rows, state.published, state.duplicate, state.invalid) == (7, 3, 2, 2)
     assert desk.witness.identities == ["put-1", "put-4", "put-7"]
     assert desk.said()["complete"]
@@ -272,13 +273,13 @@ OTHER_QUEUE = "nats://host?stream=links"
 
 def test_another_queue_is_refused(desk: Desk) -> None:
     desk.write(5)
-    desk.start().work()
+    desk.start().complete()
     with pytest.raises(
         UsageError, match=r"run put is for redis://host:6379/0\?stream=links, not for nats://"
     ):
-        desk.start(resume=True, queue=OTHER_QUEUE).work()
+        desk.start(resume=True, queue=OTHER_QUEUE).complete()
     assert len(desk.witness.batches) == 1
-    assert desk.start(resume=True).work().published == 5
+    assert desk.start(resume=True).complete().published == 5
 
 
 @pytest.mark.parametrize(
@@ -298,24 +299,24 @@ def test_another_queue_is_refused(desk: Desk) -> None:
 )
 def test_an_input_that_has_changed_is_refused(desk: Desk, changed: str, fault: str) -> None:
     desk.write(3)
-    desk.start().work()
+    desk.start().complete()
     desk.input.write_text(changed)
     with pytest.raises(InputError, match=fault):
-        desk.start(resume=True).work()
+        desk.start(resume=True).complete()
     assert len(desk.witness.batches) == 1
     desk.write(3)
-    assert desk.start(resume=True).work().published == 3
+    assert desk.start(resume=True).complete().published == 3
 
 
 @pytest.mark.parametrize("wrong", ["queue", "input"])
 def test_what_is_refused_leaves_the_files_as_they_are(desk: Desk, wrong: str) -> None:
     desk.input.write_text(DIRTY)
-    desk.start().work()
+    desk.start().complete()
     before = files(desk.run)
     if wrong == "input":
         desk.write(2)
     with pytest.raises(UsageError if wrong == "queue" else InputError):
-        desk.start(resume=True, queue=OTHER_QUEUE if wrong == "queue" else QUEUE).work()
+        desk.start(resume=True, queue=OTHER_QUEUE if wrong == "queue" else QUEUE).complete()
     assert files(desk.run) == before
 
 
@@ -323,18 +324,18 @@ def test_a_broker_that_is_away_at_the_start_is_an_error_and_leaves_nothing_behin
     desk.write(5)
     desk.witness.broker.is_up = False
     with pytest.raises(QueueUnavailable, match=r"the broker is down; nothing was published$"):
-        desk.start().work()
+        desk.start().complete()
     assert not desk.run.exists()
     assert desk.witness.closed == 1
 
 
 def test_a_broker_that_is_away_at_a_resume_changes_no_count(desk: Desk) -> None:
     desk.input.write_text(DIRTY)
-    desk.start(limit=3).work()
+    desk.start(limit=3).complete()
     before = desk.said()
     desk.witness.broker.is_up = False
     with pytest.raises(QueueUnavailable):
-        desk.start(resume=True).work()
+        desk.start(resume=True).complete()
     assert {**desk.said(), "complete": True, "exit_code": 3} == before
 
 
@@ -342,11 +343,11 @@ def test_a_broker_that_goes_away_in_the_middle_is_an_error_and_resume_goes_on(de
     desk.write(2 * BATCH)
     desk.witness.after = lambda _: setattr(desk.witness.broker, "is_up", False)
     with pytest.raises(QueueUnavailable, match=r"1,000 published so far; go on with: .* --resume put$"):
-        desk.start().work()
+        desk.start().complete()
     assert (desk.said()["published"], desk.said()["exit_code"]) == (BATCH, 5)
     desk.witness.broker.is_up = True
     desk.witness.after = lambda _: None
-    assert desk.start(resume=True).work().published == 2 * BATCH
+    assert desk.start(resume=True).complete().published == 2 * BATCH
     assert len(desk.witness.identities) == len(set(desk.witness.identities)) == 2 * BATCH
 
 
@@ -354,7 +355,7 @@ def test_a_broker_that_comes_back_in_time_is_waited_for(desk: Desk) -> None:
     desk.write(10)
     desk.witness.broker.is_up = False
     threading.Timer(0.4, setattr, (desk.witness.broker, "is_up", True)).start()
-    assert desk.start(wait=30.0).work().complete
+    assert desk.start(wait=30.0).complete().complete
     assert desk.notes[0] == "memory:links: the broker is down; trying again"
     assert desk.notes[-1] == ""
     assert len(desk.witness.identities) == 10
@@ -368,7 +369,7 @@ def test_a_broker_that_refuses_is_not_waited_for(desk: Desk) -> None:
 
     desk.witness.before = refuse
     with pytest.raises(QueueError, match=r"full; 0 published so far; go on with: .* --resume put$"):
-        desk.start(wait=30.0).work()
+        desk.start(wait=30.0).complete()
     assert (desk.said()["rows"], desk.said()["published"]) == (10, 0)
     assert desk.notes == []
 
@@ -377,13 +378,13 @@ def test_a_broker_that_refuses_is_not_waited_for(desk: Desk) -> None:
 def test_a_signal_ends_it_after_the_batch_on_its_way(desk: Desk, number: signal.Signals, code: int) -> None:
     desk.write(3 * BATCH)
     desk.witness.before = lambda batch: os.kill(os.getpid(), number) if batch == 1 else None
-    state = desk.start().work()
+    state = desk.start().complete()
     assert (state.published, state.complete, state.exit_code) == (2 * BATCH, False, code)
     said = desk.said()
     assert (said["published"], said["stopped_by"], said["exit_code"]) == (2 * BATCH, number, code)
 
     desk.witness.before = lambda _: None
-    state = desk.start(resume=True).work()
+    state = desk.start(resume=True).complete()
     assert (state.published, state.exit_code) == (3 * BATCH, Exit.OK)
     assert len(desk.witness.identities) == len(set(desk.witness.identities))
     assert desk.said()["stopped_by"] == 0
@@ -396,12 +397,12 @@ def test_a_second_signal_ends_it_at_once_and_says_how_to_go_on(
     desk.write(10)
     desk.witness.signals = (signal.SIGINT, signal.SIGTERM)
     with pytest.raises(StoppedError) as caught:
-        desk.start().work()
+        desk.start().complete()
     assert caught.value.exit_code == 130
     assert desk.witness.closed == 1
     assert "--resume put" in str(caught.value)
     desk.witness.signals = ()
-    assert desk.start(resume=True).work().published == 10
+    assert desk.start(resume=True).complete().published == 10
 
 
 def test_a_signal_while_the_broker_is_waited_for_ends_the_wait(desk: Desk) -> None:
@@ -413,7 +414,7 @@ def test_a_signal_while_the_broker_is_waited_for_ends_the_wait(desk: Desk) -> No
     back.start()
     try:
         with suppress(StoppedError):
-            assert desk.start(wait=60.0).work().exit_code == 143
+            assert desk.start(wait=60.0).complete().exit_code == 143
         assert not desk.witness.broker.is_up
     finally:
         stop.join()
@@ -422,18 +423,18 @@ def test_a_signal_while_the_broker_is_waited_for_ends_the_wait(desk: Desk) -> No
 
 def test_two_at_once_on_one_run_are_refused(desk: Desk) -> None:
     desk.write(10)
-    desk.start().work()
+    desk.start().complete()
     before = files(desk.run)
     second = desk.start(resume=True)
     with run_lock(desk.run), pytest.raises(LockedError):
-        second.work()
+        second.complete()
     second._source.close()
     assert files(desk.run) == before
 
 
 def test_nothing_runs_on_when_it_is_done(desk: Desk) -> None:
     desk.write(10)
-    desk.start().work()
+    desk.start().complete()
     with pytest.raises(RuntimeError, match="no running event loop"):
         asyncio.get_running_loop()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -444,8 +445,8 @@ def test_an_input_with_too_few_rows_publishes_none_and_leaves_nothing(desk: Desk
     desk.write(1500)
 
     with pytest.raises(TooFewRows, match=r"^pairs.csv: only 1,500 rows, expected are 1,501 or more"):
-        desk.start(min_rows=1501).work()
+        desk.start(min_rows=1501).complete()
     assert desk.witness.batches == []
     assert not desk.run.exists()
 
-    assert desk.start(min_rows=1500).work().published == 1500
+    assert desk.start(min_rows=1500).complete().published == 1500

@@ -14,7 +14,7 @@ from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Row, Status
 from worker.run.directory import RunDirectory
-from worker.run.merging import merge_runs
+from worker.run.report import merge_runs
 from worker.settings import Settings
 
 COLUMNS = ["opportunity_id", "contact_id", "id"]

@@ -1,15 +1,14 @@
-"""A visit to the portal, opportunity by opportunity and in lanes, under a virtual clock."""
+"""Going through links at the portal, opportunity by opportunity and in lanes, under a virtual clock."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,12 +22,13 @@ from worker.models import Kind, Result
 from worker.operations.base import Operation
 from worker.operations.look import MOST_SOUGHT, Told
 from worker.operations.policy import RetryPolicy
-from worker.run import visit as module
 from worker.run.access import open_site
-from worker.run.visit import READY, Progress, Visit
+from worker.run.links import READY, go_through
+from worker.run.progress import show_often
 from worker.settings import load_settings
 from worker.simulator import Portal as SimulatedPortal
 from worker.simulator import Scenario
+from worker.tally import LinkTally
 
 REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 BROKEN = LedgerError("ledger.db: damaged")
@@ -49,7 +49,7 @@ def links(*sizes: int) -> list[Linked]:
 
 
 class World:
-    """A visit, what it was told, and what it showed."""
+    """A verb at work, what it was told, and what it showed."""
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class World:
         self.told: list[Told[tuple[Linked, ...]]] = []
         self.taken = 0
         self.most_ahead = 0
-        self.shown: list[Progress] = []
-        self.progress = Progress(total=0)
+        self.shown: list[LinkTally] = []
+        self.progress = LinkTally(total=0)
         self.lasted = 0.0
         self.left_behind: set[asyncio.Task[Any]] = set()
 
@@ -82,12 +82,12 @@ class World:
             policy=self.policy,
             observers=[self.progress.observe],
             give_up_after=self.give_up_after,
-            tell=self.progress.tell,
+            tell=self.tell,
         )
-        visit = Visit(site, log=structlog.get_logger(), progress=self.progress, show=self.show)
         begin, before = now(), asyncio.all_tasks()
         try:
-            await visit.each(self.watched(iter(todo)), self.conclude)
+            side_tasks = [partial(show_often, self.progress, self.show)]
+            await go_through(self.watched(iter(todo)), site, self.conclude, side_tasks)
         finally:
             self.lasted = now() - begin
             self.left_behind = asyncio.all_tasks() - before
@@ -106,7 +106,10 @@ class World:
             self.progress.done += len(told.about)
         return ()
 
-    def show(self, progress: Progress) -> None:
+    def tell(self, note: str) -> None:
+        self.progress.note = note
+
+    def show(self, progress: LinkTally) -> None:
         self.shown.append(replace(progress))
         if self.show_error is not None:
             raise self.show_error
@@ -156,7 +159,7 @@ def test_links_are_read_no_further_ahead_than_lanes_need(virtual_time: Run) -> N
     assert world.most_ahead <= READY + 3
 
 
-def test_what_follows_from_a_look_is_done_before_the_visit_ends(virtual_time: Run) -> None:
+def test_what_follows_from_a_look_is_done_before_it_ends(virtual_time: Run) -> None:
     class Twice(World):
         async def conclude(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
             await super().conclude(finished)
@@ -167,7 +170,7 @@ def test_what_follows_from_a_look_is_done_before_the_visit_ends(virtual_time: Ru
     assert [at for at, _ in world.portal.sought] == [1, 1, 1, 1, 2, 3]
 
 
-def test_a_visit_about_nothing_ends_at_once(virtual_time: Run) -> None:
+def test_going_through_nothing_ends_at_once(virtual_time: Run) -> None:
     world = World()
     virtual_time(world.each([]))
     assert world.lasted == 0.0
@@ -199,7 +202,7 @@ def test_what_was_told_before_an_error_is_concluded_and_shown(virtual_time: Run)
     assert [(world.shown[-1].done, world.shown[-1].ended)] == [(7, True)]
 
 
-def test_what_cannot_be_concluded_ends_the_visit(virtual_time: Run) -> None:
+def test_what_cannot_be_concluded_ends_it(virtual_time: Run) -> None:
     world = World(lanes=1, conclude_error=BROKEN)
     with pytest.raises(LedgerError) as raised:
         virtual_time(world.each(links(*[2] * 20)))
@@ -220,7 +223,7 @@ def test_links_that_cannot_be_read_end_the_visit(virtual_time: Run) -> None:
 
 
 @pytest.mark.parametrize("ending", ["done", "error", "cancelled"])
-def test_a_visit_leaves_no_task_behind(virtual_time: Run, ending: str) -> None:
+def test_it_leaves_no_task_behind(virtual_time: Run, ending: str) -> None:
     portal = Portal(latency=(0.1, 100.0))
     if ending == "error":
         portal.shows(1, REFUSED)
@@ -243,7 +246,7 @@ def test_a_visit_leaves_no_task_behind(virtual_time: Run, ending: str) -> None:
 
 
 @pytest.mark.parametrize(("answer", "error"), [(DOWN, PortalUnreachable), (BUSY, OutageError)])
-def test_an_outage_that_lasts_too_long_ends_the_visit(
+def test_an_outage_that_lasts_too_long_ends_it(
     virtual_time: Run, answer: Answer, error: type[Exception]
 ) -> None:
     portal = Portal()
@@ -288,7 +291,7 @@ def test_every_request_is_counted_and_teaches_the_limiter(virtual_time: Run) -> 
     assert world.lasted == pytest.approx(7.15, abs=0.11)
 
 
-def test_what_a_visit_looks_for_again_is_counted_and_the_last_answer_is_told(virtual_time: Run) -> None:
+def test_what_is_looked_for_again_is_counted_and_the_last_answer_is_told(virtual_time: Run) -> None:
     portal = Portal({(5, 7): None})
     portal.shows(5, throttled(), BUSY, READ)
     world = World(portal)
@@ -308,18 +311,15 @@ def test_what_a_visit_looks_for_again_is_counted_and_the_last_answer_is_told(vir
 async def test_every_verb_tries_as_often_as_the_settings_say_and_counts_the_first_question(
     attempts: int,
 ) -> None:
-    progress = Progress(total=0)
+    progress = LinkTally(total=0)
     async with SimulatedPortal(Scenario()) as portal, AsyncExitStack() as stack:
         options = {"portal": portal.url, "token": "demo-token", "max_attempts": attempts}
-        site = await open_site(stack, load_settings(options), None, progress.tell, [progress.observe])
+        site = await open_site(stack, load_settings(options), None, print, [progress.observe])
         assert site.policy.max_attempts == attempts
         assert progress.sent == portal.books.requests == 1
 
 
-def test_progress_is_shown_as_the_work_goes_on_and_at_last_as_ended(
-    virtual_time: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=now))
+def test_progress_is_shown_as_the_work_goes_on_and_at_last_as_ended(virtual_time: Run) -> None:
     world = World(Portal(latency=(0.45,)), lanes=1)
     virtual_time(world.each(links(3, 2, 1)))
     *earlier, last = world.shown

@@ -1,58 +1,51 @@
-"""The stretch of a run in which pairs are sent: reading, sending, watching, and every reason to stop."""
+"""What is between supply and ledger while a run sends: reading, sending, and every reason to stop.
+
+Rows come in by a task of their own, whatever the pace of the sending. Pairs are claimed a few ahead of the
+lanes, become operations, and what comes of these is durable before anybody is told.
+"""
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from structlog.typing import FilteringBoundLogger
-
 from worker.dispatch import Finished
-from worker.errors import DurationReached, PortalError, TooManyErrors, WorkerError
+from worker.errors import PortalError, WorkerError
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair, PreState
 from worker.operations.base import Operation
 from worker.operations.compare import compare, looks
 from worker.operations.link import Link
-from worker.portal.auth import Credentials
-from worker.run.log import log_outcome
-from worker.settings import Settings
 from worker.site import Site
 from worker.supply.base import Supply
-from worker.tally import Tally
 
 READY = 4
 """Pairs taken from the supply at once, for each that can be on its way: their intents share a commit, and a
 crash leaves so many more to be looked for."""
 
-BEAT = 5.0
-"""Seconds between two notes of how a run goes, in the ledger and the log."""
 
-_TICK = 0.2
+class Pipeline:
+    """Sends what the supply brings, until all is done or something says stop.
 
+    Args:
+        supply: is closed at the end.
+        ledger: knows the pairs.
+        site: where they are sent.
+        look_first: what the portal holds is looked for before a pair is sent.
+        grace: seconds that requests on their way get when it is stopped.
 
-class Linking:
-    """Sends what the supply brings, until all is done or something says stop."""
+    Attributes:
+        observers: are told of outcomes, those that share a commit together, once they are durable.
+        side_tasks: are done until it ends; an error of one ends it.
+    """
 
-    def __init__(
-        self,
-        settings: Settings,
-        tally: Tally,
-        *,
-        supply: Supply,
-        ledger: Ledger,
-        site: Site,
-        log: FilteringBoundLogger,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._settings = settings
-        self._tally = tally
+    def __init__(self, supply: Supply, ledger: Ledger, site: Site, *, look_first: bool, grace: float) -> None:
+        self.observers: list[Callable[[Sequence[Outcome]], None]] = []
+        self.side_tasks: list[Callable[[], Awaitable[None]]] = [site.watch]
         self._supply = supply
         self._ledger = ledger
         self._site = site
-        self._log = log
-        self._tell = tell
+        self._look_first = look_first
+        self._grace = grace
         self._ended_by: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._scheduler = site.scheduler()
@@ -64,33 +57,25 @@ class Linking:
         if self._reading is not None:
             self._reading.cancel()
 
-    async def change(self, settings: Settings, credentials: Credentials) -> None:
-        """Go on under other limits and with other credentials; all other settings stay as they were.
+    def end(self, error: Exception) -> None:
+        """Send no more, for this reason, which is raised unless there is one already. A file is read on."""
+        self._ended_by = self._ended_by or error
+        self._dispatcher.stop()
+        if self._supply.is_endless and self._reading is not None:
+            self._reading.cancel()
 
-        Raises:
-            UsageError: there is no token to be read; nothing has changed.
-        """
-        await self._site.change(settings.rate, settings.concurrency, credentials)
-        self._tell(f"SIGHUP: now {settings.rate}, {settings.concurrency} in flight; credentials read again")
-
-    async def run(self, show: Callable[[Tally], None]) -> None:
-        """Do it; ``show`` is called often with the counts so far.
+    async def run(self) -> None:
+        """Do it.
 
         Raises:
             WorkerError: what ended it before all was done, but for a drain that was asked for.
         """
-        settings = self._settings
         self._reading = asyncio.create_task(self._read())
-        helpers = [
-            asyncio.create_task(self._watch(show)),
-            asyncio.create_task(self._end_by_error_of(self._site.watch())),
-        ]
-        feeding = asyncio.create_task(self._end_by_error_of(self._feed()))
-        if settings.max_duration is not None:
-            asyncio.get_running_loop().call_later(settings.max_duration, self._reach_duration)
+        feeding = asyncio.create_task(self._end_by_error_of(self._feed))
+        others = [asyncio.create_task(self._end_by_error_of(task)) for task in self.side_tasks]
         try:
             try:
-                await self._dispatcher.run(settings.grace)
+                await self._dispatcher.run(self._grace)
             except PortalError as error:
                 self._ended_by = self._ended_by or error
             finally:
@@ -107,30 +92,18 @@ class Linking:
             if self._ended_by is not None:
                 raise self._ended_by
         finally:
-            for task in (self._reading, feeding, *helpers):
-                task.cancel()
-            # Not for their results: what went wrong with them went wrong with the dispatcher too.
-            await asyncio.gather(self._reading, feeding, *helpers, return_exceptions=True)
-            await self._supply.close()
-            self._tally.ended = True
-            with suppress(OSError):
-                show(self._tally)
+            try:
+                # Not for their results: what went wrong with them went wrong with the dispatcher too.
+                await _cancel(self._reading, feeding)
+                await self._supply.close()
+            finally:
+                await _cancel(*others)
 
-    def _end_by(self, error: Exception) -> None:
-        self._ended_by = self._ended_by or error
-        self._dispatcher.stop()
-        if self._supply.is_endless and self._reading is not None:
-            self._reading.cancel()
-
-    async def _end_by_error_of(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _end_by_error_of(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:  # noqa: BLE001 - raised by run(); unheard it would leave everyone held
-            self._end_by(error)
-
-    def _reach_duration(self) -> None:
-        self._end_by(DurationReached("stopped: the maximum duration is reached"))
-        self.drain()
+            self.end(error)
 
     async def _feed(self) -> None:
         """Make operations of what the supply brings, never far ahead of what is sent."""
@@ -144,7 +117,7 @@ class Linking:
         policy, rng = self._site.policy, self._site.rng
         # What was seen before the first request of a pair is what counts, not what its own request left.
         unread = [pair for pair in pairs if pair.pre is PreState.UNREAD]
-        if self._settings.existing != "check" or not unread:
+        if not self._look_first or not unread:
             yield from (Link(pair, policy, rng) for pair in pairs)
             return
         yield from (Link(pair, policy, rng) for pair in pairs if pair.pre is not PreState.UNREAD)
@@ -173,13 +146,10 @@ class Linking:
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
         await self._ledger.settle(outcomes)
-        tally, limit = self._tally, self._settings.max_errors
         for outcome in outcomes:
-            tally.recorded(outcome)
-            log_outcome(self._log, outcome)
             await self._supply.settled(outcome)
-        if limit is not None and limit.passed(tally.failed_pairs, tally.settled_pairs):
-            self._end_by(TooManyErrors(f"stopped: {tally.failed_pairs:,} pairs failed, allowed are {limit}"))
+        for observe in self.observers:
+            observe(outcomes)
 
     async def _leave_unfinished(self) -> None:
         """Note what was sent in vain, and take back the intents of what was not sent."""
@@ -195,16 +165,8 @@ class Linking:
             self._dispatcher.stop()
             raise
 
-    async def _watch(self, show: Callable[[Tally], None]) -> None:
-        tally = self._tally
-        started = beaten = time.monotonic()
-        while True:
-            await asyncio.sleep(_TICK)
-            now = time.monotonic()
-            tally.seconds, tally.paused_seconds = now - started, self._site.limiter.paused_seconds
-            with suppress(OSError):  # a terminal that is gone is no reason to stop
-                show(tally)
-            if now - beaten >= BEAT:
-                beaten = now
-                await self._ledger.beat(tally.seconds, tally.paused_seconds)
-                self._log.info("run.progress", rows=tally.rows, sent=tally.sent, **tally.by_state())
+
+async def _cancel(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,7 +10,7 @@ from worker.ledger import run_lock
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.run.directory import RunDirectory
-from worker.run.listing import look_at
+from worker.run.runs import look_at
 
 FACTS = {"run_id": "it", "portal": "p", "input_path": "/a.csv", "input_name": "a.csv", "settings": {}}
 

@@ -5,12 +5,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,11 +33,12 @@ from worker.ledger.store import Store
 from worker.models import Ask, Kind, Outcome, Pair, PreState, Row, Status
 from worker.operations.look import MOST_SOUGHT
 from worker.operations.policy import RetryPolicy
-from worker.run.linking import READY, Linking
-from worker.settings import load_settings
+from worker.quantities import parse_rate
+from worker.run.pipeline import READY, Pipeline
+from worker.run.progress import show_often
 from worker.supply.base import Supply
 from worker.supply.file import FileInput
-from worker.tally import Tally
+from worker.tally import RunTally
 
 _T = TypeVar("_T")
 
@@ -102,11 +103,11 @@ class World:
     ) -> None:
         self.portal = portal
         self.todo = list(todo)
-        options = {"portal": "https://portal.example", "existing": existing, "rate": rate}
-        self.settings = load_settings({**options, "concurrency": concurrency})
+        self.look_first = existing == "check"
+        self.rate, self.concurrency = parse_rate(rate), concurrency
         self.policy = policy or RetryPolicy(base=0.0)
         self.give_up_after = give_up_after
-        self.tally = Tally()
+        self.tally = RunTally()
         self.instead: Callable[[Supply], Supply] = lambda supply: supply
         self.during: Callable[[], None] = lambda: None
         self.settle_error: Exception | None = None
@@ -142,36 +143,32 @@ class World:
         ledger.error, ledger.seconds, self.settled = self.settle_error, self.settle_seconds, ledger.settled
         site = site_of(
             self.portal,
-            rate=self.settings.rate,
-            concurrency=self.settings.concurrency,
+            rate=self.rate,
+            concurrency=self.concurrency,
             policy=self.policy,
             observers=[self.tally.observe, ledger.note],
             give_up_after=self.give_up_after,
         )
-        look_first = self.settings.existing == "check"
-        source = FileInput("x.csv", None, complete=True, look_first=look_first, limit=None)
+        source = FileInput("x.csv", None, complete=True, look_first=self.look_first, limit=None)
         supply = self.instead(await source.open(ledger, self.tally, print))
         self.portal.leaves = lambda ask: self._leaves(ledger, ask)
-        self.linking = Linking(
-            self.settings,
-            self.tally,
-            supply=supply,
-            ledger=ledger,
-            site=site,
-            log=structlog.get_logger(),
-            tell=lambda _: None,
-        )
+        self.pipeline = Pipeline(supply, ledger, site, look_first=self.look_first, grace=25.0)
+        self.pipeline.observers.append(self._count)
+        self.pipeline.side_tasks.append(partial(show_often, self.tally, lambda _: self.during()))
         begin, before = now(), asyncio.all_tasks()
         try:
-            with structlog.testing.capture_logs():
-                async with asyncio.timeout(ENDLESS):
-                    await self.linking.run(lambda _: self.during())
+            async with asyncio.timeout(ENDLESS):
+                await self.pipeline.run()
         finally:
             self.lasted = now() - begin
             await asyncio.sleep(0)
             self.left_behind = asyncio.all_tasks() - before
             # As a run does at its end: what was sent last is committed with it.
             await ledger.beat(self.lasted, 0.0)
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self.tally.recorded(outcome)
 
     def _leaves(self, ledger: Witness, ask: Ask) -> None:
         """No link leaves before it is noted that it does, and what was there before if that was seen."""
@@ -181,7 +178,7 @@ class World:
         ((sent_at, pre),) = ledger._db.execute("SELECT sent_at, pre FROM rows WHERE key = ?", (key,))
         assert sent_at is not None, f"{ask} leaves before it is noted"
         (pair,) = (p for p in self.todo if p.key == key)
-        if self.settings.existing == "check" and not pair.in_doubt:
+        if self.look_first and not pair.in_doubt:
             assert pre == PreState.ABSENT, f"{ask} leaves, and it is not noted what was there"
 
     @property
@@ -462,7 +459,7 @@ def stop_at(world: World, seconds: float) -> None:
 
     async def later() -> None:
         await asyncio.sleep(seconds)
-        world.linking.drain()
+        world.pipeline.drain()
 
     tasks: list[asyncio.Task[None]] = []
 
@@ -490,7 +487,7 @@ def test_a_stop_gives_up_what_waits_for_the_supply_and_leaves_no_task(virtual_ti
 
     def instead(supply: Supply) -> Supply:
         slow.append(Slow(supply, 1000.0))
-        asyncio.get_running_loop().call_later(5.0, lambda: world.linking.drain())  # noqa: PLW0108 - it is not there yet
+        asyncio.get_running_loop().call_later(5.0, lambda: world.pipeline.drain())  # noqa: PLW0108 - it is not there yet
         return slow[0]
 
     world.instead = instead

@@ -1,0 +1,110 @@
+"""Go through the links of a run at the portal: look for them, opportunity by opportunity, and act on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import groupby, islice
+from typing import Any, Protocol, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from worker.dispatch import Finished
+from worker.operations.base import Operation
+from worker.operations.look import MOST_SOUGHT, Look
+from worker.run.access import Access
+from worker.run.progress import show_now
+from worker.scheduler import Scheduler
+from worker.site import Site
+from worker.tally import LinkTally
+
+READY = 20
+"""Looks that wait ready to be sent."""
+
+
+class Linked(Protocol):
+    """A link of a run."""
+
+    @property
+    def opportunity_id(self) -> int:
+        """Whose link it is."""
+
+    @property
+    def contact_id(self) -> int:
+        """Which contact it links."""
+
+
+_L = TypeVar("_L", bound=Linked)
+
+SideTask = Callable[[], Awaitable[None]]
+"""Something that is done beside the work until that ends."""
+
+
+@asynccontextmanager
+async def opened(
+    access: Access, tally: LinkTally, show: Callable[[LinkTally], None]
+) -> AsyncIterator[tuple[Site, FilteringBoundLogger]]:
+    """The portal and the log, open within the block; trouble is noted in ``tally`` and shown.
+
+    Raises:
+        WorkerError: the portal refuses us, is none, or does not answer; or the log cannot be written.
+    """
+
+    def tell(note: str) -> None:
+        tally.note = note
+        show_now(tally, show)  # until the work begins nobody else does
+
+    async with AsyncExitStack() as stack:
+        log = stack.enter_context(access.open_log())
+        yield await access.open_site(stack, tell, [tally.observe]), log
+
+
+def look_for(links: tuple[_L, ...], site: Site) -> Look[tuple[_L, ...]]:
+    """A look for links of one opportunity, at most :data:`worker.operations.look.MOST_SOUGHT`."""
+    contact_ids = tuple(link.contact_id for link in links)
+    return Look(links, links[0].opportunity_id, contact_ids, site.policy, site.rng)
+
+
+async def go_through(
+    links: Iterator[_L],
+    site: Site,
+    conclude: Callable[[Sequence[Finished]], Awaitable[Sequence[Operation[Any]]]],
+    side_tasks: Sequence[SideTask] = (),
+) -> None:
+    """Look for all links, and do whatever follows. Cancelled, it leaves nothing on its way.
+
+    Args:
+        links: by opportunity.
+        site: where.
+        conclude: as of :class:`worker.dispatch.Dispatcher`.
+        side_tasks: are done until it ends; an error of one ends it.
+
+    Raises:
+        WorkerError: the first that ended the work.
+    """
+    scheduler = site.scheduler()
+    sending = asyncio.ensure_future(site.dispatcher(scheduler, conclude).run(grace=0.0))
+    others = (_offer(links, site, scheduler), site.watch(), *(task() for task in side_tasks))
+    tasks = {sending, *(asyncio.ensure_future(one) for one in others)}
+    try:
+        while not sending.done():
+            running = {task for task in tasks if not task.done()}
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _offer(links: Iterator[_L], site: Site, scheduler: Scheduler[Operation[Any]]) -> None:
+    for group in _groups(links):
+        scheduler.offer([look_for(group, site)])
+        await scheduler.wait_for_room(READY)
+    scheduler.close()
+
+
+def _groups(links: Iterator[_L]) -> Iterator[tuple[_L, ...]]:
+    for _, together in groupby(links, lambda link: link.opportunity_id):
+        while group := tuple(islice(together, MOST_SOUGHT)):
+            yield group

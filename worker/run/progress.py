@@ -1,0 +1,32 @@
+"""Show running counts while the work goes on."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from worker.tally import Tally
+
+_TICK = 0.2
+
+_T = TypeVar("_T", bound=Tally)
+
+
+async def show_often(tally: _T, show: Callable[[_T], None]) -> None:
+    """Show the counts five times a second until cancelled, and then as the last ones."""
+    clock = asyncio.get_running_loop().time
+    started = clock()
+    try:
+        while True:
+            await asyncio.sleep(_TICK)
+            tally.seconds = clock() - started
+            show_now(tally, show)
+    finally:
+        tally.ended = True
+        show_now(tally, show)
+
+
+def show_now(tally: _T, show: Callable[[_T], None]) -> None:
+    """Show the counts; that a terminal is gone is no reason to stop."""
+    with suppress(OSError):
+        show(tally)

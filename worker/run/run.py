@@ -1,0 +1,142 @@
+"""Begin a run over an input; and do, with event loop, signals and files, what a session has to do.
+
+Here settings become plain values: what runs below has none.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.errors import LedgerBlocked, StoppedError, UsageError, WorkerError
+from worker.ledger import RunLock
+from worker.portal.auth import Credentials
+from worker.quantities import Rate
+from worker.report.build import Report
+from worker.run import advice
+from worker.run.access import access_of, credentials_of, shared_rate
+from worker.run.directory import RunDirectory, new_run
+from worker.run.files import write_files
+from worker.run.lifetime import Lifetime
+from worker.run.session import RunPlan, Session
+from worker.settings import Settings
+from worker.sources import Source, open_source
+from worker.supply.base import Input
+from worker.supply.file import FileInput
+from worker.tally import RunTally
+
+if TYPE_CHECKING:
+    from worker.queues.redis.rate import RedisRate
+
+_AGAIN = "the same command"
+
+
+def start(settings: Settings, input_path: str, reload: Callable[[], Settings]) -> Session:
+    """Make ready a new run over an input.
+
+    Args:
+        settings: all options.
+        input_path: path of the input; ``-`` is standard input.
+        reload: gives the settings as they stand now, for SIGHUP.
+
+    Raises:
+        UsageError: no portal is named.
+        InputError: the input cannot be read at all.
+    """
+    refuse_no_portal(settings)
+    rate = shared_rate(settings)
+    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    try:
+        directory, lock = new_run(settings.runs_dir, settings.run_id)
+    except WorkerError:
+        source.close()
+        raise
+    path = input_path if input_path == "-" else str(Path(input_path).resolve())
+    input_ = file_input(path, source, settings, complete=False)
+    return session_of(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
+
+
+def refuse_no_portal(settings: Settings) -> None:
+    """Refuse to begin a run that does not know where to.
+
+    Raises:
+        UsageError: no portal is named.
+    """
+    if settings.portal is None:
+        raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
+
+
+def file_input(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileInput:
+    """A file as what a run reads, see :class:`worker.supply.file.FileInput`."""
+    return FileInput(
+        path,
+        source,
+        complete=complete,
+        look_first=settings.existing == "check",
+        limit=settings.limit,
+        min_rows=settings.min_rows,
+    )
+
+
+def session_of(
+    directory: RunDirectory,
+    lock: RunLock,
+    settings: Settings,
+    input_: Input,
+    *,
+    rate: "RedisRate | None",
+    fresh: bool,
+    reload: Callable[[], Settings],
+) -> Session:
+    """A session, as the settings say; for the arguments see :class:`worker.run.session.Session`."""
+    saved = settings.to_save()
+    plan = RunPlan(
+        facts={"portal": settings.portal, "settings": saved, "shared_rate": rate and rate.shown},
+        saved=saved,
+        look_first=settings.existing == "check",
+        grace=settings.grace,
+        max_duration=settings.max_duration,
+        max_errors=settings.max_errors,
+        go_on=advice.go_on(directory, settings, input_.facts),
+        report=settings.command("report", advice.named(directory, settings)),
+    )
+
+    def reloaded() -> tuple[Rate, int, Credentials]:
+        now = reload()
+        return now.rate, now.concurrency, credentials_of(now)
+
+    access = access_of(directory, settings, rate)
+    return Session(directory, lock, plan, input_, access, fresh=fresh, reload=reloaded)
+
+
+def complete(session: Session, show: Callable[[RunTally], None]) -> Report:
+    """Do what is left to do and write all files, all under the run's lock. ``show`` is called often.
+
+    A signal to stop lets requests on their way have their answers; a second one does not wait for them, and
+    the files are written all the same. Only one that comes while they are, and is not the first, ends that
+    too.
+
+    Raises:
+        WorkerError: it could not begin, was stopped before it had or without its files, or the ledger gave
+            up; a portal that refuses us in the middle is no exception but an end, written to the ledger.
+    """
+    lifetime = Lifetime()
+    plan = session.plan
+    try:
+        with session.lock, lifetime.beyond_the_loop(lambda: plan.report):
+            try:
+                if not session.nothing_left:
+                    lifetime.run(partial(session.run, show=show), lambda: plan.go_on, session.reload)
+                return write_files(session.directory)
+            except WorkerError as error:
+                go_on = plan.go_on
+                if session.leaves_nothing:
+                    session.directory.discard()
+                    go_on = _AGAIN
+                if isinstance(error, StoppedError) and go_on == _AGAIN:
+                    raise StoppedError(error.exit_code, go_on) from None
+                if isinstance(error, LedgerBlocked):
+                    raise LedgerBlocked(error.what, go_on) from error
+                raise
+    finally:
+        session.input.close()

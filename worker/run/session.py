@@ -1,0 +1,226 @@
+"""One session of a run, from an open input to a closed ledger: what a process does of it until it ends.
+
+What opens first closes last: log, ledger, portal, supply, lanes. There are no signals and no settings in
+here: whoever runs it may ask it to stop, and it is given plain values.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+import worker
+from worker.errors import DurationReached, Exit, LedgerError, TooManyErrors, WorkerError
+from worker.ledger import Ledger, RunLock
+from worker.models import Outcome
+from worker.portal.auth import Credentials
+from worker.quantities import ErrorLimit, Rate
+from worker.run.access import Access
+from worker.run.directory import RunDirectory
+from worker.run.lifetime import Stop
+from worker.run.log import log_outcome
+from worker.run.pipeline import Pipeline
+from worker.run.progress import show_now, show_often
+from worker.site import Site
+from worker.supply.base import Input
+from worker.tally import RunTally
+
+BEAT = 5.0
+"""Seconds between two notes of how a run goes, in the ledger and the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """How a run is done.
+
+    Attributes:
+        facts: what the ledger is told of it, beside its input.
+        saved: options that it was told, as a later session is to have them.
+        look_first: what the portal holds is looked for before a pair is sent.
+        grace: seconds that requests on their way get when it is stopped.
+        max_duration: seconds after which it stops; None for no limit.
+        max_errors: failed pairs beyond which it stops; None for no limit.
+        go_on: the command that does what it leaves undone.
+        report: the command that writes its files.
+    """
+
+    facts: Mapping[str, object]
+    saved: Mapping[str, Any]
+    look_first: bool
+    grace: float
+    max_duration: float | None
+    max_errors: ErrorLimit | None
+    go_on: str
+    report: str
+
+
+class Session:
+    """A session of a run that is about to begin.
+
+    Args:
+        directory: where the run keeps its files.
+        lock: the run's, held; let go by whoever runs the session.
+        plan: how it is done.
+        input_: where the rows come from; closed by whoever runs the session.
+        access: how to get to the portal.
+        fresh: the run directory was just made.
+        reload: gives limits and credentials as they are to be from now on.
+
+    Attributes:
+        tally: is kept up to date.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        lock: RunLock,
+        plan: RunPlan,
+        input_: Input,
+        access: Access,
+        *,
+        fresh: bool,
+        reload: Callable[[], tuple[Rate, int, Credentials]],
+    ) -> None:
+        self.directory = directory
+        self.lock = lock
+        self.plan = plan
+        self.input = input_
+        self.tally = RunTally()
+        self._access = access
+        self._fresh = fresh
+        self._reload = reload
+        self._site: Site | None = None
+        self._tell: Callable[[str], None] = lambda _: None
+
+    @property
+    def nothing_left(self) -> bool:
+        """Every row that will ever be read has its outcome."""
+        return self.tally.complete and self.tally.done == self.tally.rows
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """It ended before there was anything to go on with."""
+        return self._fresh and not (self.tally.rows and self.tally.begun)
+
+    async def run(self, stop: Stop, show: Callable[[RunTally], None]) -> None:
+        """Do what is left to do; how it ended is in the ledger, unless that gave up.
+
+        Args:
+            stop: asked, requests on their way get their answers; cancelled, they do not.
+            show: called often with the counts so far.
+
+        Raises:
+            WorkerError: it could not begin, or the ledger gave up. A portal that refuses us in the middle is
+                an end like others.
+        """
+        async with AsyncExitStack() as stack:
+            log = stack.enter_context(self._access.open_log())
+            self._tell = tell = partial(self._note, log, show)
+            ledger = Ledger(self.directory.ledger, create=self._fresh, tell=tell)
+            await stack.enter_async_context(ledger)
+            if self._fresh:
+                # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
+                facts = {"run_id": self.directory.run_id, "version": worker.__version__}
+                await ledger.put_facts({**facts, **self.plan.facts, **self.input.facts})
+            site = await self._access.open_site(stack, tell, [self.tally.observe, ledger.note])
+            supply = await self.input.open(ledger, self.tally, tell)
+            await ledger.begin_session()
+            self.tally.begun = True
+            # The end that an earlier session wrote is no longer one.
+            await ledger.forget("end_code", "end_message")
+            log.info("run.started", version=worker.__version__, **self.plan.saved)
+            pipeline = Pipeline(supply, ledger, site, look_first=self.plan.look_first, grace=self.plan.grace)
+            self._observe(pipeline, log)
+            pipeline.side_tasks += [
+                partial(show_often, self.tally, show),
+                partial(self._beat, ledger, log, site),
+                partial(self._end_in_time, pipeline),
+            ]
+            self._site = site
+            stop.drain_by(partial(self._drain, pipeline, stop))
+            started = asyncio.get_running_loop().time()
+            code, message = await self._send(pipeline, stop, log)
+            stop.over()
+            if code is Exit.OK and self.input.lost:
+                code, message = Exit.RETRYABLE, self.input.lost
+            seconds = asyncio.get_running_loop().time() - started
+            await ledger.beat(seconds, site.limiter.paused_seconds)
+            await ledger.put_meta(end_code=code, end_message=message)
+            log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
+
+    async def reload(self) -> None:
+        """Go on under other limits and with other credentials, if they can be had."""
+        if self._site is None:
+            return
+        try:
+            rate, concurrency, credentials = self._reload()
+            await self._site.change(rate, concurrency, credentials)
+        except WorkerError as error:
+            self.tally.note = f"SIGHUP: {error}; going on as before"
+        else:
+            self._tell(f"SIGHUP: now {rate}, {concurrency} in flight; credentials read again")
+
+    async def _send(self, pipeline: Pipeline, stop: Stop, log: FilteringBoundLogger) -> tuple[Exit, str]:
+        """Send all; gives how it ended."""
+        code, message, at_once = Exit.OK, "", ""
+        try:
+            await pipeline.run()
+        except LedgerError:
+            raise
+        except WorkerError as error:
+            code, message = error.exit_code, str(error)
+        except asyncio.CancelledError:
+            if not stop.why:
+                raise
+            at_once = " at once: what was on its way was not waited for"
+        except Exception:
+            log.exception("run.crashed")
+            raise
+        if stop.why:
+            return stop.exit_code, f"stopped by {stop.why}{at_once}"
+        return code, message
+
+    def _observe(self, pipeline: Pipeline, log: FilteringBoundLogger) -> None:
+        tally, limit = self.tally, self.plan.max_errors
+
+        def count(outcomes: Sequence[Outcome]) -> None:
+            for outcome in outcomes:
+                tally.recorded(outcome)
+                log_outcome(log, outcome)
+
+        def end_at_limit(_: Sequence[Outcome]) -> None:
+            if limit is not None and limit.passed(tally.failed_pairs, tally.settled_pairs):
+                pipeline.end(
+                    TooManyErrors(f"stopped: {tally.failed_pairs:,} pairs failed, allowed are {limit}")
+                )
+
+        pipeline.observers += [count, end_at_limit]
+
+    async def _beat(self, ledger: Ledger, log: FilteringBoundLogger, site: Site) -> None:
+        """Note now and then how it goes: a session that is killed lasted until then."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        while True:
+            await asyncio.sleep(BEAT)
+            await ledger.beat(clock() - started, site.limiter.paused_seconds)
+            log.info("run.progress", rows=self.tally.rows, sent=self.tally.sent, **self.tally.by_state())
+
+    async def _end_in_time(self, pipeline: Pipeline) -> None:
+        if self.plan.max_duration is not None:
+            await asyncio.sleep(self.plan.max_duration)
+            pipeline.end(DurationReached("stopped: the maximum duration is reached"))
+            pipeline.drain()
+
+    def _drain(self, pipeline: Pipeline, stop: Stop) -> None:
+        self.tally.note = f"{stop.why}: finishing what is on its way"
+        pipeline.drain()
+
+    def _note(self, log: FilteringBoundLogger, show: Callable[[RunTally], None], note: str) -> None:
+        self.tally.note = note
+        show_now(self.tally, show)
+        if note:
+            log.warning("run.note", note=note)
