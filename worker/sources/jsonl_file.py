@@ -108,20 +108,16 @@ class JsonlFile(FileSource):
         if keys != self._last_keys:
             self._last_keys, self._last_shape = keys, self._judge(keys)
         opportunity, contact, fault, others = self._last_shape
-        if cells and (opportunity is None or not cells[opportunity].strip()) and is_blank(cells.values()):
+        asked = None if opportunity is None else cells[opportunity]
+        # The first is cheaper than asking whether all are blank, and true if they are.
+        if not (asked and "!" <= asked <= "\x7f") and cells and is_blank(cells.values()):
             return None
-        for key, rival in others:
-            if contradict(cells[key], cells[rival]):
-                opportunity = contact = None
-                fault = f"{shown([key])} and {shown([rival])} differ"
-        return make_row(
-            number,
-            line,
-            tuple([cells.get(name, "") for name in self._columns]),
-            None if opportunity is None else cells[opportunity],
-            None if contact is None else cells[contact],
-            fault,
-        )
+        if others:
+            fault = fault or _contradiction(cells, others)
+            if fault:
+                asked = contact = None
+        kept = tuple([cells.get(name, "") for name in self._columns])
+        return make_row(number, line, kept, asked, None if contact is None else cells[contact], fault)
 
     def _judge(self, keys: tuple[str, ...]) -> _Shape:
         """Find the ids among the keys of an object, and give each new key its column."""
@@ -162,3 +158,11 @@ class JsonlFile(FileSource):
             self._columns[RAW_COLUMN] = None
         raw = text.rstrip("\r\n")[:FAULT_TEXT_LENGTH]
         return make_row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
+
+
+def _contradiction(cells: dict[str, str], others: tuple[tuple[str, str], ...]) -> str:
+    """That two keys hold different ids of the same kind; empty if none do."""
+    for key, rival in others:
+        if contradict(cells[key], cells[rival]):
+            return f"{shown([key])} and {shown([rival])} differ"
+    return ""
