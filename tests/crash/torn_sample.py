@@ -14,9 +14,10 @@ from urllib.request import urlopen
 from tests.forks import Forked, ForkServer, simulator
 from worker.models import Ask, Kind, Request, Result
 from worker.portal.calls import Call, Read
-from worker.portal.classify import NOT_FOUND, BodyKind, Verdict
+from worker.portal.classify import BodyKind, Verdict
 from worker.portal.client import Finding
 from worker.portal.wire import Envelope
+from worker.reasons import NOT_FOUND
 
 CONTACTS = 1000
 KINDS = ("young", "old", "closed")

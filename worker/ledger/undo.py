@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from worker.ledger.ledger import Ledger
 from worker.ledger.reader import LedgerReader
 from worker.models import Made, Undo, Undoing, ids_of
-
-PRE_STATE_UNREAD = "pre_state_unread"
-"""Reason of a link that is kept: nobody looked whether it was there before."""
+from worker.reasons import PRE_STATE_UNREAD
 
 
 @dataclass(frozen=True, slots=True)

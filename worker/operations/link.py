@@ -6,9 +6,7 @@ from random import Random
 from worker.models import Ask, Attempt, Kind, Outcome, Pair, Result
 from worker.operations.base import Again
 from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
-
-NOT_STORED = "not_stored"
-"""Reason of a look at the members that shows no such link."""
+from worker.reasons import NOT_STORED
 
 
 class Link:

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from worker.models import Attempt, Result, Status
-
-SERVER_ERROR = "server_error"
-"""Reason of an HTTP 500: often the pair's own fault, so it is repeated less than a proxy's 502."""
-
-INTERNAL_FAULT = "internal_fault"
-"""Reason of a 403 that hides an internal fault (contract 3.2): one repeat tells whether it was one."""
+from worker.reasons import INTERNAL_FAULT, SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,7 @@ from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
 from worker.operations.base import Again
 from worker.operations.look import Told
 from worker.operations.policy import RetryIn, RetryPolicy
-
-ANOTHER_CONTACT = "another_contact"
-"""Reason of a link that is kept: another contact has got the id of the one that was linked (contract 4.9)."""
-
-NO_OPPORTUNITY = "no_opportunity"
-"""Reason of a link that is kept: its opportunity is deleted, or hidden from this user."""
-
-STILL_THERE = "still_there"
-"""Reason of a link that is there after the portal said that it removed it."""
+from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE
 
 Links = tuple[Made, ...]
 

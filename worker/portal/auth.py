@@ -49,7 +49,7 @@ class Credentials:
         return self.username or "", _read("BULKLINK_PASSWORD_FILE", self.password, self.password_file)
 
 
-class Session:
+class Tokens:
     """One token for all requests, fetched once however many ask (contract 6.4, 6.5).
 
     Args:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from worker.models import Ask, Attempt, Kind, Result
-from worker.portal.classify import NOT_FOUND, Answer, BodyKind, Verdict, classify, read_body
+from worker.portal.classify import Answer, BodyKind, Verdict, classify, read_body
 from worker.portal.wire import Envelope, as_list, contact_of
+from worker.reasons import NOT_FOUND
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One portal and our session with it: every request that leaves, and what its answer proves.
+"""One portal, as whom we say we are: every request that leaves, and what its answer proves.
 
 An expected failure is a value. An exception is an answer about us instead of about a pair; nothing later can
 succeed, so it ends the run. Nothing is sent outside a slot.
@@ -15,14 +15,15 @@ from urllib.parse import unquote
 from worker.errors import PortalUnreachable, WrongBaseUrl
 from worker.limits import Limiter
 from worker.models import Ask, Kind, Request, Result
-from worker.portal.auth import Credentials, Session
+from worker.portal.auth import Credentials, Tokens
 from worker.portal.calls import HARMLESS, Call, Read, judge, read_answer
-from worker.portal.classify import BAD_REQUEST, RENEWED, Verdict, classify_failure, heed_page
+from worker.portal.classify import Verdict, classify_failure, heed_page
 from worker.portal.http import Failure, Http, Reply
 from worker.portal.login import log_in
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import WireFormat
+from worker.reasons import BAD_REQUEST, RENEWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class PortalClient:
         self._http = Http(base, timeout=timeout, tls=tls, proxy=proxy)
         self._limiter = limiter
         self._waiting = waiting or Waiting()
-        self._session = Session(credentials, partial(log_in, self._http, limiter, self._waiting))
+        self._tokens = Tokens(credentials, partial(log_in, self._http, limiter, self._waiting))
         self._spellings = Spellings(wire)
 
     async def __aenter__(self) -> Self:
@@ -109,7 +110,7 @@ class PortalClient:
             PortalError: the log-in was refused, or did not get through.
             UsageError: the token cannot be read.
         """
-        await self._session.ready()
+        await self._tokens.ready()
 
     async def change(self, credentials: Credentials) -> None:
         """Go on with these credentials; a token is read now, a log-in comes when it is needed.
@@ -117,7 +118,7 @@ class PortalClient:
         Raises:
             UsageError: there is no token to be read; nothing has changed.
         """
-        await self._session.change(credentials)
+        await self._tokens.change(credentials)
 
     async def probe(self) -> None:
         """Make sure, without touching anything, that the portal is there and takes us.
@@ -166,7 +167,7 @@ class PortalClient:
         Raises:
             PortalError: it refuses us, is closed, or is no portal.
         """
-        token = self._session.token
+        token = self._tokens.token
         reply = await self._http.call(
             call.method,
             self._spellings.of(call.path),
@@ -176,10 +177,10 @@ class PortalClient:
         if isinstance(reply, Failure):
             verdict = classify_failure(reply.kind, sent=call.writes)
             return Finding(verdict, reply.seconds, detail=reply.detail, final=reply.final)
-        if reply.status == 401 and self._session.refused(token):  # noqa: PLR2004 - HTTP
+        if reply.status == 401 and self._tokens.refused(token):  # noqa: PLR2004 - HTTP
             # Not sent again from here: this request, like any other, has to wait for its turn.
             return Finding(Verdict(Result.THROTTLED, RENEWED), reply.seconds, reply.status)
-        self._session.accepted(token)
+        self._tokens.accepted(token)
         read = read_answer(ask, reply.headers.get("Content-Type"), reply.body)
         verdict = judge(
             read,

@@ -3,19 +3,12 @@
 from worker.errors import PortalError, PortalRefused, PortalUnreachable
 from worker.limits import Limiter
 from worker.models import Kind, Request, Result
-from worker.portal.classify import (
-    BAD_REQUEST,
-    Answer,
-    Verdict,
-    classify,
-    classify_failure,
-    heed_page,
-    read_body,
-)
+from worker.portal.classify import Answer, Verdict, classify, classify_failure, heed_page, read_body
 from worker.portal.http import Http, Reply
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import Envelope
+from worker.reasons import BAD_REQUEST
 
 _PATH = "authentication"
 _AUTHENTICATION_FAILED = -2146233087

@@ -49,14 +49,12 @@ class Envelope:
         response: an object, a list, or None when there is none, as in an error or an empty list in XML.
         error_message: text of the error, empty if it has none; None when the answer is no error.
         hresult: .NET's number of the error, the same in every language (contract 9.3).
-        status_code: the HTTP status that the body repeats; AppServer and CommunityServer send it.
     """
 
     wire: WireFormat
     response: Any = None
     error_message: str | None = None
     hresult: int | None = None
-    status_code: int | None = None
 
 
 def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
@@ -79,7 +77,6 @@ def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
         response=None if response == "" else response,
         error_message=message,
         hresult=hresult,
-        status_code=_integer(members.get("statuscode")),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader
 from worker.models import Status
-from worker.report.hints import hint_for
+from worker.reasons import hint_for
 
 SCHEMA_VERSION = 1
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from worker.errors import Exit
 from worker.models import Undo
+from worker.reasons import HINTS_OF_ROLLBACK
 from worker.report.summary import counted
 
 ROLLBACK_CSV = "rollback.csv"
@@ -15,12 +16,6 @@ _MEANING = {
     Undo.GONE: "not there any more",
     Undo.KEPT: "left as they are",
     Undo.FAILED: "could not be removed; roll back again",
-}
-_HINTS = {
-    "pre_state_unread": "nobody looked whether they were there before; --unread removes them, too",
-    "another_contact": "the contact was deleted, and another one has got its id",
-    "no_opportunity": "the opportunity is deleted, or hidden from this user",
-    "not_found": "the portal does not find the contact, or this user may not see it",
 }
 
 
@@ -74,4 +69,4 @@ class Rollback(BaseModel):
 
 
 def _hint(reason: str) -> str:
-    return f": {_HINTS[reason]}" if reason in _HINTS else ""
+    return f": {HINTS_OF_ROLLBACK[reason]}" if reason in HINTS_OF_ROLLBACK else ""

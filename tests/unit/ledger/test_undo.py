@@ -25,8 +25,8 @@ from worker.ledger import (
 )
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.ledger.undo import PRE_STATE_UNREAD
 from worker.models import MAX_ID, Attempt, Made, Outcome, Pair, Reject, Result, Row, Status, Undo, Undoing
+from worker.reasons import PRE_STATE_UNREAD
 
 BODY = b'{"id":7,"created":"2023-05-12T17:28:00.0000000+03:00"}'
 CREATED = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)

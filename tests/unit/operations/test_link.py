@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.unit.dealt import Highest
 from worker.models import Attempt, Kind, Outcome, Pair, Result, Status
 from worker.operations.base import Again
-from worker.operations.link import NOT_STORED, Link
-from worker.operations.policy import INTERNAL_FAULT, RetryPolicy
+from worker.operations.link import Link
+from worker.operations.policy import RetryPolicy
+from worker.reasons import INTERNAL_FAULT, NOT_STORED
 
 PAIR = Pair(3, 4, 12, 7)
 DOUBTFUL = replace(PAIR, in_doubt=True)

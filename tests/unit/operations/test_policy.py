@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.models import Attempt, Result, Status
-from worker.operations.policy import INTERNAL_FAULT, SERVER_ERROR, Reread, RetryIn, RetryPolicy, Settle, Step
+from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
+from worker.reasons import INTERNAL_FAULT, SERVER_ERROR
 
 POLICY = RetryPolicy(
     max_attempts=4,

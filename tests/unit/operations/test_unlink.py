@@ -10,16 +10,8 @@ from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
 from worker.operations.base import Again
 from worker.operations.look import Told
 from worker.operations.policy import RetryPolicy
-from worker.operations.unlink import (
-    ANOTHER_CONTACT,
-    NO_OPPORTUNITY,
-    STILL_THERE,
-    Removed,
-    Unlink,
-    judge_after,
-    judge_before,
-    kept,
-)
+from worker.operations.unlink import Removed, Unlink, judge_after, judge_before, kept
+from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE
 
 THEN = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
 LINK = Made(1, 12, 7, THEN)

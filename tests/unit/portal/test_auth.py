@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from worker.errors import Exit, PortalRefused, UsageError
 from worker.portal import auth
-from worker.portal.auth import LOGIN_INTERVAL, Credentials, Session
+from worker.portal.auth import LOGIN_INTERVAL, Credentials, Tokens
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 SECRET = "s3cr3t-of-mine"
@@ -54,17 +54,17 @@ async def never(_username: str, _password: str) -> str:
     pytest.fail("logged in though there is a token")
 
 
-async def token_of(session: Session) -> str:
+async def token_of(tokens: Tokens) -> str:
     """The token that a request would be sent with."""
-    await session.ready()
-    return session.token
+    await tokens.ready()
+    return tokens.token
 
 
-async def renew(session: Session, refused: str) -> bool:
+async def renew(tokens: Tokens, refused: str) -> bool:
     """What the answer 401 to a token leads to: whether there is another."""
-    if not session.refused(refused):
+    if not tokens.refused(refused):
         return False
-    await session.ready()
+    await tokens.ready()
     return True
 
 
@@ -72,9 +72,9 @@ def test_many_callers_share_one_log_in(run: Run) -> None:
     portal = Portal()
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
-        assert await asyncio.gather(*(token_of(session) for _ in range(100))) == ["t1"] * 100
-        assert await token_of(session) == "t1"
+        tokens = Tokens(LOGIN, portal.log_in)
+        assert await asyncio.gather(*(token_of(tokens) for _ in range(100))) == ["t1"] * 100
+        assert await token_of(tokens) == "t1"
 
     run(work())
     assert [login[1:] for login in portal.logins] == [("user", SECRET)]
@@ -85,7 +85,7 @@ def test_the_first_log_in_waits_for_nothing(run: Run) -> None:
 
     async def work() -> float:
         started = asyncio.get_running_loop().time()
-        await token_of(Session(LOGIN, portal.log_in))
+        await token_of(Tokens(LOGIN, portal.log_in))
         return asyncio.get_running_loop().time() - started
 
     assert run(work()) == pytest.approx(0.5)
@@ -95,11 +95,11 @@ def test_many_refused_requests_share_one_renewal(run: Run) -> None:
     portal = Portal()
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
-        token = await token_of(session)
-        session.accepted(token)
-        assert await asyncio.gather(*(renew(session, "t1") for _ in range(100))) == [True] * 100
-        assert await token_of(session) == "t2"
+        tokens = Tokens(LOGIN, portal.log_in)
+        token = await token_of(tokens)
+        tokens.accepted(token)
+        assert await asyncio.gather(*(renew(tokens, "t1") for _ in range(100))) == [True] * 100
+        assert await token_of(tokens) == "t2"
 
     run(work())
     assert len(portal.logins) == 2
@@ -110,12 +110,12 @@ def test_a_request_that_left_with_an_old_token_does_not_renew_the_new_one(run: R
     portal = Portal()
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
-        session.accepted(await token_of(session))
-        assert await renew(session, "t1")
-        session.accepted("t2")
-        assert await renew(session, "t1")
-        assert await token_of(session) == "t2"
+        tokens = Tokens(LOGIN, portal.log_in)
+        tokens.accepted(await token_of(tokens))
+        assert await renew(tokens, "t1")
+        tokens.accepted("t2")
+        assert await renew(tokens, "t1")
+        assert await token_of(tokens) == "t2"
 
     run(work())
     assert len(portal.logins) == 2
@@ -126,12 +126,12 @@ def test_log_ins_are_never_closer_than_the_interval(run: Run) -> None:
     portal = Portal()
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
+        tokens = Tokens(LOGIN, portal.log_in)
         for wait in (0.0, 3.0, LOGIN_INTERVAL, 100.0, 0.0):
-            token = await token_of(session)
-            session.accepted(token)
+            token = await token_of(tokens)
+            tokens.accepted(token)
             await asyncio.sleep(wait)
-            assert await renew(session, token)
+            assert await renew(tokens, token)
 
     run(work())
     gaps = [after - before for before, after in zip(portal.times, portal.times[1:], strict=False)]
@@ -144,10 +144,10 @@ def test_a_failed_log_in_counts_for_the_interval_and_is_not_the_last_word(run: R
     portal = Portal(PortalRefused("wrong password"))
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
+        tokens = Tokens(LOGIN, portal.log_in)
         with pytest.raises(PortalRefused):
-            await token_of(session)
-        assert await token_of(session) == "t2"
+            await token_of(tokens)
+        assert await token_of(tokens) == "t2"
 
     run(work())
     assert portal.times[1] - portal.times[0] == pytest.approx(LOGIN_INTERVAL)
@@ -157,8 +157,8 @@ def test_a_token_that_was_refused_before_it_was_ever_accepted_is_not_renewed(run
     portal = Portal()
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
-        assert await renew(session, await token_of(session)) is False
+        tokens = Tokens(LOGIN, portal.log_in)
+        assert await renew(tokens, await token_of(tokens)) is False
 
     run(work())
     assert len(portal.logins) == 1
@@ -168,14 +168,14 @@ def test_each_new_token_has_to_be_accepted_before_it_is_worth_a_log_in(run: Run)
     portal = Portal()
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
-        session.accepted(await token_of(session))
-        assert await renew(session, "t1") is True
-        session.accepted("t1")  # an answer that was on its way: it says nothing of the new one
-        assert await renew(session, "t2") is False
-        session.accepted("t2")
-        session.accepted("t1")
-        assert await renew(session, "t2") is True
+        tokens = Tokens(LOGIN, portal.log_in)
+        tokens.accepted(await token_of(tokens))
+        assert await renew(tokens, "t1") is True
+        tokens.accepted("t1")  # an answer that was on its way: it says nothing of the new one
+        assert await renew(tokens, "t2") is False
+        tokens.accepted("t2")
+        tokens.accepted("t1")
+        assert await renew(tokens, "t2") is True
 
     run(work())
     assert len(portal.logins) == 3
@@ -185,10 +185,10 @@ def test_a_log_in_that_gives_the_same_token_again_is_not_repeated_when_that_is_r
     portal = Portal("same", "same")
 
     async def work() -> None:
-        session = Session(LOGIN, portal.log_in)
-        session.accepted(await token_of(session))
-        assert await renew(session, "same") is True
-        assert await renew(session, "same") is False
+        tokens = Tokens(LOGIN, portal.log_in)
+        tokens.accepted(await token_of(tokens))
+        assert await renew(tokens, "same") is True
+        assert await renew(tokens, "same") is False
 
     run(work())
     assert len(portal.logins) == 2
@@ -196,22 +196,22 @@ def test_a_log_in_that_gives_the_same_token_again_is_not_repeated_when_that_is_r
 
 def test_between_a_refusal_and_the_next_log_in_there_is_no_token(run: Run) -> None:
     async def work() -> None:
-        session = Session(LOGIN, Portal().log_in)
-        assert session.token == ""
-        session.accepted(await token_of(session))
-        assert session.refused("t1")
-        assert session.token == ""
-        assert await token_of(session) == "t2"
+        tokens = Tokens(LOGIN, Portal().log_in)
+        assert tokens.token == ""
+        tokens.accepted(await token_of(tokens))
+        assert tokens.refused("t1")
+        assert tokens.token == ""
+        assert await token_of(tokens) == "t2"
 
     run(work())
 
 
 def test_a_given_token_is_not_logged_in_for_and_cannot_be_renewed(run: Run) -> None:
     async def work() -> None:
-        session = Session(Credentials(token=SecretStr(" given ")), never)
-        assert await token_of(session) == "given"
-        session.accepted("given")
-        assert await renew(session, "given") is False
+        tokens = Tokens(Credentials(token=SecretStr(" given ")), never)
+        assert await token_of(tokens) == "given"
+        tokens.accepted("given")
+        assert await renew(tokens, "given") is False
 
     run(work())
 
@@ -219,7 +219,7 @@ def test_a_given_token_is_not_logged_in_for_and_cannot_be_renewed(run: Run) -> N
 def test_a_token_wins_over_a_user_name(run: Run) -> None:
     async def work() -> None:
         credentials = Credentials(token=SecretStr("given"), username="user", password=SecretStr(SECRET))
-        assert await token_of(Session(credentials, never)) == "given"
+        assert await token_of(Tokens(credentials, never)) == "given"
 
     run(work())
 
@@ -229,13 +229,13 @@ def test_a_token_file_is_read_again_when_its_token_no_longer_counts(run: Run, tm
     path.write_text("first\n")
 
     async def work() -> None:
-        session = Session(Credentials(token_file=path), never)
-        assert await token_of(session) == "first"
+        tokens = Tokens(Credentials(token_file=path), never)
+        assert await token_of(tokens) == "first"
         path.write_text("second\n")
-        assert await token_of(session) == "first"
-        assert await renew(session, "first") is True
-        assert await token_of(session) == "second"
-        assert await renew(session, "second") is False  # nobody has written a new one
+        assert await token_of(tokens) == "first"
+        assert await renew(tokens, "first") is True
+        assert await token_of(tokens) == "second"
+        assert await renew(tokens, "second") is False  # nobody has written a new one
 
     run(work())
 
@@ -245,11 +245,11 @@ def test_a_token_file_that_is_gone_when_it_is_read_again_is_told(run: Run, tmp_p
     path.write_text("first")
 
     async def work() -> None:
-        session = Session(Credentials(token_file=path), never)
-        await token_of(session)
+        tokens = Tokens(Credentials(token_file=path), never)
+        await token_of(tokens)
         path.unlink()
         with pytest.raises(UsageError, match=f"^BULKLINK_TOKEN_FILE: {path}: No such file or directory$"):
-            await renew(session, "first")
+            await renew(tokens, "first")
 
     run(work())
 
@@ -270,7 +270,7 @@ def test_a_log_in_that_brings_no_token_is_told_apart(run: Run) -> None:
 
     async def work() -> None:
         with pytest.raises(UsageError, match=r"^the token of the log-in is no token: ") as caught:
-            await token_of(Session(LOGIN, portal.log_in))
+            await token_of(Tokens(LOGIN, portal.log_in))
         assert SECRET not in str(caught.value)
 
     run(work())
@@ -313,14 +313,14 @@ def test_values_are_shown_nowhere(run: Run) -> None:
     credentials = Credentials(token=SecretStr(SECRET), username="user", password=SecretStr(SECRET))
     portal = Portal(SECRET)
 
-    async def work() -> Session:
-        session = Session(LOGIN, portal.log_in)
-        await session.ready()
-        assert session.token == SECRET
-        return session
+    async def work() -> Tokens:
+        tokens = Tokens(LOGIN, portal.log_in)
+        await tokens.ready()
+        assert tokens.token == SECRET
+        return tokens
 
-    session = run(work())
-    for thing in (credentials, LOGIN, session):
+    tokens = run(work())
+    for thing in (credentials, LOGIN, tokens):
         assert SECRET not in repr(thing)
         assert SECRET not in str(thing)
 

@@ -386,7 +386,7 @@ async def test_a_token_that_runs_out_is_renewed_and_the_pair_is_not_blamed(porta
     credentials = Credentials(username="user@portal.example", password=SecretStr("word"))
     async with Asked(credentials) as client:
         attempts = [await client.link()]
-        client._session._logged_in_at = float("-inf")  # as if the first log-in were long ago
+        client._tokens._logged_in_at = float("-inf")  # as if the first log-in were long ago
         attempts += [await client.link() for _ in range(2)]
 
     assert [attempt.result for attempt in attempts] == [Result.OK, Result.THROTTLED, Result.OK]

@@ -17,9 +17,8 @@ from worker.ledger import LedgerReader
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
-from worker.portal.classify import HINTS, RENEWED
+from worker.reasons import HINTS
 from worker.report.build import FILES, Report, build_report, exit_code_of
-from worker.report.hints import hint_for
 
 FACTS: dict[str, Any] = {
     "run_id": "monday",
@@ -325,30 +324,6 @@ def test_an_input_whose_name_is_no_utf_8_has_a_report(path: Path, store: Store) 
     store.put_meta({"input_name": os.fsdecode(b"caf\xe9.csv")})
 
     assert json.loads(report_of(path).to_json())["input"]["name"] == "caf\\udce9.csv"
-
-
-@pytest.mark.parametrize("reason", HINTS)
-def test_a_reason_of_the_portal_has_the_hint_of_the_portal(reason: str) -> None:
-    assert hint_for(reason) == HINTS[reason]
-
-
-@pytest.mark.parametrize("reason", ["run_ended", "no_answer"])
-def test_a_reason_of_the_ledger_has_a_hint_that_says_to_go_on(reason: str) -> None:
-    """How is said by the last line of the summary: a file is resumed, a queue is not."""
-    assert "going on" in hint_for(reason)
-
-
-@pytest.mark.parametrize(
-    "reason",
-    ["contact_id is empty", "opportunity_id is above 2147483647", "unclosed quote", "not valid JSON"],
-)
-def test_any_other_reason_is_of_the_input(reason: str) -> None:
-    assert hint_for(reason) == "Correct the cells in rejected.csv and run that file."
-
-
-def test_a_reason_of_the_client_is_not_taken_for_one_of_the_input() -> None:
-    """A pair ends as retryable for it if the 401 comes when its time is used up."""
-    assert "rejected.csv" not in hint_for(RENEWED)
 
 
 def test_the_ledger_alone_gives_the_same_report_again(path: Path, store: Store) -> None:

@@ -30,8 +30,8 @@ from worker.errors import CannotUndo, LedgerError, PortalRefused
 from worker.limits.limiter import LONGEST_FLOOR
 from worker.models import Ask, Exchange, Kind, Made, Request, Result, Undo, Undoing
 from worker.operations.policy import RetryPolicy
-from worker.operations.unlink import ANOTHER_CONTACT, NO_OPPORTUNITY
 from worker.quantities import Rate
+from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY
 from worker.run.links import go_through
 from worker.run.removal import NOBODY, Removal
 
