@@ -131,7 +131,7 @@ class CommandLine:
         self.folder = folder
         self._server = server
 
-    def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, program: str = "worker", **variables: str) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
         options: dict[str, Any] = {
             "cwd": self.folder,
@@ -142,7 +142,7 @@ class CommandLine:
         }
         if any(is_read_at_start(name) for name in variables):
             return subprocess.Popen([sys.executable, "-m", "worker", *words], text=True, **options)
-        return Forked(self._server, "worker", *words, **options)
+        return Forked(self._server, program, *words, **options)
 
     def __call__(self, *words: str, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
         with self.start(*words, **variables) as process:

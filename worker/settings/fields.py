@@ -164,7 +164,7 @@ class Settings(BaseModel):
     )
     rate: Annotated[_Rate, Option("N/TIME", saved=True)] = Field(
         default=Rate(500, 10.0),
-        description="Most requests in any window of that length, retries included: 50/s, 500/10s, 1500/min.",
+        description="Most requests of any kind in a window of that length: 50/s, 500/10s, 1500/min.",
     )
     shared_rate: Annotated[
         SecretStr | None, Option("URL", again=("resume", "retry", "work", "verify", "rollback"))

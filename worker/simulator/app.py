@@ -181,6 +181,7 @@ class App:
             ("GET", "/_books/links"): self.books.links,
             ("GET", "/_books/arrivals"): self.books.since_first,
             ("GET", "/_books/posts"): self.books.repeated,
+            ("GET", "/_books/visits"): self.books.latest,
         }
         if (method, path) == ("POST", "/_books/reset"):
             self.reset()

@@ -156,6 +156,10 @@ class Books:
         """Give the arrivals of requests that may link, in seconds since the first of them."""
         return [at - self.arrivals[0] for at in self.arrivals]
 
+    def latest(self) -> list[tuple[object, ...]]:
+        """Give the latest requests, in the order in which they arrived, each as the fields of a visit."""
+        return [tuple(visit) for visit in sorted(self.visits)]
+
     def most_in_window(self, seconds: float) -> int:
         """Give the most ``arrivals`` in any half-open window ``[t, t + seconds)``."""
         most = first = 0

@@ -151,8 +151,8 @@ def test_rows_of_the_table() -> None:
     rows = options_table().splitlines()
 
     assert (
-        "| `--rate N/TIME` | `BULKLINK_RATE` | `500/10s` | Most requests in any window of that length,"
-        " retries included: 50/s, 500/10s, 1500/min. |"
+        "| `--rate N/TIME` | `BULKLINK_RATE` | `500/10s` | Most requests of any kind in a window of"
+        " that length: 50/s, 500/10s, 1500/min. |"
     ) in rows
     assert "| (never a flag) | `BULKLINK_TOKEN` |  | API token of the portal. |" in rows
     assert "| `--json` | `BULKLINK_JSON` |  | Print report.json on standard output. |" in rows

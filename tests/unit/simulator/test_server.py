@@ -28,6 +28,7 @@ async def test_the_books_can_be_read_over_the_wire_without_a_trace(portal: Porta
     assert await book("/links") == [[1, 5], [1, 6], [2, 7], [2, 9], [2, 15]]
     assert await book("/posts") == [[1, 5, 2]]
     assert await book("/arrivals") == portal.books.since_first()
+    assert await book("/visits") == [list(visit) for visit in sorted(portal.books.visits)]
     assert portal.books.requests == 3
     assert (await ask(portal, "GET", "/_books/nothing"))[0][:3] == "404"
 
