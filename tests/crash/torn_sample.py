@@ -40,7 +40,7 @@ class Sample:
 
 
 class SetOfLinks:
-    """A portal that never fails, in the shape of the client that ``Job`` opens."""
+    """A portal that never fails, in the shape of the client that a site opens."""
 
     held: set[Link]
 

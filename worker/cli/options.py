@@ -40,7 +40,7 @@ RUN = (
 )
 """What every verb that sends takes."""
 
-VISIT = (
+ABOUT_A_RUN = (
     "portal",
     "rate",
     "shared_rate",

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from worker.cli.options import VISIT, settings_options
+from worker.cli.options import ABOUT_A_RUN, settings_options
 
 
 @click.command("rollback")
 @click.argument("run", metavar="RUN")
-@settings_options(*VISIT, "max_attempts", "unread", "dry_run", of="rollback", inherits=True)
+@settings_options(*ABOUT_A_RUN, "max_attempts", "unread", "dry_run", of="rollback", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Remove the links that RUN made, and no other.
 

@@ -9,7 +9,7 @@ from worker.cli.options import settings_options
 from worker.cli.output import complain, hand_over
 from worker.errors import LedgerError, one_line
 from worker.run.directory import list_runs
-from worker.run.runs import look_at
+from worker.run.runs import listed_run
 from worker.settings import load_settings
 
 
@@ -23,7 +23,7 @@ def command(**flags: Any) -> int:
     settings = load_settings(flags)
     for run in list_runs(settings.runs_dir):
         try:
-            listed = look_at(run)
+            listed = listed_run(run)
         except LedgerError as error:
             complain(f"{run.run_id}: {error}")
             continue

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from worker.cli.options import VISIT, settings_options
+from worker.cli.options import ABOUT_A_RUN, settings_options
 
 
 @click.command("verify")
 @click.argument("run", metavar="RUN")
-@settings_options(*VISIT, of="verify", inherits=True)
+@settings_options(*ABOUT_A_RUN, of="verify", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Look at the portal for every link that RUN says is there, and for those that its rollback removed.
 

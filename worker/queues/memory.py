@@ -57,7 +57,7 @@ class MemoryBroker:
         """Make the queue unless it is there."""
         self._exists = True
 
-    def look(self) -> None:
+    def refuse_missing(self) -> None:
         """Raises QueueMissing if the queue is not there."""
         if not self._exists:
             raise QueueMissing(f"memory:{self.name}", "queue", self.name)
@@ -155,7 +155,7 @@ class MemoryQueue:
     async def open(self) -> None:
         """Make sure that the queue is there."""
         await self._broker.reached()
-        self._broker.look()
+        self._broker.refuse_missing()
         self._is_open = True
 
     async def receive(self, most: int, wait: float) -> list[Message]:

@@ -34,7 +34,7 @@ class Listed:
         }
 
 
-def look_at(run: RunDirectory) -> Listed:
+def listed_run(run: RunDirectory) -> Listed:
     """Read how a run stands, without disturbing who works on it.
 
     Raises:

@@ -55,12 +55,12 @@ def verify(
                 tally.done += len(told.about)
             return ()
 
-        async def look(_: Stop) -> None:
+        async def go(_: Stop) -> None:
             async with opened(access, tally, show) as (site, _log):
                 await go_through(claims(reader), site, compare, [partial(show_often, tally, show)])
 
         if tally.total:
-            Lifetime().run(look, lambda: settings.command("verify", named(directory, settings)))
+            Lifetime().run(go, lambda: settings.command("verify", named(directory, settings)))
         words = list(odd.values())
         verification = Verification(
             run_id=directory.run_id,

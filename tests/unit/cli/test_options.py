@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli import bulklink
-from worker.cli.options import INPUT, QUEUE, RUN, VISIT, options_table, settings_options
+from worker.cli.options import ABOUT_A_RUN, INPUT, QUEUE, RUN, options_table, settings_options
 from worker.settings import Settings, load_settings, option_name, options
 
 EVERY = tuple(name for name, option in options().items() if not option.secret)
@@ -74,7 +74,7 @@ def test_a_verb_takes_only_the_options_named() -> None:
 
 @pytest.mark.parametrize("name", [name for name, option in options().items() if option.secret])
 def test_no_verb_takes_a_secret(name: str) -> None:
-    assert name not in {*RUN, *VISIT, *INPUT, *QUEUE}
+    assert name not in {*RUN, *ABOUT_A_RUN, *INPUT, *QUEUE}
     with pytest.raises(click.NoSuchOption):
         parsed(f"--{name.replace('_', '-')}", "x")
 

@@ -124,13 +124,13 @@ class Connection:
     async def stream(self, name: str) -> StreamInfo | None:
         """What is known of a stream; None if there is none."""
 
-        async def look(js: JetStreamContext) -> StreamInfo | None:
+        async def info(js: JetStreamContext) -> StreamInfo | None:
             try:
                 return await js.stream_info(name)
             except js_faults.NotFoundError:
                 return None
 
-        return await self.ask(look)
+        return await self.ask(info)
 
     async def make_stream(self, config: StreamConfig) -> StreamInfo:
         """Make a stream unless it is there."""

@@ -70,7 +70,7 @@ class JetStreamDeadLetters:
         return page
 
     async def _next(self, sequence: int) -> RawStreamMsg | None:
-        async def look(js: JetStreamContext) -> RawStreamMsg | None:
+        async def read(js: JetStreamContext) -> RawStreamMsg | None:
             try:
                 return await js.get_msg(
                     self._stream, seq=sequence, subject=self._connection.address.dead_name, next=True
@@ -78,7 +78,7 @@ class JetStreamDeadLetters:
             except js_faults.NotFoundError:
                 return None
 
-        return await self._connection.ask(look)
+        return await self._connection.ask(read)
 
     async def _forget(self, raw: RawStreamMsg) -> None:
         async def delete(js: JetStreamContext) -> None:

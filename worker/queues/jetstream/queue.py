@@ -261,14 +261,14 @@ class JetStreamQueue:
         """The consumer, made again if it is gone; then all that we held is handed out again."""
         stream, name = self._connection.address.name, self._connection.address.group
 
-        async def look(js: JetStreamContext) -> ConsumerInfo | None:
+        async def read(js: JetStreamContext) -> ConsumerInfo | None:
             try:
                 found: ConsumerInfo = await js.consumer_info(stream, name)
             except js_faults.NotFoundError:
                 return None
             return found
 
-        info = await self._connection.ask(look)
+        info = await self._connection.ask(read)
         if info is None:
             if await self._connection.stream(stream) is None:
                 raise self._connection.no_stream()

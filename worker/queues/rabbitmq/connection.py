@@ -161,7 +161,7 @@ class Connection:
     async def message_count(self, queue: str) -> int | None:
         """How many messages wait in a queue; None if there is no such queue."""
 
-        async def look(channel: AbstractChannel) -> int | None:
+        async def count(channel: AbstractChannel) -> int | None:
             try:
                 declared = await channel.declare_queue(queue, passive=True)
             except ChannelNotFoundEntity as error:
@@ -171,7 +171,7 @@ class Connection:
             return declared.declaration_result.message_count
 
         # A question for a queue that is not there costs the channel it is asked on.
-        return await self.on_own_channel(look)
+        return await self.on_own_channel(count)
 
     async def refuse_stream(self, queue: str) -> None:
         """Make sure that a queue is none of type stream, in which nothing is ever acknowledged or moved.

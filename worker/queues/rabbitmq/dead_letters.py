@@ -28,7 +28,7 @@ class RabbitDeadLetters:
     async def letters(self, most: int) -> list[DeadLetter]:
         """The oldest dead letters, ``most`` at most; they stay where they are."""
 
-        async def look(channel: AbstractChannel) -> list[DeliveredMessage]:
+        async def read(channel: AbstractChannel) -> list[DeliveredMessage]:
             broker = await channel.get_underlay_channel()
             found = await self._get(broker, most)
             if found:
@@ -37,7 +37,7 @@ class RabbitDeadLetters:
                 await broker.flow(active=True)
             return found
 
-        found = await self._sender.connection.on_own_channel(look, extra=most * _SECONDS_EACH)
+        found = await self._sender.connection.on_own_channel(read, extra=most * _SECONDS_EACH)
         return [dead_letter_of(message, self._address.name) for message in found]
 
     async def requeue(self, most: int) -> int:

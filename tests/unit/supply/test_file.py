@@ -1,0 +1,64 @@
+"""A file as what a run reads: held back until it has enough rows, and what is said of one that is gone."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.unit.lanes import Run
+from tests.unit.supply.queue_desk import HereLedger
+from worker.errors import TooFewRows
+from worker.sources import open_source
+from worker.supply.file import STDIN_GONE, FileInput, FileSupply
+from worker.tally import RunTally
+
+
+def input_of(folder: Path, rows: int, min_rows: int | None = None) -> FileInput:
+    path = folder / "pairs.csv"
+    path.write_text("opportunity_id,contact_id\n" + "".join(f"1,{n}\n" for n in range(1, rows + 1)))
+    source = open_source(str(path), columns=None, delimiter=None)
+    return FileInput(str(path), source, complete=False, look_first=False, limit=None, min_rows=min_rows)
+
+
+async def everything(supply: FileSupply) -> list[int]:
+    reading = asyncio.create_task(supply.read())
+    rows: list[int] = []
+    while pairs := await supply.take(7):
+        rows += [pair.row for pair in pairs]
+    await reading
+    return rows
+
+
+@pytest.mark.parametrize("min_rows", [None, 1, 20])
+async def test_all_rows_are_read_and_come_in_their_order(tmp_path: Path, min_rows: int | None) -> None:
+    tally = RunTally()
+    one = input_of(tmp_path, 20, min_rows)
+    async with HereLedger(tmp_path / "ledger.db") as ledger:
+        supply = await one.open(ledger, tally, print)
+        assert await everything(supply) == list(range(1, 21))
+    one.close()
+    assert (tally.rows, tally.complete) == (20, True)
+
+
+async def test_an_input_with_fewer_rows_than_expected_is_refused_before_any_is_handed_out(
+    tmp_path: Path,
+) -> None:
+    one = input_of(tmp_path, 3, 4)
+    async with HereLedger(tmp_path / "ledger.db") as ledger:
+        with pytest.raises(TooFewRows, match="only 3 rows, expected are 4 or more"):
+            await one.open(ledger, RunTally(), print)
+    one.close()
+
+
+def test_rows_of_standard_input_that_nobody_has_read_are_lost(virtual_time: Run, tmp_path: Path) -> None:
+    def gone(*, complete: bool) -> FileInput:
+        return FileInput("-", None, complete=complete, look_first=False, limit=None)
+
+    assert (gone(complete=False).lost, gone(complete=True).lost) == (STDIN_GONE, "")
+
+    async def story() -> None:
+        async with HereLedger(tmp_path / "ledger.db") as ledger:
+            supply = await gone(complete=False).open(ledger, RunTally(), print)
+            assert await everything(supply) == []
+
+    virtual_time(story())
