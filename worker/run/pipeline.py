@@ -107,10 +107,10 @@ class Pipeline:
 
     async def _feed(self) -> None:
         """Make operations of what the supply brings, never far ahead of what is sent."""
-        ready = READY * self._site.at_once
-        while pairs := await self._supply.take(ready):
+        # Reckoned anew each time: SIGHUP may change how many can be on their way.
+        while pairs := await self._supply.take(READY * self._site.at_once):
             self._scheduler.offer(self._operations(pairs))
-            await self._scheduler.wait_for_room(ready)
+            await self._scheduler.wait_for_room(READY * self._site.at_once)
         self._scheduler.close()
 
     def _operations(self, pairs: Sequence[Pair]) -> Iterator[Operation[Any]]:

@@ -385,6 +385,37 @@ def test_a_supply_that_makes_wait_holds_up_nothing_that_it_has_brought(
     assert world.lasted == pytest.approx(6 * 40.0, abs=1.0)
 
 
+class Asked(Slow):
+    """Notes how many pairs are asked for at once."""
+
+    def __init__(self, supply: Supply) -> None:
+        super().__init__(supply, 0.0)
+        self.sizes: list[int] = []
+
+    async def take(self, most: int) -> Sequence[Pair]:
+        self.sizes.append(most)
+        return await self._supply.take(most)
+
+
+def test_when_more_may_be_on_its_way_than_at_the_start_more_is_taken_at_once(virtual_time: Run) -> None:
+    """Each time costs a commit, which many permits would wait for."""
+    world = World(Portal(), of_many(500), existing="post", rate="100/s", concurrency=2)
+    supplies: list[Asked] = []
+
+    def asked(supply: Supply) -> Supply:
+        supplies.append(Asked(supply))
+        return supplies[0]
+
+    world.instead = asked
+    world.during = lambda: world.pipeline._site.limiter.change(world.rate, 10)
+
+    virtual_time(world.run())
+
+    assert world.counts == {Status.LINKED: 500}
+    sizes = supplies[0].sizes
+    assert (sizes[0], sizes[-1]) == (READY * 2, READY * 10)
+
+
 # -- Endings ------------------------------------------------------------------------------------------------
 
 
