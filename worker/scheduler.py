@@ -1,8 +1,9 @@
 """What is sent next: retries that are due, then what earlier answers led to, then what comes fresh.
 
 Operations that wait to be sent again lie in a heap and hold nothing. Retries that are due go first as long
-as the retry budget lasts; a budget that is spent delays retries and nothing else. Once nothing fresh can come
-any more, retries take what is left of the rate.
+as the retry budget lasts; a budget that is spent delays retries and nothing else. When there is nothing
+fresh, retries have what is left of the rate: none can come any more, none is let in because too many wait to
+be sent again, or none has come for a while.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ from worker.limits.budget import RetryBudget
 
 BACKLOG = 10_000
 """Operations that wait to be sent again beyond which nothing fresh is taken in."""
+
+QUIET = 1.0
+"""Seconds without anything fresh after which retries need no budget; who brings it is only a moment late."""
 
 _SOON = 1e-6
 """Seconds; what is due within them is due, for timers are no finer."""
@@ -40,6 +44,7 @@ class Scheduler(Generic[_T]):
         self._delayed: list[tuple[float, int, _T]] = []
         self._numbers = count()
         self._in_hand = 0
+        self._nothing_fresh_since: float | None = None
         self._closed = self._stopped = False
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -47,11 +52,13 @@ class Scheduler(Generic[_T]):
     def offer(self, operations: Iterable[_T]) -> None:
         """Take fresh operations in, to be sent in their order."""
         self._fresh.extend(operations)
+        self._nothing_fresh_since = None
         self._news.set()
 
     def follow(self, operations: Iterable[_T]) -> None:
         """Take in what earlier answers led to; it goes before what is fresh."""
         self._following.extend(operations)
+        self._nothing_fresh_since = None
         self._news.set()
 
     def again(self, operation: _T, seconds: float, *, is_retry: bool) -> None:
@@ -74,9 +81,7 @@ class Scheduler(Generic[_T]):
 
     async def wait_for_room(self, most: int) -> None:
         """Wait until fewer than ``most`` fresh operations wait, and few enough wait to be sent again."""
-        while not self._stopped and (
-            len(self._fresh) >= most or len(self._retries) + len(self._delayed) >= self._backlog
-        ):
+        while not self._stopped and (len(self._fresh) >= most or self._is_full):
             self._room.clear()
             await self._room.wait()
 
@@ -111,16 +116,30 @@ class Scheduler(Generic[_T]):
         heaps = (operation for _, _, operation in chain(self._retries, self._delayed))
         return chain(heaps, self._following, self._fresh)
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._retries) + len(self._delayed) >= self._backlog
+
+    def _free_in(self, now: float) -> float:
+        """Seconds until retries need no budget, if nothing fresh comes by then."""
+        if self._fresh or self._following:
+            return QUIET
+        if self._nothing_fresh_since is None:
+            self._nothing_fresh_since = now
+        if self._closed or self._is_full:
+            return 0.0
+        return max(0.0, self._nothing_fresh_since + QUIET - now)
+
     def _pick(self, most: int) -> tuple[list[_T], float | None]:
         """What may be sent now; and if nothing may, the seconds until something falls due, if it does."""
         now = asyncio.get_running_loop().time()
         soon = now + _SOON
+        free_in = self._free_in(now)
         group: list[_T] = []
         while len(group) < most and self._delayed and self._delayed[0][0] <= soon:
             group.append(heapq.heappop(self._delayed)[2])
         while len(group) < most and self._retries and self._retries[0][0] <= soon:
-            is_idle = self._closed and not self._fresh and not self._following
-            if not self._budget.spend(now) and not is_idle:
+            if not self._budget.spend(now) and free_in > _SOON:
                 break
             group.append(heapq.heappop(self._retries)[2])
         for fresh in (self._following, self._fresh):
@@ -131,5 +150,5 @@ class Scheduler(Generic[_T]):
             return group, None
         waits = [heap[0][0] - now for heap in (self._delayed, self._retries) if heap]
         if self._retries and self._retries[0][0] <= soon:
-            waits[-1] = self._budget.seconds_left
+            waits[-1] = min(self._budget.seconds_left, free_in)
         return group, max(0.0, min(waits)) if waits else None

@@ -109,6 +109,59 @@ def test_once_nothing_fresh_can_come_retries_need_no_budget(virtual_time: Run) -
     assert virtual_time(story()) == (["f", "a", "b", "c", "d", "e"], 0.0)
 
 
+def test_after_a_second_in_which_nothing_fresh_came_retries_need_no_budget(virtual_time: Run) -> None:
+    """A queue may stay empty for hours: what is left of it is not to trickle."""
+
+    async def story() -> list[tuple[str, float]]:
+        scheduler = empty(spent())
+        begin = now()
+        for name in "abcd":
+            scheduler.again(name, 0.0, is_retry=True)
+        scheduler.offer("f")
+        asyncio.get_running_loop().call_later(1.5, scheduler.offer, "g")
+        told = []
+        for _ in range(6):
+            (one,) = await given(scheduler)
+            told.append((one, round(now() - begin, 3)))
+        scheduler.again("e", 0.0, is_retry=True)
+        (one,) = await given(scheduler)
+        return [*told, (one, round(now() - begin, 3))]
+
+    told = virtual_time(story())
+
+    # The first by the budget; the others when it had been quiet for a second.
+    assert told[:5] == [("f", 0.0), ("a", 0.8), ("b", 1.0), ("c", 1.0), ("d", 1.0)]
+    # When a fresh one has come, the budget rules again: that has earned a fifth, time half of one since.
+    assert told[5:] == [("g", 1.5), ("e", pytest.approx(1.6))]
+
+
+@pytest.mark.parametrize("backlog", [50, 10_000])
+def test_however_many_wait_to_be_sent_again_no_turn_is_left_unused(virtual_time: Run, backlog: int) -> None:
+    """A sixth fails five times: sooner or later as many wait as may, and nothing fresh is let in."""
+
+    async def story() -> float:
+        scheduler: Scheduler[tuple[int, int]] = Scheduler(RetryBudget(10.0), backlog=backlog)
+        fresh = iter(range(10**9))
+
+        async def feed() -> None:
+            while True:
+                scheduler.offer([(next(fresh), 1) for _ in range(8)])
+                await scheduler.wait_for_room(8)
+
+        feeding = asyncio.create_task(feed())
+        begin = now()
+        for turn in range(6_000):
+            await asyncio.sleep(max(0.0, begin + turn / 100 - now()))
+            ((number, tries),) = await scheduler.next(1)
+            if number % 6 == 0 and tries < 5:
+                scheduler.again((number, tries + 1), 1.0, is_retry=True)
+            scheduler.done(1)
+        feeding.cancel()
+        return now() - begin
+
+    assert virtual_time(story()) == pytest.approx(60.0, abs=0.1)
+
+
 def test_it_is_all_done_only_when_nobody_has_anything_in_hand(virtual_time: Run) -> None:
     async def story() -> list[list[str]]:
         scheduler = empty()
