@@ -34,6 +34,7 @@ from worker.queues import Publisher
 from worker.queues.memory import MemoryBroker
 from worker.run.directory import RunDirectory
 from worker.run.publish import LEDGER, Publishing
+from worker.run.signals import SIGNALS
 from worker.sources import open_source
 from worker.supply.publication import BATCH, Published
 
@@ -434,11 +435,13 @@ def test_two_at_once_on_one_run_are_refused(desk: Desk) -> None:
 
 def test_nothing_runs_on_when_it_is_done(desk: Desk) -> None:
     desk.write(10)
+    before = [signal.getsignal(number) for number in SIGNALS]
+
     desk.start().complete()
+
     with pytest.raises(RuntimeError, match="no running event loop"):
         asyncio.get_running_loop()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_an_input_with_too_few_rows_publishes_none_and_leaves_nothing(desk: Desk) -> None:
