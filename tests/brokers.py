@@ -20,6 +20,8 @@ from typing import ClassVar, TypeVar
 
 import pytest
 
+from tests.locks import common_folder, hold, locked
+
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 # Debian's wrapper on the PATH may want to become another user, and the script itself is not on the PATH.
@@ -276,17 +278,6 @@ def redis_cluster(size: int) -> Iterator[list[RedisClusterNode]]:
         yield nodes
 
 
-def _lock(path: Path, how: int) -> int:
-    """A descriptor that holds the lock until it is closed, which the system does for a process that dies."""
-    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(held, how)
-    except BaseException:
-        os.close(held)
-        raise
-    return held
-
-
 _kept: list[Broker] = []
 """Started here, and perhaps still used by another process when this one has no more tests."""
 
@@ -300,43 +291,33 @@ def shared(kind: type[Broker], folder: Path) -> Iterator[str]:
     required(kind.program.removesuffix("-server"))
     place = folder / kind.program
     place.mkdir(exist_ok=True)
-    door = _lock(place / "door", fcntl.LOCK_EX)
-    try:
+    with locked(place / "door"):
         if not (place / "url").exists():
             # Not in a folder of pytest: RabbitMQ has no use for long paths.
             broker = kind(Path(tempfile.mkdtemp(prefix="bulklink-")))
             broker.start()
             _kept.append(broker)
             (place / "url").write_text(f"{broker.url} {broker.pid} {broker.folder}")
-        users = _lock(place / "users", fcntl.LOCK_SH)
-    finally:
-        os.close(door)
+        users = hold(place / "users", fcntl.LOCK_SH)
     url, group, data = (place / "url").read_text().split(" ", 2)
     yield url
     os.close(users)
-    door = _lock(place / "door", fcntl.LOCK_EX)
-    try:
-        with suppress(BlockingIOError):
-            os.close(_lock(place / "users", fcntl.LOCK_EX | fcntl.LOCK_NB))
-            (place / "url").unlink(missing_ok=True)
-            for broker in _kept:
-                if broker.url == url:
-                    broker.kill()
-            with suppress(ProcessLookupError):  # another process may have started it
-                os.killpg(int(group), signal.SIGKILL)
-            shutil.rmtree(data, ignore_errors=True)
-    finally:
-        os.close(door)
+    with locked(place / "door"), suppress(BlockingIOError):
+        os.close(hold(place / "users", fcntl.LOCK_EX | fcntl.LOCK_NB))
+        (place / "url").unlink(missing_ok=True)
+        for broker in _kept:
+            if broker.url == url:
+                broker.kill()
+        with suppress(ProcessLookupError):  # another process may have started it
+            os.killpg(int(group), signal.SIGKILL)
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def _session_url(kind: type[Broker], variable: str, factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get(variable):
         yield url
         return
-    folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all workers
-    with shared(kind, folder) as url:
+    with shared(kind, common_folder(factory)) as url:
         yield url
 
 

@@ -19,25 +19,42 @@ import aioresponses.core
 import pytest
 
 from tests.forks import Forked, ForkServer, is_read_at_start, simulator
+from tests.locks import common_folder, hold, locked
 
 pytest_plugins = ["tests.brokers"]
 
 _T = TypeVar("_T")
 
 
-@pytest.fixture(autouse=True)
-def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A test marked ``alone`` runs while no other does; all others share."""
+def _is_alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(trylast=True)  # after those that are not to run are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that must be ``alone`` first: later, each would wait for the longest of those that run."""
+    items.sort(key=lambda item: not _is_alone(item))
+
+
+_hall: list[int] = []
+"""Holds the lock under which this process runs tests."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that no time-out counts what is waited here
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A test marked ``alone`` runs while no other does; all others share. Of several, none lets others in."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        yield
-        return
-    folder = tmp_path_factory.getbasetemp().parent
-    how = fcntl.LOCK_SH if request.node.get_closest_marker("alone") is None else fcntl.LOCK_EX
-    with (folder / "gate").open("a") as gate, (folder / "hall").open("a") as hall:
-        fcntl.flock(gate, fcntl.LOCK_EX)  # who waits for the hall lets nobody else in
-        fcntl.flock(hall, how)
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        yield
+        return (yield)
+    if not _hall:
+        factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]  # no other way
+        folder = common_folder(factory)
+        with locked(folder / "gate"):  # who waits for the hall lets nobody else in
+            _hall.append(hold(folder / "hall", fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH))
+    try:
+        return (yield)
+    finally:
+        if not (_is_alone(item) and _is_alone(nextitem)):
+            os.close(_hall.pop())
 
 
 class _MockedResponse(aiohttp.ClientResponse):
@@ -100,11 +117,10 @@ class SimulatedPortal:
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """What starts the product without the time that imports take."""
-    server = ForkServer()
-    yield server
-    server.close()
+    with ForkServer(common_folder(tmp_path_factory)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -36,12 +36,13 @@ def import_all() -> None:
             importlib.import_module(client)
 
 
-def serve(control: socket.socket) -> dict[str, Any]:
-    """Fork for each socket that comes, until the client hangs up; returns in a forked process only.
+def serve(listener: socket.socket) -> dict[str, Any]:
+    """Fork for each socket that a client sends, until the last client hangs up.
 
-    On such a socket the client has put what is to run. It is told the pid, and the exit status once there
-    is one, each in 8 bytes.
+    Returns in a forked process only. On such a socket the client has put what is to run; it is told the pid,
+    and the exit status once there is one, each in 8 bytes.
     """
+    clients: list[socket.socket] = []
     children: dict[int, socket.socket] = {}
     bell, ringer = socket.socketpair()
     bell.settimeout(0)
@@ -50,29 +51,37 @@ def serve(control: socket.socket) -> dict[str, Any]:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(ringer.fileno())
     while True:
-        readable, _, _ = select.select((control, bell), (), ())
+        readable, _, _ = select.select((listener, bell, *clients), (), ())
+        if listener in readable:
+            client, _ = listener.accept()
+            clients.append(client)
+            with suppress(OSError):
+                client.sendall(b".")
         if bell in readable:
             with suppress(BlockingIOError):
                 while bell.recv(4_096):
                     pass
             _tell_ends(children)
-        if control not in readable:
-            continue
-        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        if not data:
-            os._exit(0)
-        conversation = socket.socket(fileno=descriptors[0])
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, inherited)
-            for held in (control, bell, ringer, *children.values()):
-                held.close()
-            return _become(conversation)
-        children[pid] = conversation
-        with suppress(OSError):
-            conversation.sendall(pid.to_bytes(8, "big"))
+        for client in set(clients) & set(readable):
+            data, descriptors, _, _ = socket.recv_fds(client, 1, 1)
+            if not data:
+                client.close()
+                clients.remove(client)
+                if not clients:
+                    os._exit(0)
+                continue
+            conversation = socket.socket(fileno=descriptors[0])
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, inherited)
+                for held in (listener, bell, ringer, *clients, *children.values()):
+                    held.close()
+                return _become(conversation)
+            children[pid] = conversation
+            with suppress(OSError):
+                conversation.sendall(pid.to_bytes(8, "big"))
 
 
 def _tell_ends(children: dict[int, socket.socket]) -> None:
@@ -126,6 +135,8 @@ def _standard(stream: Any, mode: str) -> Any:
 def main() -> None:
     """Serve on the descriptor given; in a forked process, run what was asked for."""
     sys.path.insert(1, str(Path(__file__).parents[1]))
+    if os.fork():
+        os._exit(0)  # nobody's child, for no client outlives all others
     import_all()
     gc.freeze()
     request = serve(socket.socket(fileno=int(sys.argv[1])))

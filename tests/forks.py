@@ -12,9 +12,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+
+from tests.locks import locked
 
 _AT_START = ("PYTHON", "LANG", "LC_", "LD_", "SSL_", "OPENSSL_")
 
@@ -25,18 +27,22 @@ def is_read_at_start(variable: str) -> bool:
 
 
 class ForkServer:
-    """A process that forks others, in any thread's name; ``close`` ends it, but not what it has forked."""
+    """A process that forks others, in any thread's name; one for all who name the same folder.
 
-    def __init__(self) -> None:
+    It is started for the first of them, and ends when the last one has closed it or has died; what it has
+    forked lives on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._lock = threading.Lock()
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+        with locked(folder / "forks.door"):
+            control = _greeted(folder / "forks")
+            if control is None:
+                _start(folder / "forks")
+                control = _greeted(folder / "forks")
+        assert control is not None, "the fork server does not start"
+        self._control = control
 
     def fork(self, request: Mapping[str, Any], standard: Sequence[int]) -> tuple[int, socket.socket]:
         """Give the pid of a new process, and the socket on which its exit status will come.
@@ -58,13 +64,37 @@ class ForkServer:
 
     def close(self) -> None:
         self._control.close()
-        self._process.wait()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _start(meeting: Path) -> None:
+    meeting.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(meeting))
+        listener.listen()
+        subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+
+def _greeted(meeting: Path) -> socket.socket | None:
+    """A connection to the server, if it is there; one that is about to end greets nobody."""
+    control = socket.socket(socket.AF_UNIX)
+    with suppress(FileNotFoundError, ConnectionError):
+        control.connect(str(meeting))
+        if control.recv(1):
+            return control
+    control.close()
+    return None
 
 
 class Forked(subprocess.Popen[str]):

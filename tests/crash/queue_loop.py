@@ -305,5 +305,5 @@ def judge(
 
 
 if __name__ == "__main__":
-    with ForkServer() as fork_server:
+    with tempfile.TemporaryDirectory(prefix="forks-") as meeting, ForkServer(Path(meeting)) as fork_server:
         sys.exit(main(sys.argv[1:], fork_server))

@@ -4,8 +4,7 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +27,11 @@ from tests.crash.torn_damage import (
 )
 from tests.crash.torn_judge import Said, command
 from tests.crash.torn_sample import SetOfLinks, end_when, write_input
+from tests.forks import Forked, ForkServer
 from worker.run import access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.conftest import CommandLine, SimulatedPortal
-    from tests.forks import ForkServer
 
     Simulate = Callable[[str], SimulatedPortal]
 
@@ -45,27 +42,35 @@ LOOP = re.compile(
 )
 
 
-def torn_loop(*words: str, timeout: float = 110) -> tuple[dict[str, int], str]:
-    """What the loop counted, and what it told."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "torn_loop.py"), *words],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    found = LOOP.fullmatch(done.stdout)
-    assert found, done.stderr + done.stdout
-    counts = {name: int(count) for name, count in found.groupdict().items()}
-    wrong = sum(counts[kind] for kind in ("false", "lost", "strange", "garbled", "crude"))
-    assert (done.returncode == 0) == (wrong == 0)
-    return counts, done.stderr
+Loop = Callable[..., tuple[dict[str, int], str]]
+
+
+@pytest.fixture
+def torn_loop(fork_server: ForkServer) -> Loop:
+    """What the loop counts, and what it tells."""
+
+    def loop(*words: str, timeout: float = 110) -> tuple[dict[str, int], str]:
+        with Forked(
+            fork_server,
+            *(str(HERE / "torn_loop.py"), *words, "--forks", str(fork_server.folder)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            out, err = process.communicate(timeout=timeout)
+        found = LOOP.fullmatch(out)
+        assert found, err + out
+        counts = {name: int(count) for name, count in found.groupdict().items()}
+        wrong = sum(counts[kind] for kind in ("false", "lost", "strange", "garbled", "crude"))
+        assert (process.returncode == 0) == (wrong == 0)
+        return counts, err
+
+    return loop
 
 
 NOTHING_WRONG = {"false": 0, "lost": 0, "strange": 0, "garbled": 0, "crude": 0}
 
 
-def test_whatever_happens_to_the_wal_is_refused_or_repeated() -> None:
+def test_whatever_happens_to_the_wal_is_refused_or_repeated(torn_loop: Loop) -> None:
     counts, told = torn_loop("--only", "wal", "--cases", "15", "--rows", "200", "--seed", "1")
 
     assert counts == {**counts, **NOTHING_WRONG}, told
@@ -76,7 +81,7 @@ def test_whatever_happens_to_the_wal_is_refused_or_repeated() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_whatever_happens_to_the_wal_is_refused_or_repeated_in_long() -> None:
+def test_whatever_happens_to_the_wal_is_refused_or_repeated_in_long(torn_loop: Loop) -> None:
     counts, told = torn_loop("--only", "wal", "--cases", "300", "--rows", "600", timeout=1200)
 
     assert counts == {**counts, **NOTHING_WRONG}, told
@@ -84,7 +89,7 @@ def test_whatever_happens_to_the_wal_is_refused_or_repeated_in_long() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_whatever_happens_to_the_database_is_refused_or_harmless() -> None:
+def test_whatever_happens_to_the_database_is_refused_or_harmless(torn_loop: Loop) -> None:
     counts, told = torn_loop("--only", "db", "--cases", "500", "--rows", "300", "--seed", "3", timeout=1200)
 
     assert counts == {**counts, **NOTHING_WRONG}, told
@@ -101,7 +106,7 @@ NO_LEDGERS: dict[str, tuple[tuple[Damage, ...], int]] = {
 
 @pytest.fixture
 def killed(
-    bulklink: "CommandLine", simulate: "Simulate", fork_server: "ForkServer"
+    bulklink: "CommandLine", simulate: "Simulate", fork_server: ForkServer
 ) -> "tuple[Path, SimulatedPortal]":
     """The directory of a run that was folded once and is now killed half-way, and its portal."""
     write_input(bulklink.folder / "pairs.csv", 200)

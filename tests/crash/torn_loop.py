@@ -46,13 +46,14 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=["wal", "db"], help="damage ledger.db, or all but that")
+    parser.add_argument("--forks", type=Path, help="a folder in which to meet a fork server that runs")
     options = parser.parse_args()
     rng, judge, cases, started = Random(options.seed), Judge(), 0, time.monotonic()  # noqa: S311 - damages
     os.environ["BULKLINK_TOKEN"] = "demo-token"
     with (
         tempfile.TemporaryDirectory(prefix="torn-", dir=MEMORY) as name,
         patch.object(access, "PortalClient", SetOfLinks),
-        ForkServer() as server,
+        ForkServer(options.forks or Path(name)) as server,
     ):
         for kind in KINDS:
             folder = Path(name).resolve()

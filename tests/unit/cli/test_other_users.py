@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fork_server import import_all
+
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
 
@@ -26,6 +28,7 @@ def runs() -> Iterator[Path]:
     (folder / "hers").chmod(0o000)
     is_root = os.geteuid() == 0
     if is_root:
+        import_all()  # who is nobody may be unable to read where Python is
         os.seteuid(NOBODY)
     yield folder
     if is_root:
