@@ -164,8 +164,12 @@ class Dispatcher:
                 following = await self._conclude(finished) if finished else ()
                 del self._concluding[lane], self._in_hand[lane]
         self._scheduler.follow(following)
+        breaks_off = next((operation for operation, step in again if step.absent), None)
         for operation, step in again:
-            self._scheduler.again(operation, step.seconds, is_retry=step.is_retry)
+            if operation is breaks_off:
+                self._scheduler.alone(operation)
+            else:
+                self._scheduler.again(operation, step.seconds, is_retry=step.is_retry)
         self._scheduler.done(len(group))
 
     async def _send(self, group: Sequence[Operation[Any]], asks: Sequence[Ask]) -> Exchange:

@@ -119,6 +119,10 @@ class CannotUndo(PortalError):
     """This portal would remove more than the link it is asked to (contract 4.4)."""
 
 
+class NoBatches(PortalError):
+    """Batches are wanted, and this portal takes none (contract 7.8)."""
+
+
 class PortalUnreachable(PortalError):
     """Nothing answers at the address."""
 

@@ -178,6 +178,8 @@ class Attempt:
         body: the Contact that proves a link or its removal, as the portal sent it, as JSON.
         found: of a look, those of the sought that are members: their Contacts as JSON, by id.
         strangers: of a look, members that nobody sought: this portal does not filter (contract 5.5).
+        shared: it had no answer of its own: others were in the same request, so what befell that need not be
+            this one's doing.
     """
 
     result: Result
@@ -187,6 +189,7 @@ class Attempt:
     body: bytes = b""
     found: Mapping[int, bytes] = field(default_factory=dict, hash=False)
     strangers: int = 0
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

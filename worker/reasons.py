@@ -43,7 +43,17 @@ NO_OPPORTUNITY = "no_opportunity"
 STILL_THERE = "still_there"
 """Of a link that is there after the portal said that it removed it."""
 
+TIMEOUT = "timeout"
+"""Of a request that got no answer in time."""
+
+NO_ITEM = "no_item"
+"""Of a pair that a batch came back without an answer for."""
+
+BLOCKED = "blocked_by_proxy"
+"""Of a 403 or 407 that is not the API's own."""
+
 HINTS: Mapping[str, str] = {
+    NO_ITEM: "A batch came back without an answer for this pair, and no look could tell; a retry may.",
     "error_in_success": "The portal reported success and an error at once; a retry asks again.",
     "wrong_id": "The answer does not show the contact that was asked for; a retry asks again.",
     "html_200": "A web page came instead of an answer of the API; look for a proxy or a login page between.",
@@ -55,7 +65,7 @@ HINTS: Mapping[str, str] = {
     "unauthorized": "The token or password is missing, wrong or expired; give a valid one.",
     "payment_required": "The portal's subscription has ended; it has to be renewed.",
     "address_not_allowed": "The portal does not let this IP address in; have it added to the allowed ones.",
-    "blocked_by_proxy": "A proxy or firewall before the portal refuses us; ask its owner to let us through.",
+    BLOCKED: "A proxy or firewall before the portal refuses us; ask its owner to let us through.",
     "proxy_password": "The proxy wants a name and a password; set its URL with them in BULKLINK_PROXY.",
     INTERNAL_FAULT: "The portal failed inside and called it a refusal; if it stays, see the portal's log.",
     "access_denied": "The user may not touch this opportunity or contact; run with a user who may.",

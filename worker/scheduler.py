@@ -8,6 +8,7 @@ be sent again, or none has come for a while.
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
@@ -33,11 +34,17 @@ class Scheduler(Generic[_T]):
     Args:
         budget: what retries may take from what is fresh.
         backlog: most operations that wait while fresh ones are still let in.
+        gather: seconds for which operations are gathered that can go in one request: so long a group that is
+            not full waits for more of what is still to come, and what falls due within them falls due
+            together. 0 if each goes alone.
     """
 
-    def __init__(self, budget: RetryBudget, *, backlog: int = BACKLOG) -> None:
+    def __init__(self, budget: RetryBudget, *, backlog: int = BACKLOG, gather: float = 0.0) -> None:
         self._budget = budget
         self._backlog = backlog
+        self._gather = gather
+        self._gathering_since: float | None = None
+        self._alone: deque[_T] = deque()
         self._fresh: deque[_T] = deque()
         self._following: deque[_T] = deque()
         self._retries: list[tuple[float, int, _T]] = []
@@ -65,7 +72,14 @@ class Scheduler(Generic[_T]):
         """Send an operation once more, after so many seconds; if it is a retry, when the budget has one."""
         heap = self._retries if is_retry else self._delayed
         due = asyncio.get_running_loop().time() + seconds
+        if self._gather and seconds:
+            due = math.ceil(due / self._gather) * self._gather
         heapq.heappush(heap, (due, next(self._numbers), operation))
+        self._news.set()
+
+    def alone(self, operation: _T) -> None:
+        """Send an operation once more, at once, and with no other."""
+        self._alone.append(operation)
         self._news.set()
 
     def close(self) -> None:
@@ -91,7 +105,10 @@ class Scheduler(Generic[_T]):
         Whoever takes some says with :meth:`done` when they are over, or what follows is decided.
         """
         while not self._stopped:
-            group, wait = self._pick(most)
+            if (wait := self._wait_for_more(most)) is not None:
+                group: list[_T] = []
+            else:
+                group, wait = self._pick(most)
             if group:
                 self._in_hand += len(group)
                 self._room.set()
@@ -114,7 +131,22 @@ class Scheduler(Generic[_T]):
     def waiting(self) -> Iterator[_T]:
         """All operations that are not given out."""
         heaps = (operation for _, _, operation in chain(self._retries, self._delayed))
-        return chain(heaps, self._following, self._fresh)
+        return chain(heaps, self._alone, self._following, self._fresh)
+
+    def _wait_for_more(self, most: int) -> float | None:
+        """Seconds for which what is ready is not enough for a request; None if it is to be sent."""
+        ready = len(self._fresh) + len(self._following)
+        if not self._gather or self._closed or not 0 < ready < most or self._alone:
+            self._gathering_since = None
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._gathering_since is None:
+            self._gathering_since = now
+        left = self._gathering_since + self._gather - now
+        if left > _SOON:
+            return left
+        self._gathering_since = None
+        return None
 
     @property
     def _is_full(self) -> bool:
@@ -134,6 +166,8 @@ class Scheduler(Generic[_T]):
         """What may be sent now; and if nothing may, the seconds until something falls due, if it does."""
         now = asyncio.get_running_loop().time()
         soon = now + _SOON
+        if self._alone:
+            return [self._alone.popleft()], None
         free_in = self._free_in(now)
         group: list[_T] = []
         while len(group) < most and self._delayed and self._delayed[0][0] <= soon:

@@ -11,8 +11,15 @@ from worker.operations.base import Operation
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
+from worker.portal.transport import Route
 from worker.quantities import Rate
 from worker.scheduler import Scheduler
+
+BATCHES_AT_ONCE = 2
+"""Most batches in flight: each of them keeps the portal busy for seconds."""
+
+GATHER = 0.2
+"""Seconds that operations wait for others to share their request."""
 
 
 class Site:
@@ -21,7 +28,8 @@ class Site:
     Args:
         client: open.
         limiter: gives the client its slots, too.
-        transport: how operations get there.
+        route: how operations get there.
+        concurrency: most requests in flight; fewer if each carries many operations.
         policy: how often and how long each is tried.
         give_up_after: seconds without anything that the portal worked on.
         tell: told of trouble, in words for the user; an empty text when it is over.
@@ -34,9 +42,10 @@ class Site:
         self,
         client: PortalClient,
         limiter: Limiter,
-        transport: Transport,
+        route: Route,
         policy: RetryPolicy,
         *,
+        concurrency: int,
         give_up_after: float,
         tell: Callable[[str], None],
     ) -> None:
@@ -44,9 +53,23 @@ class Site:
         self.policy = policy
         self.rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
         self._client = client
-        self._transport = transport
+        self.route = route
+        self._transport: Transport = route.transport
+        # Not asked of the transport each time: what is sent alone for once is no change of the way.
+        self._takes_many = self._transport.size > 1
+        self._concurrency = concurrency
+        limiter.resize(self._permits)
         self._outage = Outage(limiter, client.question, give_up_after, tell)
         limiter.observers.append(self._outage.observe)
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether one request can carry several operations."""
+        return self._takes_many
+
+    @property
+    def _permits(self) -> int:
+        return min(self._concurrency, BATCHES_AT_ONCE) if self.takes_many else self._concurrency
 
     @property
     def at_once(self) -> int:
@@ -63,7 +86,12 @@ class Site:
 
     def scheduler(self) -> Scheduler[Operation[Any]]:
         """An empty scheduler that keeps to the retry budget here."""
-        return Scheduler(self.limiter.budget)
+        return Scheduler(self.limiter.budget, gather=GATHER if self.takes_many else 0.0)
+
+    def take_no_more_batches(self) -> None:
+        """The portal has stopped taking them: as many requests may be in flight as the user allows."""
+        self._takes_many = False
+        self.limiter.resize(self._permits)
 
     async def watch(self) -> None:
         """Wait out each outage. Runs until cancelled.
@@ -81,4 +109,5 @@ class Site:
             UsageError: there is no token to be read; nothing has changed.
         """
         await self._client.change(credentials)
-        self.limiter.change(rate, concurrency)
+        self._concurrency = concurrency
+        self.limiter.change(rate, self._permits)

@@ -35,6 +35,8 @@ from tests.crash import kill_books
 from tests.crash.kill_books import Command, Input, Portal
 from tests.crash.kill_judge import Judge, can_resume, tell
 from tests.forks import ForkServer
+from worker.limits.batch_size import CEILING
+from worker.site import BATCHES_AT_ONCE
 
 SHORTEST, LONGEST = 0.01, 1.5
 """Seconds from a worker's first POST to its end."""
@@ -128,6 +130,7 @@ class KillLoop:
         return self._command.start(
             *("run", str(self._source.path), "--run-id", self.run, "--portal", self._portal.url),
             *("--rate", self._options.rate, "--concurrency", str(self._options.concurrency)),
+            *("--transport", self._options.transport),
             *("--existing", "check" if self._options.undo else "post"),
         )
 
@@ -187,6 +190,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--transport", choices=["single", "batch"], default="single")
     parser.add_argument("--rate", default="2000/s", help="as bulklink takes it")
     parser.add_argument(
         "--faults", action="store_true", help="1 %% of 500s, 0.5 %% of answers lost; no bound"
@@ -225,7 +229,10 @@ def main(words: list[str], server: ForkServer) -> int:
             loop.finish()
             repeats = portal.repeats()
             undoing = f", rolled back with {loop.undo()} kills" if options.undo else ""
-    findings, bound = loop.judge.findings, loop.kills * options.concurrency
+    at_once = options.concurrency
+    if options.transport == "batch":
+        at_once = min(at_once, BATCHES_AT_ONCE) * CEILING
+    findings, bound = loop.judge.findings, loop.kills * at_once
     if loop.stillborn:
         tell(f"{loop.stillborn} of the kills came before there was anything to resume")
     sys.stdout.write(

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from tests.crash.torn_sample import SetOfLinks
 from tests.forks import Forked, ForkServer
 from worker import cli
 from worker.ledger import LedgerReader
-from worker.models import Ask, Status
+from worker.models import Ask, Kind, Status
 from worker.portal.calls import Call
 from worker.portal.client import Finding
 from worker.run import access
@@ -250,9 +250,10 @@ class Watching(SetOfLinks):
     late = 0
     commits = 0
 
-    async def send(self, call: Call, ask: Ask) -> Finding:
+    async def send(self, call: Call, read: object, kind: Kind, asks: Sequence[Ask]) -> Finding:
         if call.method != "POST":
-            return await super().send(call, ask)
+            return await super().send(call, read, kind, asks)
+        (ask,) = asks
         Watching.posts += 1
         Watching.commits = BadDisk.commits
         Watching.late += 0 < BadDisk.fails_at <= BadDisk.commits
@@ -262,7 +263,7 @@ class Watching(SetOfLinks):
         if sent_at is None:
             self.without_intent.append(ask)
         await asyncio.sleep(0.001)
-        return await super().send(call, ask)
+        return await super().send(call, read, kind, asks)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -59,8 +60,9 @@ class SetOfLinks:
     async def ready(self) -> None:
         pass
 
-    async def send(self, call: Call, ask: Ask) -> Finding:
+    async def send(self, call: Call, _read: object, _kind: Kind, asks: Sequence[Ask]) -> Finding:
         await asyncio.sleep(0)
+        (ask,) = asks
         opportunity_id, (contact_id, *_) = ask.opportunity_id, ask.contact_ids
         body = b'{"id":%d}' % contact_id
         if contact_id > CONTACTS:

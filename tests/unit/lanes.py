@@ -16,6 +16,7 @@ from worker.limits import Limiter
 from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.operations.base import Operation
 from worker.operations.policy import RetryPolicy
+from worker.portal.transport import Route
 from worker.quantities import Rate
 from worker.site import Site
 
@@ -256,8 +257,9 @@ def site_of(
     site = Site(
         cast("Any", portal),
         limiter,
-        portal,
+        Route(cast("Any", portal), "single"),
         policy or RetryPolicy(),
+        concurrency=concurrency,
         give_up_after=give_up_after or 0.0,
         tell=tell,
     )

@@ -32,6 +32,8 @@ ABSENT = Attempt(Result.TRANSIENT, "not_stored", 200)
 UNREADABLE = Attempt(Result.AMBIGUOUS, "connection_lost")
 TRANSIENT = Attempt(Result.TRANSIENT, "unavailable", 503)
 AMBIGUOUS = Attempt(Result.AMBIGUOUS, "timeout")
+CUT_OFF = Attempt(Result.AMBIGUOUS, "connection_lost", shared=True)
+NOT_THERE = Attempt(Result.OK, http_status=200)
 PERMANENT = Attempt(Result.PERMANENT, "not_found", 404)
 REFUSED = PortalRefused("https://portal.example: HTTP 401 unauthorized")
 BROKEN = LedgerError("ledger.db: disk full")
@@ -165,7 +167,7 @@ class World:
         self.outcomes: list[Outcome] = []
         self.recorded_at: dict[int, float] = {}
         self.observed: list[Request] = []
-        self.begin = self.end = 0.0
+        self.begin = self.end = self.paused = 0.0
         self.record_seconds = record_seconds
         self.record_error = record_error
         self.dispatcher = Dispatcher(portal, self.limiter, self.scheduler, conclude=self.conclude)
@@ -188,7 +190,7 @@ class World:
             await self.dispatcher.run(grace)
         finally:
             self.end = now()
-            self.paused_seconds = self.limiter.paused_seconds
+            self.paused = self.limiter.paused_seconds
 
     async def run_and_stop(self, after: float, grace: float = 25.0) -> None:
         asyncio.get_running_loop().call_later(after, self.dispatcher.stop)
@@ -355,7 +357,7 @@ def test_retry_after_pauses_every_lane(virtual_time: Run) -> None:
     resumed = [time for time in portal.times if time >= told + 7.0]
     assert resumed[0] == pytest.approx(told + 7.0)
     assert world.most_sent_in(1.0) <= 20
-    assert world.paused_seconds == pytest.approx(7.0)
+    assert world.paused == pytest.approx(7.0)
     assert set(world.statuses.values()) == {Status.LINKED}
 
 
@@ -527,6 +529,91 @@ def test_what_was_a_group_in_one_request_parts_again_by_what_became_of_each(virt
     assert portal.requests == [4, 2, 1]
     assert world.statuses == {row: Status.REJECTED if row == 3 else Status.LINKED for row in range(1, 7)}
     assert [request.repeated for request in world.observed] == [(), (), ("unavailable",)]
+
+
+def test_of_those_that_a_broken_request_did_not_carry_out_the_first_goes_alone_and_the_others_together(
+    virtual_time: Run,
+) -> None:
+    portal = Portal(size=5)
+    for row in (1, 2):
+        portal.answers(row, CUT_OFF, OK)
+    for row in (3, 4, 5):
+        portal.answers(row, CUT_OFF, NOT_THERE, OK)
+    world = World(portal, pairs(5), concurrency=1)
+    virtual_time(world.run())
+    # All of them, the look at all of them, the one where it broke off, those after it.
+    assert portal.requests == [5, 5, 1, 2]
+    assert [(sent.kind, sent.row) for sent in portal.books[5:]] == [
+        *[(Kind.LOOK, row) for row in range(1, 6)],
+        *[(Kind.LINK, row) for row in (3, 4, 5)],
+    ]
+    assert world.statuses == dict.fromkeys(range(1, 6), Status.LINKED)
+    assert world.in_doubt == []
+
+
+def test_one_that_breaks_every_request_is_found_and_costs_the_others_none_of_their_attempts(
+    virtual_time: Run,
+) -> None:
+    """The portal falls over at the third: each request with it in it is carried out up to there."""
+    portal = Portal(size=5)
+    for row in (1, 2):
+        portal.answers(row, CUT_OFF, OK)
+    portal.answers(3, CUT_OFF, NOT_THERE, AMBIGUOUS, NOT_THERE)
+    for row in (4, 5):
+        portal.answers(row, CUT_OFF, NOT_THERE, OK)
+    world = World(portal, pairs(5), concurrency=1, policy=RetryPolicy(max_attempts=1))
+    virtual_time(world.run())
+    assert world.statuses == {row: Status.RETRYABLE if row == 3 else Status.LINKED for row in range(1, 6)}
+    assert world.outcome(3).reason == "timeout"
+
+
+def test_after_a_broken_request_that_was_carried_out_nothing_is_sent_again(virtual_time: Run) -> None:
+    portal = Portal(size=5)
+    for row in range(1, 6):
+        portal.answers(row, CUT_OFF, OK)
+    world = World(portal, pairs(5), concurrency=1)
+    virtual_time(world.run())
+    assert portal.requests == [5, 5]
+    assert world.statuses == dict.fromkeys(range(1, 6), Status.LINKED)
+
+
+def test_a_stop_before_the_look_at_a_broken_request_leaves_all_of_it_in_doubt(virtual_time: Run) -> None:
+    portal = Portal(size=5)
+    for row in range(1, 6):
+        portal.answers(row, CUT_OFF, NOT_THERE, OK)
+    world = World(portal, pairs(5), concurrency=1)
+    virtual_time(world.run_and_stop(after=0.5))
+    assert portal.requests == [5]
+    assert world.in_doubt == [1, 2, 3, 4, 5]
+
+
+def test_a_stop_loses_none_of_those_that_are_to_go_again_after_a_look(virtual_time: Run) -> None:
+    portal = Portal(size=5)
+    for row in range(1, 6):
+        portal.answers(row, CUT_OFF, NOT_THERE, OK)
+    world = World(portal, pairs(5), concurrency=1)
+    virtual_time(world.run_and_stop(after=1.08))  # while the looks are on their way
+    assert portal.requests == [5, 5]
+    assert sorted(link.pair.row for link in world.links) == [1, 2, 3, 4, 5]
+
+
+def test_a_permit_given_back_after_a_stop_lets_nobody_send(virtual_time: Run) -> None:
+    portal = Portal(latency=(1.0,))
+    world = World(portal, pairs(9), concurrency=1)
+
+    async def story() -> None:
+        await world.limiter.permits.acquire()
+
+        def stop() -> None:
+            world.limiter.permits.release()
+            world.dispatcher.stop()
+
+        asyncio.get_running_loop().call_later(1.0, stop)
+        await world.run()
+
+    virtual_time(story())
+    assert portal.books == []
+    assert world.in_doubt == []
 
 
 def test_a_log_in_takes_no_turn_from_others_and_makes_none_go_stale(virtual_time: Run) -> None:

@@ -13,8 +13,8 @@ from worker.scheduler import Scheduler
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-def empty(budget: RetryBudget | None = None, backlog: int = 10_000) -> Scheduler[str]:
-    return Scheduler(budget or RetryBudget(1.0), backlog=backlog)
+def empty(budget: RetryBudget | None = None, backlog: int = 10_000, gather: float = 0.0) -> Scheduler[str]:
+    return Scheduler(budget or RetryBudget(1.0), backlog=backlog, gather=gather)
 
 
 def spent() -> RetryBudget:
@@ -37,6 +37,13 @@ async def all_given(scheduler: Scheduler[str], most: int = 1) -> list[str]:
     while group := await given(scheduler, most):
         everything += group
     return everything
+
+
+async def timed(scheduler: Scheduler[str], most: int) -> tuple[list[str], float]:
+    """A group, and how long it took to be given."""
+    begin = now()
+    group = await given(scheduler, most)
+    return group, round(now() - begin, 6)
 
 
 def test_fresh_ones_come_in_their_order_after_what_follows_from_earlier_answers(virtual_time: Run) -> None:
@@ -238,3 +245,142 @@ def test_all_that_waits_can_be_looked_through(virtual_time: Run) -> None:
         return sorted(scheduler.waiting)
 
     assert virtual_time(story()) == ["a", "b", "d", "e"]
+
+
+def test_a_group_that_is_not_full_waits_a_little_for_more_and_then_goes_as_it_is(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("a")
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, scheduler.offer, "b")
+        loop.call_later(0.15, scheduler.follow, "x")
+        loop.call_later(0.3, scheduler.offer, "c")
+        return [await timed(scheduler, 5), await timed(scheduler, 5)]
+
+    # The second waits 0.1 s for something to come, and as long as any for more.
+    assert virtual_time(story()) == [(["x", "a", "b"], 0.2), (["c"], 0.3)]
+
+
+def test_a_group_goes_as_soon_as_it_is_full_and_what_is_left_waits_anew(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("ab")
+        asyncio.get_running_loop().call_later(0.1, scheduler.offer, "cd")
+        return [await timed(scheduler, 3), await timed(scheduler, 3)]
+
+    assert virtual_time(story()) == [(["a", "b", "c"], 0.1), (["d"], 0.2)]
+
+
+def test_those_who_wait_for_a_group_together_wait_no_longer_than_one(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("a")
+        first = asyncio.create_task(timed(scheduler, 3))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(timed(scheduler, 3))
+        await asyncio.sleep(0.3)
+        scheduler.close()
+        return sorted([await first, await second])
+
+    assert virtual_time(story()) == [([], 0.3), (["a"], 0.2)]
+
+
+def test_nothing_waits_for_more_once_nothing_fresh_can_come(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("a")
+        asyncio.get_running_loop().call_later(0.05, scheduler.close)
+        first = await timed(scheduler, 5)
+        scheduler.follow("x")
+        return [first, await timed(scheduler, 5), await timed(scheduler, 5)]
+
+    assert virtual_time(story()) == [(["a"], 0.05), (["x"], 0.0), ([], 0.0)]
+
+
+def test_nothing_waits_for_more_where_each_goes_alone(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        alone, together = empty(), empty(gather=0.2)
+        alone.offer("a")
+        together.offer("b")
+        return [await timed(alone, 5), await timed(together, 1)]
+
+    assert virtual_time(story()) == [(["a"], 0.0), (["b"], 0.0)]
+
+
+def test_what_falls_due_shortly_one_after_the_other_falls_due_together(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        await asyncio.sleep(-now() % 0.2)
+        for name, seconds in (("a", 1.01), ("b", 1.15), ("c", 1.19), ("d", 1.21)):
+            scheduler.again(name, seconds, is_retry=name in "ac")
+        return [await timed(scheduler, 9), await timed(scheduler, 9)]
+
+    assert virtual_time(story()) == [(["b", "a", "c"], 1.2), (["d"], 0.2)]
+
+
+def test_what_is_due_at_once_is_not_put_off_to_be_gathered(virtual_time: Run) -> None:
+    async def story() -> tuple[list[str], float]:
+        scheduler = empty(gather=0.2)
+        await asyncio.sleep(0.07)
+        scheduler.again("a", 0.0, is_retry=False)
+        return await timed(scheduler, 9)
+
+    assert virtual_time(story()) == (["a"], 0.0)
+
+
+def test_where_each_goes_alone_it_falls_due_to_the_moment(virtual_time: Run) -> None:
+    async def story() -> tuple[list[str], float]:
+        scheduler = empty()
+        scheduler.again("a", 1.01, is_retry=False)
+        return await timed(scheduler, 9)
+
+    assert virtual_time(story()) == (["a"], 1.01)
+
+
+def test_one_that_is_to_go_alone_goes_first_and_with_no_other(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("abc")
+        scheduler.follow("x")
+        scheduler.again("due", 0.0, is_retry=False)
+        scheduler.alone("first")
+        scheduler.alone("second")
+        assert sorted(scheduler.waiting) == ["a", "b", "c", "due", "first", "second", "x"]
+        return [await timed(scheduler, 4) for _ in range(3)]
+
+    assert virtual_time(story()) == [(["first"], 0.0), (["second"], 0.0), (["due", "x", "a", "b"], 0.0)]
+
+
+def test_one_that_is_to_go_alone_wakes_who_waits_for_more_and_they_wait_on(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("a")
+        asyncio.get_running_loop().call_later(0.1, scheduler.alone, "alone")
+        return [await timed(scheduler, 5), await timed(scheduler, 5)]
+
+    assert virtual_time(story()) == [(["alone"], 0.1), (["a"], 0.2)]
+
+
+def test_one_that_is_to_go_alone_needs_no_retry_budget_and_is_waited_for(virtual_time: Run) -> None:
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(spent(), gather=0.2)
+        scheduler.offer("a")
+        scheduler.close()
+        (one,) = await scheduler.next(5)
+        waiting = asyncio.create_task(timed(scheduler, 5))
+        await asyncio.sleep(1.0)
+        scheduler.alone(one)
+        scheduler.done(1)
+        return [await waiting, await timed(scheduler, 5)]
+
+    assert virtual_time(story()) == [(["a"], 1.0), ([], 0.0)]
+
+
+def test_stopped_it_does_not_give_out_one_that_is_to_go_alone(virtual_time: Run) -> None:
+    async def story() -> tuple[list[str], list[str]]:
+        scheduler = empty()
+        scheduler.alone("a")
+        scheduler.stop()
+        return await scheduler.next(5), list(scheduler.waiting)
+
+    assert virtual_time(story()) == ([], ["a"])

@@ -74,6 +74,10 @@ class Limiter:
         """Go on under other limits; requests in flight beyond a lower concurrency are not cut off."""
         self._throttler.change(rate)
         self.budget.change(_retries_per_second(rate))
+        self.resize(concurrency)
+
+    def resize(self, concurrency: int) -> None:
+        """Go on with another number of permits."""
         self.permits.resize(concurrency)
         self._resized.set()
 

@@ -7,7 +7,15 @@ leaves, and is given the answer (:meth:`Operation.take`), which either ends it o
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from worker.models import Ask, Attempt
+from worker.models import Ask, Attempt, Result
+from worker.reasons import TIMEOUT
+
+MOST_LOST = 10
+"""Requests of many that may go without answers before that counts against those in them."""
+
+LOST_WAITS = (1.0, 5.0)
+"""Seconds until members are looked at after such a request; the second after one that took too long, for it
+may still be being carried out (contract 10.14)."""
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -20,10 +28,24 @@ class Again:
         seconds: from now; nothing is held meanwhile.
         is_retry: it adds to the load, so it needs a share of the retry budget. What follows a throttle answer
             does not: that request did no work.
+        absent: it was in a request of many that went without answers, and a look shows that it was not
+            carried out. Requests are carried out in order, so the first such operation is where that one
+            broke off, and perhaps why: it is to go alone.
     """
 
     seconds: float = 0.0
     is_retry: bool = False
+    absent: bool = False
+
+
+def is_lost(attempt: Attempt) -> bool:
+    """Whether a request of many broke off before it said anything about this operation."""
+    return attempt.shared and attempt.result is Result.AMBIGUOUS
+
+
+def wait_after_loss(attempt: Attempt) -> float:
+    """Seconds until it is worth asking what such a request has done."""
+    return LOST_WAITS[attempt.reason == TIMEOUT]
 
 
 class Operation(Protocol[T_co]):

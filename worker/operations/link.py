@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from worker.models import Ask, Attempt, Kind, Outcome, Pair, Result
-from worker.operations.base import Again
+from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
 from worker.reasons import NOT_STORED
 
@@ -26,8 +26,10 @@ class Link:
         "_before",
         "_looking",
         "_looks",
+        "_lost",
         "_on_its_way",
         "_policy",
+        "_recovers",
         "_rng",
         "_sent",
         "_spent",
@@ -47,6 +49,8 @@ class Link:
         self._spent = 0.0
         self._because = ""
         self._on_its_way = False
+        self._lost = 0
+        self._recovers = False  # looks for what a request of many did before it broke off
 
     @property
     def in_doubt(self) -> bool:
@@ -76,7 +80,6 @@ class Link:
         if self._looking:
             attempt = _told(attempt, self.pair.contact_id)
         self.attempts += (attempt,)
-        self._spent += attempt.seconds
         step = self._step(attempt)
         if isinstance(step, Settle):
             return Outcome(self.pair, step.status, self.attempts, step.reason, step.http_status)
@@ -86,15 +89,24 @@ class Link:
             self._spent += step.seconds
         # The look at a pair of an earlier session, and the first POST after it, are no repetitions.
         self._because = attempt.reason if self._sent else ""
-        return Again(step.seconds, is_retry=bool(self._sent) and attempt.result is not Result.THROTTLED)
+        is_retry = bool(self._sent) and not self._recovers and attempt.result is not Result.THROTTLED
+        return Again(step.seconds, is_retry, absent=self._recovers and attempt.reason == NOT_STORED)
 
     def _step(self, attempt: Attempt) -> Step:
         if not self._looking:
+            self._recovers = False
+            if is_lost(attempt) and self._lost < MOST_LOST:
+                self._lost += 1
+                self._looks = ()
+                self._before = self._recovers = True
+                return Reread(wait_after_loss(attempt))
             self._sent += (attempt,)
+            self._spent += attempt.seconds
             return self._policy.after(self._sent, self._spent, self._rng, in_doubt=self._before)
         self._looks += (attempt,)
+        self._spent += 0.0 if self._recovers else attempt.seconds
         self._before = self._before and attempt.reason != NOT_STORED
-        if self._sent:
+        if self._sent and not self._recovers:
             return self._policy.after_reread(self._sent, self._looks, self._rng)
         return self._policy.after_look(self._looks, self._rng)
 

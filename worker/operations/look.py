@@ -5,7 +5,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from worker.models import Ask, Attempt, Kind, Result
-from worker.operations.base import Again
+from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.policy import RetryPolicy
 
 MOST_SOUGHT = 100
@@ -48,7 +48,16 @@ class Look(Generic[_T]):
         rng: source of jitter.
     """
 
-    __slots__ = ("_attempts", "_contact_ids", "_opportunity_id", "_policy", "_rng", "about")
+    __slots__ = (
+        "_attempts",
+        "_contact_ids",
+        "_counted",
+        "_lost",
+        "_opportunity_id",
+        "_policy",
+        "_rng",
+        "about",
+    )
 
     def __init__(
         self, about: _T, opportunity_id: int, contact_ids: tuple[int, ...], policy: RetryPolicy, rng: Random
@@ -59,6 +68,8 @@ class Look(Generic[_T]):
         self._policy = policy
         self._rng = rng
         self._attempts: tuple[Attempt, ...] = ()
+        self._counted: tuple[Attempt, ...] = ()
+        self._lost = 0
 
     def ask(self) -> Ask:
         """The members that are sought."""
@@ -74,7 +85,11 @@ class Look(Generic[_T]):
     def take(self, attempt: Attempt) -> Again | Told[_T]:
         """What the answer says, or that it is to be asked for again."""
         self._attempts += (attempt,)
-        again = self._policy.look_again(self._attempts, self._rng)
+        if is_lost(attempt) and self._lost < MOST_LOST:
+            self._lost += 1
+            return Again(wait_after_loss(attempt))
+        self._counted += (attempt,)
+        again = self._policy.look_again(self._counted, self._rng)
         if again is None:
             return Told(self.about, self._attempts)
         return Again(again.seconds, is_retry=attempt.result is not Result.THROTTLED)

@@ -10,7 +10,7 @@ from random import Random
 
 from worker.contact import created_at
 from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
-from worker.operations.base import Again
+from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.look import Told
 from worker.operations.policy import RetryIn, RetryPolicy
 from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE
@@ -35,13 +35,15 @@ class Unlink:
         rng: source of jitter.
     """
 
-    __slots__ = ("_attempts", "_policy", "_rng", "_spent", "link")
+    __slots__ = ("_attempts", "_counted", "_lost", "_policy", "_rng", "_spent", "link")
 
     def __init__(self, link: Made, policy: RetryPolicy, rng: Random) -> None:
         self.link = link
         self._policy = policy
         self._rng = rng
         self._attempts: tuple[Attempt, ...] = ()
+        self._counted: tuple[Attempt, ...] = ()
+        self._lost = 0
         self._spent = 0.0
 
     def ask(self) -> Ask:
@@ -58,8 +60,12 @@ class Unlink:
     def take(self, attempt: Attempt) -> Again | Removed:
         """What the answer says, which is not yet whether the link is gone."""
         self._attempts += (attempt,)
+        if is_lost(attempt) and self._lost < MOST_LOST:
+            self._lost += 1
+            return Again(wait_after_loss(attempt))
+        self._counted += (attempt,)
         self._spent += attempt.seconds
-        step = self._policy.after(self._attempts, self._spent, self._rng)
+        step = self._policy.after(self._counted, self._spent, self._rng)
         if not isinstance(step, RetryIn):
             return Removed(self.link, attempt)
         self._spent += step.seconds

@@ -6,6 +6,7 @@ Verb and path are fixed here and never built from data: neighbours of these addr
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from worker.models import Ask, Attempt, Kind, Result
 from worker.portal.classify import Answer, BodyKind, Verdict, classify, read_body
@@ -15,11 +16,18 @@ from worker.reasons import NOT_FOUND
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the API; ``path`` is below its root, without an extension."""
+    """One call of the API; ``path`` is below its root, without an extension.
+
+    Attributes:
+        form: body of a form, urlencoded.
+        dispensable: there is another way to do the same. If this route is refused that is a value.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] | None = None
+    form: bytes | None = None
+    dispensable: bool = False
 
     @property
     def writes(self) -> bool:
@@ -37,7 +45,7 @@ class Read:
 
     kind: BodyKind
     envelope: Envelope | None
-    proof: "bytes | Envelope | None"
+    proof: "bytes | Envelope | list[Any] | None"
 
 
 HARMLESS = Call("GET", "crm/opportunity/0/contact", {"count": "1", "fields": "id"})

@@ -5,11 +5,11 @@ succeed, so it ends the run. Nothing is sent outside a slot.
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote
 
 from worker.errors import PortalUnreachable, WrongBaseUrl
@@ -23,7 +23,9 @@ from worker.portal.login import log_in
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import WireFormat
-from worker.reasons import BAD_REQUEST, RENEWED
+from worker.reasons import BAD_REQUEST, BLOCKED, RENEWED
+
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class PortalClient:
         Raises:
             PortalError: the portal refuses us, is closed, is no portal, or does not answer.
         """
-        tries = Tries(self._http.origin, self._waiting)
+        tries = self.tries()
         while True:
             finding = await self._harmless()
             verdict = finding.verdict
@@ -141,6 +143,10 @@ class PortalClient:
             if finding.final or not await tries.again(finding.retry_after, throttled=throttled):
                 raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {verdict.hint}")
 
+    def tries(self) -> Tries:
+        """The tries of a question that is about no operation."""
+        return Tries(self._http.origin, self._waiting)
+
     async def question(self) -> Request:
         """Ask once what :meth:`probe` asks; ok or permanent says that the portal is at work.
 
@@ -152,28 +158,55 @@ class PortalClient:
     async def _harmless(self) -> Finding:
         await self.ready()
         is_last_spelling = self._spellings.is_other(HARMLESS.path)
-        async with self._limiter.slot(past_hold=True) as slot:
-            finding = await self.send(HARMLESS, None)
-            slot.observe(finding.request(Kind.PROBE))
+        finding = await self.ask(HARMLESS, partial(read_answer, None))
         if is_last_spelling and finding.verdict.reason == BAD_REQUEST:
             # Two spellings of one good address are not both among the few that Mono refuses (contract 10.4).
             hint = finding.verdict.hint
             raise WrongBaseUrl(f"{self._http.origin}: {finding.detail} {BAD_REQUEST}: {hint}")
         return finding
 
-    async def send(self, call: Call, ask: Ask | None) -> Finding:
-        """Send one request with our token, within a slot, and judge the answer by what ``ask`` wants of it.
+    def spelled(self, path: str) -> str:
+        """A path with the extension that it is to be sent with now."""
+        return self._spellings.of(path)
+
+    async def ask(self, call: Call, read: Callable[[str | None, bytes], Read]) -> Finding:
+        """Send a question that is about no operation, in a slot of its own.
+
+        Raises:
+            PortalError: it refuses us, is closed, or is no portal.
+        """
+        await self.ready()
+        async with self._limiter.slot(past_hold=True) as slot:
+            finding = await self.send(call, read, Kind.PROBE)
+            slot.observe(finding.request(Kind.PROBE))
+        return finding
+
+    async def send(
+        self,
+        call: Call,
+        read: Callable[[str | None, bytes], Read],
+        kind: Kind,
+        asks: Sequence[Ask] = (),
+    ) -> Finding:
+        """Send one request with our token, within a slot, and judge the answer.
+
+        Args:
+            call: what is sent.
+            read: reads the body, by its content type, and looks in it for what was asked for.
+            kind: what the request is for.
+            asks: those that it carries.
 
         Raises:
             PortalError: it refuses us, is closed, or is no portal.
         """
         token = self._tokens.token
-        reply = await self._http.call(
-            call.method,
-            self._spellings.of(call.path),
-            headers={"Authorization": token},
-            **({} if call.query is None else {"params": call.query}),
-        )
+        headers = {"Authorization": token}
+        options: dict[str, Any] = {} if call.query is None else {"params": call.query}
+        if call.form is not None:
+            headers |= {"Content-Type": FORM, "Accept-Encoding": "gzip"}
+            options["data"] = call.form
+        path = call.path if call.form is not None else self._spellings.of(call.path)
+        reply = await self._http.call(call.method, path, headers=headers, **options)
         if isinstance(reply, Failure):
             verdict = classify_failure(reply.kind, sent=call.writes)
             return Finding(verdict, reply.seconds, detail=reply.detail, final=reply.final)
@@ -181,9 +214,9 @@ class PortalClient:
             # Not sent again from here: this request, like any other, has to wait for its turn.
             return Finding(Verdict(Result.THROTTLED, RENEWED), reply.seconds, reply.status)
         self._tokens.accepted(token)
-        read = read_answer(ask, reply.headers.get("Content-Type"), reply.body)
+        body = read(reply.headers.get("Content-Type"), reply.body)
         verdict = judge(
-            read,
+            body,
             reply.status,
             writes=call.writes,
             retry_after=reply.asks_to_wait,
@@ -191,10 +224,9 @@ class PortalClient:
         )
         verdict = heed_page(verdict, reply.body)
         detail = f"HTTP {reply.status}"
-        finding = Finding(verdict, reply.seconds, reply.status, reply.retry_after, read, detail)
-        if verdict.stop is not None:
+        finding = Finding(verdict, reply.seconds, reply.status, reply.retry_after, body, detail)
+        if verdict.stop is not None and not (call.dispensable and _is_of_the_route(verdict)):
             # Here, for the error goes past whoever observes what it returns: this request counts like any.
-            kind, asks = (Kind.PROBE, ()) if ask is None else (ask.kind, (ask,))
             self._limiter.observe(finding.request(kind, asks))
             raise verdict.stop(f"{self._http.origin}: {detail} {verdict.reason}: {verdict.hint}")
         self._spellings.learn(call.path, refused=verdict.reason == BAD_REQUEST)
@@ -206,3 +238,8 @@ class PortalClient:
         if location is None or token.lower() in unquote(location).lower():
             return None
         return self._http.target(location)
+
+
+def _is_of_the_route(verdict: Verdict) -> bool:
+    """Whether it is the address that is refused, and not we."""
+    return verdict.stop is WrongBaseUrl or verdict.reason == BLOCKED

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from worker.models import Ask, Exchange
-from worker.portal.calls import attempt_of, call_for
+from worker.portal.calls import attempt_of, call_for, read_answer
 from worker.portal.client import PortalClient
 from worker.portal.first_look import FirstLook
 
@@ -36,7 +37,7 @@ class Single:
             PortalError: the portal refuses us, is closed, or is no portal.
         """
         (ask,) = asks
-        finding = await self._client.send(call_for(ask), ask)
+        finding = await self._client.send(call_for(ask), partial(read_answer, ask), ask.kind, asks)
         attempt = attempt_of(ask, finding.verdict, finding.read, finding.http_status, finding.seconds)
         self._first_look.learn(asks, (attempt,))
         return Exchange(finding.request(ask.kind, asks), (attempt,))

@@ -57,6 +57,8 @@ class RequestsPart(_Part):
     paused_seconds: float
     batches: int
     items: int
+    transport: str
+    transport_reason: str
 
 
 class TimingPart(_Part):
@@ -146,6 +148,8 @@ def build_report(reader: LedgerReader) -> Report:
             paused_seconds=round(sum(paused for _, _, paused in sessions), 3),
             batches=traffic.batches,
             items=traffic.items,
+            transport=facts.get("transport", ""),
+            transport_reason=facts.get("transport_reason", ""),
         ),
         timing=TimingPart(
             started_at=datetime.fromtimestamp(started, UTC),

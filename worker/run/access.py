@@ -21,8 +21,8 @@ from worker.models import Request
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
-from worker.portal.single import Single
 from worker.portal.tls import tls_context
+from worker.portal.transport import BatchLimits, choose
 from worker.portal.tries import Waiting
 from worker.queues import open_rate, parse_rate_address
 from worker.run.directory import RunDirectory
@@ -115,14 +115,22 @@ async def open_site(
     )
     await stack.enter_async_context(client)
     await client.probe()
-    return Site(
+    limits = BatchLimits(settings.batch_size, settings.timeout, settings.grace)
+
+    def forbidden() -> None:
+        site.take_no_more_batches()
+
+    route = await choose(client, settings.transport, limits, forbidden)
+    site = Site(
         client,
         limiter,
-        Single(client),
+        route,
         RetryPolicy(max_attempts=settings.max_attempts),
+        concurrency=settings.concurrency,
         give_up_after=settings.give_up_after,
         tell=tell,
     )
+    return site
 
 
 def complain(log: FilteringBoundLogger, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

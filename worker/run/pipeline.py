@@ -107,7 +107,7 @@ class Pipeline:
 
     async def _feed(self) -> None:
         """Make operations of what the supply brings, never far ahead of what is sent."""
-        # Reckoned anew each time: SIGHUP may change how many can be on their way.
+        # Reckoned anew each time: the portal, or SIGHUP, may change how many can be on their way.
         while pairs := await self._supply.take(READY * self._site.at_once):
             self._scheduler.offer(self._operations(pairs))
             await self._scheduler.wait_for_room(READY * self._site.at_once)

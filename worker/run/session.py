@@ -132,6 +132,7 @@ class Session:
             self.tally.begun = True
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
+            await ledger.put_meta(transport=site.route.name, transport_reason=site.route.why)
             log.info("run.started", version=worker.__version__, **self.plan.saved)
             pipeline = Pipeline(supply, ledger, site, look_first=self.plan.look_first, grace=self.plan.grace)
             self._observe(pipeline, log)

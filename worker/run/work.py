@@ -14,6 +14,9 @@ from worker.supply.queue_input import QueueInput
 PREFETCH = 2
 """Messages held per request in flight: enough to have the next ones at hand."""
 
+PREFETCH_FOR_BATCHES = 200
+"""Messages held at least if many pairs may go in one request."""
+
 DRAIN_IDLE = 10.0
 """Seconds for which a queue must look empty when its broker does not tell what other workers hold."""
 
@@ -31,7 +34,10 @@ def start(settings: Settings, queue_url: str, reload: Callable[[], Settings]) ->
     if settings.results is not None:
         results = open_publisher(parse_address(settings.results.get_secret_value()), for_work=False)
     plan = QueuePlan(
-        prefetch=settings.concurrency * PREFETCH,
+        prefetch=max(
+            settings.concurrency * PREFETCH,
+            0 if settings.transport == "single" else PREFETCH_FOR_BATCHES,
+        ),
         drain=settings.drain,
         idle=DRAIN_IDLE if address.broker == "amqp" else 0.0,
         limit=settings.limit,

@@ -85,6 +85,10 @@ def _saved_proxy(proxy: SecretStr | None) -> str | None:
     return None if proxy is None else without_password(proxy.get_secret_value())
 
 
+def _batch_size(value: object) -> object:
+    return None if value == "auto" else value
+
+
 def _rate(value: object) -> Rate:
     return value if isinstance(value, Rate) else parse_rate(str(value))
 
@@ -177,6 +181,16 @@ class Settings(BaseModel):
     existing: Annotated[Literal["check", "post"], Option("check|post", saved=True)] = Field(
         default="post",
         description="Look first what the portal holds, and send only what it does not; or just send.",
+    )
+    transport: Annotated[Literal["single", "batch", "auto"], Option("single|batch|auto", saved=True)] = Field(
+        default="single",
+        description="A request for each pair; or many pairs in one, where the portal takes batches (auto).",
+    )
+    batch_size: Annotated[int | None, BeforeValidator(_batch_size), Option("auto|N", saved=True)] = Field(
+        default=None,
+        ge=2,
+        le=200,
+        description="Most pairs in a batch; auto is as many as the portal answers in 3 seconds, up to 200.",
     )
     wire: Annotated[Literal["json", "xml"], Option("json|xml", saved=True)] = Field(
         default="json", description="Form in which the portal is asked to answer."

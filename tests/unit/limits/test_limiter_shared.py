@@ -268,3 +268,21 @@ def test_a_limiter_takes_its_turns_from_the_book_it_is_given(virtual_time: Run) 
     *given, last = virtual_time(work())
     assert [b - a for a, b in pairwise(given)] == [pytest.approx(0.506, abs=0.006)] * 2
     assert 11.0 < last < 12.0
+
+
+def test_a_question_past_the_hold_gets_a_turn_of_the_shared_rate(virtual_time: Run) -> None:
+    async def story() -> list[float]:
+        book = Book()
+        throttler = SharedThrottler(Rate(1, 1.0), book)
+        throttler.hold()
+        begin = now()
+        given = []
+        for _ in range(2):
+            await throttler.acquire(past_hold=True)
+            given.append(now() - begin)
+        assert book.booked == 2
+        return given
+
+    first, second = virtual_time(story())
+    assert first == pytest.approx(0.0)
+    assert second >= 1.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.dealt import Highest
 from worker.models import Attempt, Kind, Outcome, Pair, Result, Status
-from worker.operations.base import Again
+from worker.operations.base import LOST_WAITS, MOST_LOST, Again
 from worker.operations.link import Link
 from worker.operations.policy import RetryPolicy
 from worker.reasons import INTERNAL_FAULT, NOT_STORED
@@ -35,6 +35,11 @@ THERE = Attempt(Result.OK, http_status=200, found={7: BODY})
 ABSENT = Attempt(Result.OK, http_status=200)
 UNREADABLE = Attempt(Result.AMBIGUOUS, "connection_lost")
 GONE = Attempt(Result.PERMANENT, "not_found", 404)
+
+CUT_OFF = Attempt(Result.AMBIGUOUS, "connection_lost", shared=True)
+"""A request of many broke off."""
+
+OVERDUE = replace(LOST, shared=True)
 
 
 @dataclass(frozen=True)
@@ -312,6 +317,138 @@ def test_a_pair_that_an_earlier_session_may_have_sent(
     assert told(DOUBTFUL, *answers) == (asked, agains, end)
 
 
+SOON, LATER = (Again(seconds) for seconds in LOST_WAITS)
+NOT_DONE = Again(absent=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "agains", "end"),
+    [
+        pytest.param(
+            [CUT_OFF, THERE],
+            [("link", ""), ("look", "")],
+            [SOON],
+            FOUND,
+            id="a look finds it linked",
+        ),
+        pytest.param(
+            [OVERDUE, THERE],
+            [("link", ""), ("look", "")],
+            [LATER],
+            FOUND,
+            id="what took too long may still be carried out, so the look comes later",
+        ),
+        pytest.param(
+            [CUT_OFF, ABSENT, CREATED],
+            [("link", ""), ("look", ""), ("link", "")],
+            [SOON, NOT_DONE],
+            LINKED,
+            id="a look does not find it: it is sent again, and where the request broke off is told",
+        ),
+        pytest.param(
+            [CUT_OFF, GONE, NO],
+            [("link", ""), ("look", ""), ("link", "")],
+            [SOON, NOT_DONE],
+            Told(Status.REJECTED, "forbidden", 403),
+            id="seen to be absent, a refusal is believed without another look",
+        ),
+        pytest.param(
+            [CUT_OFF, ABSENT, BUSY, BUSY, BUSY],
+            [("link", ""), ("look", ""), ("link", ""), ("link", "unavailable"), ("link", "unavailable")],
+            [SOON, NOT_DONE, retry(4.0), retry(8.0)],
+            Told(Status.RETRYABLE, "unavailable", 503),
+            id="it has all its attempts left, and was certainly not stored",
+        ),
+        pytest.param(
+            [CUT_OFF, UNREADABLE, THROTTLED, ABSENT, CREATED],
+            [("link", ""), *[("look", "")] * 3, ("link", "")],
+            [SOON, Again(4.0), Again(), NOT_DONE],
+            LINKED,
+            id="a look is repeated with backoff, and only one that tells says that it was not done",
+        ),
+        pytest.param(
+            [CUT_OFF, UNREADABLE, UNREADABLE, NO, THERE],
+            [("link", ""), ("look", ""), ("look", ""), ("link", ""), ("look", "forbidden")],
+            [SOON, Again(4.0), Again(), retry(0.0)],
+            FOUND,
+            id="what looks cannot tell: it is sent, and a refusal proves nothing",
+        ),
+        pytest.param(
+            [CUT_OFF, ABSENT, LOST, LOST, LOST, ABSENT],
+            [
+                ("link", ""),
+                ("look", ""),
+                ("link", ""),
+                ("link", "timeout"),
+                ("link", "timeout"),
+                ("look", "timeout"),
+            ],
+            [SOON, NOT_DONE, retry(4.0), retry(8.0), retry(0.0)],
+            Told(Status.RETRYABLE, "timeout", None),
+            id="an answer of its own that is lost counts",
+        ),
+        pytest.param(
+            [BUSY, CUT_OFF, ABSENT, BUSY],
+            [
+                ("link", ""),
+                ("link", "unavailable"),
+                ("look", "connection_lost"),
+                ("link", NOT_STORED),
+                ("link", "unavailable"),
+            ],
+            [retry(4.0), SOON, NOT_DONE, retry(8.0)],
+            None,
+            id="between failures of its own it makes the wait no longer",
+        ),
+        pytest.param(
+            [replace(BUSY, shared=True), replace(THROTTLED, shared=True)],
+            [("link", ""), ("link", "unavailable"), ("link", "throttled")],
+            [retry(4.0), Again()],
+            None,
+            id="a request of many that was certainly not carried out is no reason to look",
+        ),
+        pytest.param(
+            [CUT_OFF, ABSENT] * MOST_LOST + [CUT_OFF],
+            [("link", ""), ("look", "")] * MOST_LOST + [("link", ""), ("link", "connection_lost")],
+            [SOON, NOT_DONE] * MOST_LOST + [retry(4.0)],
+            None,
+            id="so many may be lost, and the next one counts",
+        ),
+        pytest.param(
+            [CUT_OFF, ABSENT] * MOST_LOST + [CUT_OFF] * 3 + [THERE],
+            [("link", ""), ("look", "")] * MOST_LOST
+            + [("link", ""), *[("link", "connection_lost")] * 2, ("look", "connection_lost")],
+            [SOON, NOT_DONE] * MOST_LOST + [retry(4.0), retry(8.0), retry(0.0)],
+            FOUND,
+            id="from then on all is as with any answer that is lost",
+        ),
+    ],
+)
+def test_a_pair_that_was_lost_in_a_request_of_many(
+    answers: Sequence[Attempt], asked: list[tuple[str, str]], agains: list[Again], end: Told | None
+) -> None:
+    assert told(PAIR, *answers) == (asked, agains, end)
+
+
+def test_looks_after_each_lost_request_are_counted_anew() -> None:
+    assert told(PAIR, *[CUT_OFF, UNREADABLE, ABSENT] * 3)[1] == [SOON, Again(4.0), NOT_DONE] * 3
+
+
+def test_time_that_a_lost_request_of_many_took_is_not_the_pairs() -> None:
+    """Ten of them at the longest would be all the time it has."""
+    policy = RetryPolicy(max_seconds=21.0, base=4.0, cap=4.0)
+    link = Link(PAIR, policy, Highest(0))
+    for _ in range(MOST_LOST):
+        link.take(replace(OVERDUE, seconds=30.0))
+        link.take(replace(ABSENT, seconds=3.0))
+    assert link.take(replace(BUSY, seconds=1.0)) == retry(4.0)
+
+
+def test_a_look_that_is_lost_in_a_request_of_many_is_a_look_that_told_nothing() -> None:
+    lost_look = replace(UNREADABLE, shared=True)
+    assert told(PAIR, CUT_OFF, lost_look, THERE) == told(PAIR, CUT_OFF, UNREADABLE, THERE)
+
+
 def ended(pair: Pair, *answers: Attempt, policy: RetryPolicy = POLICY) -> Outcome:
     link = Link(pair, policy, Highest(0))
     steps = [link.take(answer) for answer in answers]
@@ -381,6 +518,10 @@ def test_waiting_is_not_failing() -> None:
         ([CREATED], True),
         ([NO], False),
         ([LOST, NO, UNREADABLE], True),
+        ([CUT_OFF], True),
+        ([CUT_OFF, UNREADABLE], True),
+        ([CUT_OFF, ABSENT], True),
+        ([CUT_OFF, ABSENT, BUSY], True),
     ],
 )
 def test_between_requests_a_link_is_in_doubt_if_an_answer_was_lost_or_is_not_recorded(
@@ -423,7 +564,19 @@ SURE = {Status.LINKED: True, Status.RETRYABLE: False, Status.REJECTED: False}
 
 @given(
     script=st.lists(
-        st.sampled_from(["fine", "busy", "throttled", "refused", "fault", "lost", "lost but done"]),
+        st.sampled_from(
+            [
+                "fine",
+                "busy",
+                "throttled",
+                "refused",
+                "fault",
+                "lost",
+                "lost but done",
+                "cut off",
+                "cut off, done",
+            ]
+        ),
         max_size=30,
     ),
     in_doubt=st.booleans(),
@@ -446,8 +599,9 @@ def test_no_outcome_says_of_a_link_what_is_not_true_at_the_portal(
             fine = THERE if stored else ABSENT
             step = link.take({"fine": fine, "throttled": THROTTLED}.get(word, UNREADABLE))
             continue
-        stored = stored or word in {"fine", "lost but done"}
+        stored = stored or word in {"fine", "lost but done", "cut off, done"}
         said = {"fine": CREATED, "busy": BUSY, "throttled": THROTTLED, "refused": NO, "fault": FAULT}
+        said |= {"cut off": CUT_OFF, "cut off, done": OVERDUE}
         step = link.take(said.get(word, LOST))
     assert SURE.get(step.status, stored) is stored
     assert step.status in {*SURE, Status.UNKNOWN}

@@ -8,7 +8,7 @@ from tests.unit.dealt import Highest
 from tests.unit.lanes import BUSY, FAST, NOT_FOUND, Portal, Run, send_all, site_of, throttled
 from worker.errors import PortalRefused
 from worker.models import Ask, Attempt, Kind, Result
-from worker.operations.base import Again
+from worker.operations.base import LOST_WAITS, MOST_LOST, Again
 from worker.operations.look import Look, Told
 from worker.operations.policy import RetryPolicy
 from worker.quantities import Rate
@@ -169,3 +169,13 @@ def test_a_refusal_of_us_is_raised_at_once_and_its_permit_is_given_back(virtual_
 
     virtual_time(story())
     assert [asked.opportunity_id for asked in portal.books] == [1, 2]
+
+
+def test_a_look_lost_in_a_request_of_many_is_asked_again_and_counts_for_nothing_ten_times() -> None:
+    lost = Attempt(Result.AMBIGUOUS, "gateway_error", 502, shared=True)
+    one = Look("it", 1, (2, 3), RetryPolicy(max_unreadable=1), Highest(0))
+    steps = [one.take(lost) for _ in range(MOST_LOST)]
+    assert steps == [Again(LOST_WAITS[0])] * MOST_LOST
+    told = one.take(lost)
+    assert isinstance(told, Told)
+    assert not told.is_told

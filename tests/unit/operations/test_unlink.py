@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.dealt import Highest
 from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
-from worker.operations.base import Again
+from worker.operations.base import LOST_WAITS, MOST_LOST, Again
 from worker.operations.look import Told
 from worker.operations.policy import RetryPolicy
 from worker.operations.unlink import Removed, Unlink, judge_after, judge_before, kept
@@ -131,3 +131,11 @@ def test_only_the_look_after_says_whether_a_link_is_removed(
 def test_links_whose_opportunity_is_gone_are_kept() -> None:
     other = replace(LINK, row=2)
     assert kept((LINK, other)) == [Undoing(row, Undo.KEPT, NO_OPPORTUNITY) for row in (1, 2)]
+
+
+def test_a_removal_lost_in_a_request_of_many_is_asked_again_and_counts_for_nothing_ten_times() -> None:
+    lost = Attempt(Result.AMBIGUOUS, "timeout", shared=True)
+    unlink = Unlink(Made(1, 2, 3), RetryPolicy(max_attempts=1), Highest(0))
+    steps = [unlink.take(lost) for _ in range(MOST_LOST)]
+    assert steps == [Again(LOST_WAITS[1])] * MOST_LOST
+    assert isinstance(unlink.take(lost), Removed)

@@ -30,7 +30,7 @@ class Asked(PortalClient):
         limiter._pause = self.pauses.append  # type: ignore[assignment,method-assign]  # waits are noted, not waited
         self.single = Single(self)
 
-    async def ask(self, kind: Kind, *contact_ids: int, opportunity_id: int = 1234) -> Exchange:
+    async def exchange(self, kind: Kind, *contact_ids: int, opportunity_id: int = 1234) -> Exchange:
         asks = [Ask(kind, opportunity_id, contact_ids)]
         async with self.single.ready(asks), self._limiter.slot() as slot:
             exchange = await self.single.send(asks)
@@ -38,7 +38,7 @@ class Asked(PortalClient):
         return exchange
 
     async def link(self) -> Attempt:
-        return (await self.ask(Kind.LINK, 88)).attempts[0]
+        return (await self.exchange(Kind.LINK, 88)).attempts[0]
 
     async def find(self, *contact_ids: int) -> Attempt:
-        return (await self.ask(Kind.LOOK, *contact_ids)).attempts[0]
+        return (await self.exchange(Kind.LOOK, *contact_ids)).attempts[0]

@@ -177,7 +177,7 @@ async def test_a_redirect_is_told_with_where_it_leads_and_nothing_secret(
 async def test_unlink_is_a_delete_of_the_same_path(portal: aioresponses, client: Asked) -> None:
     portal.delete(LINK, status=200, payload=envelope(contact(), 200), content_type=JSON)
 
-    (attempt,) = (await client.ask(Kind.UNLINK, 88)).attempts
+    (attempt,) = (await client.exchange(Kind.UNLINK, 88)).attempts
     assert attempt.result is Result.OK
     assert len(sent(portal, "DELETE", LINK)) == 1
 
@@ -347,7 +347,7 @@ async def test_no_query_is_longer_than_the_portal_takes(portal: aioresponses, cl
     """From 2,048 characters on it is a 400 with a page (contract 10.3)."""
     portal.get(re.compile(".*"), status=200, payload={"status": 0, "statusCode": 200, "response": []})
 
-    await client.ask(Kind.LOOK, *(MAX_ID - n for n in range(MOST_SOUGHT)), opportunity_id=MAX_ID)
+    await client.exchange(Kind.LOOK, *(MAX_ID - n for n in range(MOST_SOUGHT)), opportunity_id=MAX_ID)
 
     ((_, url), _) = next(iter(portal.requests.items()))
     assert len(url.query["filterValue"].split(",")) == MOST_SOUGHT

@@ -32,7 +32,7 @@ KEYS = {
     "": "schema_version run_id status exit_code portal input counts requests timing causes files",
     "input": "name sha256 rows",
     "counts": "rows linked already_linked duplicate invalid rejected retryable unknown not_attempted",
-    "requests": "attempts retries looks retries_by_reason throttled paused_seconds batches items",
+    "requests": "attempts retries looks retries_by_reason throttled paused_seconds batches items transport",
     "timing": "started_at finished_at seconds pairs_per_second latency_ms",
     "causes": "reason http_status count example_lines hint",
 }
@@ -140,6 +140,8 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
             "paused_seconds": 0.75,
             "batches": 0,
             "items": 6,
+            "transport": "",
+            "transport_reason": "",
         },
         "timing": {
             "seconds": 2.0,

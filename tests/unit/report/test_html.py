@@ -35,6 +35,8 @@ def report(**changes: Any) -> Report:
             "batches": 0,
             "looks": 0,
             "items": 0,
+            "transport": "single",
+            "transport_reason": "",
         },
         "timing": {
             "started_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

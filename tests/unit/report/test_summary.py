@@ -49,6 +49,8 @@ def report(
             "batches": 0,
             "looks": 0,
             "items": 0,
+            "transport": "single",
+            "transport_reason": "",
             **(requests or {}),
         },
         "timing": {

@@ -1,0 +1,288 @@
+"""Many pairs in one request, as a user has it: the same ends as one by one, in far fewer requests."""
+
+import csv
+import json
+import signal
+import time
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.acceptance.test_main_job import MIGRATION, check_files, ids_of, rows_of, write_dirty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.conftest import CommandLine, SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+BATCHES = str(Path(__file__).parents[1] / "scenarios" / "batches.toml")
+LOST_BATCHES = """
+[[faults]]
+on = "batch"
+kind = "reset"
+after_store = true
+share = 0.1
+"""
+POISONOUS = (7, 77)
+BATCH = ("--rate", "2000/s", "--transport", "batch")
+
+
+def write(path: Path, pairs: "Iterable[tuple[int, int]]") -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("opportunity_id", "contact_id"), *pairs])
+
+
+def grid(opportunities: int, contacts: int) -> list[tuple[int, int]]:
+    """Pairs of the first opportunities with the first contacts, in a random order that is always the same."""
+    pairs = [(o, c) for o in range(1, opportunities + 1) for c in range(1, contacts + 1)]
+    Random(opportunities).shuffle(pairs)  # noqa: S311 - the same file each time
+    return pairs
+
+
+def pairs_in(run: Path, name: str) -> set[tuple[int, int]]:
+    found = [ids_of(row) for row in rows_of(run / name)]
+    assert len(found) == len(set(found)), name
+    return set(found)
+
+
+def test_a_dirty_file_ends_in_batches_as_it_does_one_by_one(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    expected = write_dirty(tmp_path / "pairs.csv", 2_000)
+    scenario = Path(MIGRATION).read_text() + LOST_BATCHES
+    ends: dict[str, Any] = {}
+    for transport in ("single", "batch"):
+        portal = simulate(scenario)
+        words = ("--portal", portal.url, "--rate", "2000/s", "--run-id", transport)
+        report = bulklink.report("run", "pairs.csv", *words, "--transport", transport)
+        check_files(tmp_path / "runs" / transport, expected)
+        assert report["requests"]["attempts"] == portal.books()["requests"]
+        assert report["requests"]["transport"] == transport
+        ends[transport] = report["exit_code"], report["status"], report["counts"], portal.links()
+        requests = portal.books()["requests"]
+
+    assert ends["batch"] == ends["single"]
+    code, _, counts, links = ends["batch"]
+    assert (code, links) == (3, expected["links"])
+    assert (counts["linked"], counts["duplicate"]) == (expected["linked"], expected["duplicate"])
+    assert requests < 400  # the batches', lost ones and each look after them included
+
+
+def test_at_fifty_requests_a_second_three_thousand_pairs_take_a_few_seconds(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(300, 10)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate("calm")
+
+    words = ("--portal", portal.url, "--rate", "50/s", "--transport", "auto")
+    report = bulklink.report("run", "pairs.csv", *words)
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 3_000)
+    assert portal.links() == set(pairs)
+    books, requests = portal.books(), report["requests"]
+    assert requests["attempts"] == books["requests"] < 3_000 / 15
+    assert (requests["transport"], requests["retries"], books["repeats"]) == ("batch", 0, 0)
+
+
+def test_batches_that_go_wrong_lose_nothing_and_claim_nothing(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(20, 40)
+    pairs.insert(300, POISONOUS)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate(BATCHES)
+
+    words = ("--portal", portal.url, "--rate", "45/s", "--transport", "batch")
+    report = bulklink.report("run", "pairs.csv", *words)
+
+    run, links = bulklink.only_run(), portal.links()
+    linked, left = pairs_in(run, "linked.csv"), pairs_in(run, "retry.csv") | pairs_in(run, "rejected.csv")
+    assert report["exit_code"] in (3, 5)
+    assert linked == links == set(pairs) - {POISONOUS}
+    assert left == {POISONOUS}
+    assert report["requests"]["attempts"] == portal.books()["requests"]
+
+
+def faulty_batches(status: int, after: int = 0) -> str:
+    """A portal behind a proxy that lets no batches pass, or none any more after so many links."""
+    return f'[[faults]]\non = "batch"\nstatus = {status}\nbody = "html"\nafter = {after}\n'
+
+
+NO_BATCHES = {
+    "appserver": ('[portal]\nproduct = "appserver"\n', "HTTP 405 request_not_accepted"),
+    "403": (faulty_batches(403), "HTTP 403 blocked_by_proxy"),
+    "404": (faulty_batches(404), "HTTP 404 no_such_route"),
+    "405": (faulty_batches(405), "HTTP 405 request_not_accepted"),
+}
+
+
+@pytest.mark.parametrize("case", NO_BATCHES)
+def test_a_portal_without_batches_is_worked_at_one_by_one_unless_they_are_demanded(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path, case: str
+) -> None:
+    scenario, why = NO_BATCHES[case]
+    pairs = grid(10, 10)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate(scenario)
+
+    done = bulklink("run", "pairs.csv", "--portal", portal.url, *BATCH)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (6, "", 1), done.stderr
+    assert "--transport batch: this portal takes no batches" in done.stderr
+    assert list(tmp_path.glob("runs/*")) == []
+    assert portal.links() == set()
+
+    words = ("--portal", portal.url, "--rate", "2000/s", "--transport", "auto")
+    report = bulklink.report("run", "pairs.csv", *words)
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 100)
+    assert report["requests"]["transport"] == "single"
+    assert why in report["requests"]["transport_reason"]
+    assert (portal.links(), portal.books()["posts"]) == (set(pairs), 100)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        'status = 502\nbody = "html"\n',
+        'status = 503\nretry_after = "1"\n',
+        'kind = "missing_item"\n',
+        'kind = "reset"\n',
+    ],
+)
+def test_a_passing_failure_of_the_first_batch_does_not_decide_how_the_run_is_sent(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path, fault: str
+) -> None:
+    write(tmp_path / "pairs.csv", grid(10, 10))
+    portal = simulate(f'[[faults]]\non = "batch"\ntimes = 1\n{fault}')
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *BATCH)
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 100)
+    assert report["requests"]["transport"] == "batch"
+    assert report["requests"]["attempts"] == portal.books()["requests"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_batches_forbidden_in_the_middle_of_a_run_go_on_one_by_one_to_the_right_end(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path, status: int
+) -> None:
+    pairs = grid(30, 20)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate(faulty_batches(status, after=100))
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *BATCH)
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 600)
+    books = portal.books()
+    assert portal.links() == set(pairs)
+    # A batch that was refused did nothing, so nothing was sent twice.
+    assert (books["posts"], books["repeats"]) == (600, 0)
+    assert books["batches"] < 20
+    assert report["requests"]["attempts"] == books["requests"]
+
+
+def test_a_run_in_batches_is_verified_and_rolled_back_in_batches(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(60, 6)
+    before = {pair for pair in pairs if pair[1] == 1}
+    write(tmp_path / "pairs.csv", pairs)
+    held = json.dumps(sorted(map(list, before)))
+    portal = simulate(f"[portal]\nlinked = {held}\n")
+    words = ("run", "pairs.csv", "--portal", portal.url, *BATCH, "--existing", "check", "--run-id", "one")
+    report = bulklink.report(*words)
+    assert (report["counts"]["linked"], report["counts"]["already_linked"]) == (300, 60)
+    assert portal.links() == set(pairs)
+
+    requests = portal.books()["requests"]
+    verified = bulklink("verify", "one", *BATCH, "--json")
+    assert (verified.returncode, json.loads(verified.stdout)["missing"]) == (0, 0), verified.stderr
+    assert portal.books()["requests"] - requests < 20
+
+    requests = portal.books()["requests"]
+    done = bulklink("rollback", "one", *BATCH, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"] == {"removed": 300, "gone": 0, "kept": 0, "failed": 0}
+    assert portal.links() == before
+    assert portal.books()["requests"] - requests < 60
+    assert bulklink("report", "one", "--check").returncode == 0
+
+
+def test_a_rollback_in_batches_that_go_wrong_leaves_the_books_as_before(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(30, 6)
+    write(tmp_path / "pairs.csv", pairs)
+    before = {pair for pair in pairs if pair[1] == 1}
+    held = json.dumps(sorted(map(list, before)))
+    troubles = (
+        LOST_BATCHES + '[[faults]]\non = "batch"\nkind = "missing_item"\nshare = 0.2\n'
+        '[[faults]]\non = "batch"\nstatus = 502\nbody = "html"\nitems_done = -1\nshare = 0.1\n'
+    )
+    portal = simulate(f"seed = 3\n[portal]\nlinked = {held}\n{troubles}")
+    words = ("run", "pairs.csv", "--portal", portal.url, *BATCH, "--existing", "check", "--run-id", "one")
+    assert bulklink.report(*words)["counts"]["linked"] == 150
+    assert portal.links() == set(pairs)
+
+    done = bulklink("rollback", "one", *BATCH, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["counts"]["removed"], portal.links()) == (150, before)
+
+
+def test_looking_for_two_thousand_pairs_of_a_hundred_opportunities_takes_a_few_requests(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(100, 20)
+    new = set(pairs[::100])
+    write(tmp_path / "pairs.csv", pairs)
+    held = json.dumps(sorted(map(list, set(pairs) - new)))
+    portal = simulate(f"[portal]\nlinked = {held}\n")
+
+    words = ("run", "pairs.csv", "--portal", portal.url, *BATCH, "--existing", "check")
+    report = bulklink.report(*words)
+
+    assert report["exit_code"] == 0
+    assert (report["counts"]["linked"], report["counts"]["already_linked"]) == (20, 1_980)
+    books = portal.books()
+    assert (books["posts"], books["repeats"], books["created"]) == (20, 0, 20)
+    assert report["requests"]["attempts"] == books["requests"] <= 20
+    assert portal.links() == set(pairs)
+
+
+def test_a_run_in_batches_that_is_stopped_is_resumed_to_the_same_end(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    expected = write_dirty(tmp_path / "pairs.csv", 2_000)
+    portal = simulate(Path(MIGRATION).read_text().replace("jitter", "item_seconds = 0.002\njitter"))
+    words = ("--portal", portal.url, *BATCH, "--batch-size", "50")
+    with bulklink.start("run", "pairs.csv", *words) as process:
+        while portal.books()["posts"] < 500:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 143, err
+    run = bulklink.only_run()
+    first = json.loads((run / "report.json").read_text())
+    assert first["status"] == "interrupted"
+    assert first["counts"]["not_attempted"] > 0
+    linked = pairs_in(run, "linked.csv")
+    unknown = {ids_of(row) for row in rows_of(run / "retry.csv") if row["_status"] == "unknown"}
+    # What was on its way had its answers waited for.
+    assert linked <= portal.links() <= linked | unknown
+
+    second = bulklink.report("resume")
+
+    assert (second["exit_code"], second["counts"]["linked"]) == (3, expected["linked"])
+    assert second["requests"]["transport"] == "batch"
+    assert portal.links() == expected["links"]
+    check_files(run, expected)
+    assert second["requests"]["attempts"] == portal.books()["requests"]

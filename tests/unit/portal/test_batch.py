@@ -1,0 +1,261 @@
+"""Many operations in one request, against whatever a portal may send back."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from worker.errors import PortalClosed, WrongBaseUrl
+from worker.limits import Limiter
+from worker.limits.batch_size import BatchSize
+from worker.models import Ask, Attempt, Exchange, Kind, Result
+from worker.portal.auth import Credentials
+from worker.portal.batch import Batch, why_no_batch
+from worker.portal.client import PortalClient
+from worker.portal.http import Failure, Reply
+from worker.quantities import Rate
+
+ASKS = tuple(Ask(Kind.LINK, number % 3 + 1, (number + 10,)) for number in range(8))
+NOT_FOUND = {"status": 1, "statusCode": 404, "error": {"message": "Not found", "hresult": -2147467259}}
+
+
+def linked(contact_id: int) -> dict[str, Any]:
+    return {"count": 1, "status": 0, "statusCode": 201, "response": {"id": contact_id, "isCompany": False}}
+
+
+def item(name: object, status: int, data: object) -> dict[str, Any]:
+    return {"name": name, "status": status, "data": orjson.dumps(data).decode()}
+
+
+def good(number: int) -> dict[str, Any]:
+    return item(str(number), 201, linked(ASKS[number].contact_ids[0]))
+
+
+def reply(items: object, status: int = 201, **more: object) -> Reply:
+    body = orjson.dumps({"count": 1, "status": 0, "statusCode": status, "response": items, **more})
+    return Reply(status, {"Content-Type": "application/json; charset=UTF-8"}, body, 0.5)
+
+
+def page(status: int, body: bytes = b"<html>no</html>") -> Reply:
+    return Reply(status, {"Content-Type": "text/html"}, body, 0.5)
+
+
+class Wire:
+    """Answers as told, and keeps what was sent."""
+
+    origin = "https://portal.example"
+
+    def __init__(self, *answers: Reply | Failure) -> None:
+        self.answers = list(answers)
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def call(self, method: str, path: str, **options: Any) -> Reply | Failure:
+        self.sent.append((method, path, options))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class World:
+    """A batch transport over a wire."""
+
+    def __init__(self, *answers: Reply | Failure, size: int = 8) -> None:
+        limiter = Limiter(Rate(100_000, 1.0), 1, max_pause=1.0, rng=Random(0))  # noqa: S311 - jitter
+        credentials = Credentials(token=SecretStr("secret"))
+        self.client = PortalClient(Wire.origin, credentials, limiter, wire="json", timeout=5.0)
+        self.wire = Wire(*answers)
+        self.client._http = self.wire  # type: ignore[assignment]  # no sockets here
+        self.forbidden = 0
+        self.size = BatchSize(size, longest=3.0)
+        self.batch = Batch(self.client, self.size, self.forbid)
+
+    def forbid(self) -> None:
+        self.forbidden += 1
+
+    async def send(self, asks: Sequence[Ask] = ASKS) -> Exchange:
+        async with self.batch.ready(asks):
+            return await self.batch.send(asks)
+
+
+def results(exchange: Exchange) -> list[Result]:
+    return [attempt.result for attempt in exchange.attempts]
+
+
+async def test_a_batch_is_one_form_with_relative_addresses_names_and_a_body_for_each_write() -> None:
+    world = World(reply([good(number) for number in range(8)]))
+    look = Ask(Kind.LOOK, 5, (1, 2))
+    asks = (ASKS[0], look, Ask(Kind.UNLINK, 6, (7,)))
+    await world.send(asks)
+    ((method, path, options),) = world.wire.sent
+    assert (method, path, options["params"]) == ("POST", "batch", {"fields": "name,status,data"})
+    assert options["headers"] == {
+        "Authorization": "secret",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept-Encoding": "gzip",
+    }
+    (items,) = parse_qs(options["data"].decode())["batch"]
+    assert orjson.loads(items) == [
+        {
+            "name": "0",
+            "relativeUrl": "api/2.0/crm/opportunity/1/contact/10",
+            "method": "POST",
+            "body": "_=1",
+        },
+        {
+            "name": "1",
+            "relativeUrl": "api/2.0/crm/opportunity/5/contact?filterBy=id&filterOp=equals&filterValue=1,2",
+            "method": "GET",
+        },
+        {
+            "name": "2",
+            "relativeUrl": "api/2.0/crm/opportunity/6/contact/7",
+            "method": "DELETE",
+            "body": "_=1",
+        },
+    ]
+
+
+async def test_each_item_is_judged_as_it_would_be_alone() -> None:
+    items = [good(number) for number in range(8)]
+    items[2] = item("2", 404, NOT_FOUND)
+    items[3] = item("3", 500, {**NOT_FOUND, "statusCode": 500})
+    items[4] = item("4", 201, linked(999))
+    exchange = await World(reply(items)).send()
+    assert results(exchange) == [
+        *[Result.OK] * 2,
+        Result.PERMANENT,
+        Result.AMBIGUOUS,
+        Result.AMBIGUOUS,
+        *[Result.OK] * 3,
+    ]
+    assert [a.reason for a in exchange.attempts[2:5]] == ["not_found", "server_error", "wrong_id"]
+    # They have answers of their own, so what befell them is their own.
+    assert not any(attempt.shared for attempt in exchange.attempts)
+    assert (exchange.request.kind, exchange.request.items, exchange.request.result) == (
+        *(Kind.BATCH, 8),
+        Result.OK,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "reason"),
+    [
+        (Failure("timeout", "no answer", 5.0), Result.AMBIGUOUS, "timeout"),
+        (Failure("connect", "no connection", 0.0), Result.TRANSIENT, "cannot_connect"),
+        (page(502), Result.AMBIGUOUS, "gateway_error"),
+        (page(500), Result.AMBIGUOUS, "server_page"),
+        (Reply(500, {}, orjson.dumps(NOT_FOUND) * 2, 0.5), Result.AMBIGUOUS, "server_error"),
+        (reply(None, 200, error={"message": "no batch specified"}), Result.AMBIGUOUS, "error_in_success"),
+        (page(400), Result.TRANSIENT, "bad_request"),
+        (page(429), Result.THROTTLED, "throttled"),
+    ],
+)
+async def test_what_befalls_the_whole_befalls_each_and_none_has_an_answer_of_its_own(
+    answer: Reply | Failure, result: Result, reason: str
+) -> None:
+    exchange = await World(answer).send()
+    assert set(results(exchange)) == {result}
+    assert {(a.reason, a.shared) for a in exchange.attempts} == {(reason, True)}
+    assert exchange.request.result is result
+
+
+async def test_a_portal_that_fails_most_of_a_batch_is_one_that_fails() -> None:
+    items = [item(str(n), 500, {**NOT_FOUND, "statusCode": 500}) for n in range(4)]
+    exchange = await World(reply([*items, *(good(n) for n in range(4, 8))])).send()
+    assert (exchange.request.result, exchange.request.reason) == (Result.AMBIGUOUS, "server_error")
+
+
+async def test_a_route_that_is_refused_is_given_up_and_nothing_is_burned() -> None:
+    world = World(page(403), reply({"id": 10}))
+    exchange = await world.send()
+    assert set(results(exchange)) == {Result.THROTTLED}
+    assert exchange.request.result is not Result.THROTTLED  # nobody is to be held back for it
+    assert (world.forbidden, world.batch.size) == (1, 1)
+
+
+async def test_a_portal_that_refuses_us_ends_the_run() -> None:
+    with pytest.raises(PortalClosed):
+        await World(page(402, b"")).send()
+
+
+async def test_an_item_that_speaks_of_us_ends_nothing_but_the_next_request_goes_alone() -> None:
+    """The others of the batch were carried out; alone the same answer ends the run in order."""
+    items = [good(number) for number in range(8)]
+    items[5] = item("5", 404, {**NOT_FOUND, "error": {"message": "Method not found"}})
+    world = World(
+        reply(items),
+        Reply(404, {}, orjson.dumps({"status": 1, "error": {"message": "Method not found"}}), 0.1),
+    )
+    exchange = await world.send()
+    assert exchange.attempts[5].result is Result.AMBIGUOUS
+    assert world.batch.size == 1
+    with pytest.raises(WrongBaseUrl):
+        await world.send(ASKS[5:6])
+
+
+async def test_one_operation_goes_as_a_request_of_its_own() -> None:
+    world = World(Reply(201, {}, orjson.dumps(linked(10)), 0.1))
+    exchange = await world.send(ASKS[:1])
+    assert world.wire.sent[0][:2] == ("POST", "crm/opportunity/1/contact/10")
+    assert exchange.request.kind is Kind.LINK
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (reply([item("0", 404, NOT_FOUND)]), ""),
+        (page(404), "HTTP 404 no_such_route"),
+        (page(403), "HTTP 403 blocked_by_proxy"),
+        (reply([None]), "HTTP 201"),
+        (reply(None, 200, error={"message": "no batch specified"}), "HTTP 200 error_in_success"),
+        (Failure("timeout", "no answer in time", 5.0), "no answer in time timeout"),
+    ],
+)
+async def test_the_probe_says_what_came_instead_of_a_batch(answer: Reply | Failure, why: str) -> None:
+    assert await why_no_batch(World(answer).client) == why
+
+
+_ITEMS = st.one_of(
+    st.sampled_from([good(number) for number in range(8)]),
+    st.sampled_from([item(str(n), 404, NOT_FOUND) for n in range(8)]),
+    st.builds(
+        item,
+        st.sampled_from([None, "0", "1", "7", "8", 3]),
+        st.sampled_from([201, 200, 500, "x"]),
+        st.just(linked(12)),
+    ),
+    st.none(),
+    st.just("odd"),
+    st.just({"name": "1", "status": 201}),
+    st.just({"name": "1", "status": 201, "data": "<html>"}),
+)
+
+
+def _proves(attempt: Attempt, number: int, shown: object) -> bool:
+    """Whether this item, in this place, shows that its pair is linked."""
+    return attempt.result is not Result.OK or shown == good(number)
+
+
+@given(
+    items=st.lists(_ITEMS, max_size=12) | st.permutations([good(number) for number in range(8)]),
+    status=st.sampled_from([200, 201, 202, 404, 500]),
+    more=st.sampled_from([{}, {"error": {"message": "no batch specified"}}]),
+    twice=st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+async def test_whatever_comes_back_no_pair_is_called_linked_whose_own_item_does_not_show_it(
+    items: list[Any], status: int, more: dict[str, Any], twice: bool
+) -> None:
+    answer = reply(items, status, **more)
+    if twice:
+        answer = Reply(answer.status, answer.headers, answer.body * 2, answer.seconds)
+    exchange = await World(answer).send()
+    assert len(exchange.attempts) == len(ASKS)
+    for number, attempt in enumerate(exchange.attempts):
+        shown = items[number] if number < len(items) else None
+        assert _proves(attempt, number, shown)
+        assert attempt.result is not Result.OK or not (twice or more)

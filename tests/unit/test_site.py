@@ -1,0 +1,135 @@
+"""How much may be on its way to a portal at once, by the way that operations go there."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+
+from tests.unit.dealt import Highest
+from tests.unit.lanes import FAST
+from worker.limits import Limiter
+from worker.models import Request
+from worker.operations.policy import RetryPolicy
+from worker.portal.auth import Credentials
+from worker.portal.transport import Route
+from worker.quantities import Rate
+from worker.site import BATCHES_AT_ONCE, GATHER, Site
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+NOBODY = cast("Credentials", None)
+
+
+class Way:
+    """A transport that sends nothing."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Client:
+    """Knows by whom it goes on."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def change(self, _: Credentials) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def question(self) -> Request:
+        raise AssertionError("nobody asks")
+
+
+def site_by(way: Way, concurrency: int, error: Exception | None = None) -> Site:
+    return Site(
+        cast("Any", Client(error)),
+        Limiter(FAST, concurrency, max_pause=300.0, rng=Highest(0)),
+        Route(cast("Any", way), "batch" if way.size > 1 else "single"),
+        RetryPolicy(),
+        concurrency=concurrency,
+        give_up_after=900.0,
+        tell=lambda _: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "concurrency", "permits", "at_once"),
+    [(1, 8, 8, 8), (1, 1, 1, 1), (20, 8, BATCHES_AT_ONCE, 40), (20, 1, 1, 20), (2, 2, 2, 4)],
+)
+def test_few_batches_are_in_flight_and_as_many_single_requests_as_the_user_allows(
+    virtual_time: Run, size: int, concurrency: int, permits: int, at_once: int
+) -> None:
+    async def story() -> None:
+        site = site_by(Way(size), concurrency)
+        assert site.limiter.permits.limit == permits
+        assert site.at_once == at_once
+        assert site.takes_many is (size > 1)
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize(("size", "permits"), [(1, [16, 3, 1]), (20, [2, 2, 1])])
+def test_a_change_of_concurrency_keeps_few_batches_in_flight(
+    virtual_time: Run, size: int, permits: list[int]
+) -> None:
+    async def story() -> list[int]:
+        site = site_by(Way(size), 8)
+        told = []
+        for concurrency in (16, 3, 1):
+            await site.change(Rate(5, 1.0), concurrency, NOBODY)
+            told.append(site.limiter.permits.limit)
+        return told
+
+    assert virtual_time(story()) == permits
+
+
+def test_a_change_while_one_goes_alone_for_once_keeps_few_batches_in_flight(virtual_time: Run) -> None:
+    async def story() -> int:
+        way = Way(20)
+        site = site_by(way, 8)
+        way.size = 1
+        await site.change(FAST, 16, NOBODY)
+        return site.limiter.permits.limit
+
+    assert virtual_time(story()) == BATCHES_AT_ONCE
+
+
+def test_once_no_more_batches_are_taken_the_concurrency_is_what_the_user_allows_by_now(
+    virtual_time: Run,
+) -> None:
+    async def story() -> list[int]:
+        site = site_by(Way(20), 8)
+        await site.change(FAST, 5, NOBODY)
+        site.take_no_more_batches()
+        told = [site.limiter.permits.limit]
+        await site.change(FAST, 6, NOBODY)
+        assert not site.takes_many
+        return [*told, site.limiter.permits.limit]
+
+    assert virtual_time(story()) == [5, 6]
+
+
+def test_credentials_that_cannot_be_used_change_nothing_else(virtual_time: Run) -> None:
+    async def story() -> int:
+        site = site_by(Way(1), 8, ValueError("no token"))
+        with pytest.raises(ValueError, match="no token"):
+            await site.change(FAST, 16, NOBODY)
+        return site.limiter.permits.limit
+
+    assert virtual_time(story()) == 8
+
+
+@pytest.mark.parametrize(("size", "waits"), [(1, 0.0), (20, GATHER)])
+def test_operations_wait_for_others_only_if_they_can_share_a_request(
+    virtual_time: Run, size: int, waits: float
+) -> None:
+    async def story() -> float:
+        scheduler = site_by(Way(size), 8).scheduler()
+        begin = asyncio.get_running_loop().time()
+        scheduler.offer(cast("Any", ["one"]))
+        assert len(await scheduler.next(20)) == 1
+        return asyncio.get_running_loop().time() - begin
+
+    assert virtual_time(story()) == pytest.approx(waits)

@@ -1,0 +1,55 @@
+"""How many operations go into one batch: as many as the portal answers in a few seconds. Pure."""
+
+from collections import deque
+
+TARGET = 3.0
+"""Seconds that a batch is to take."""
+
+START, FLOOR, CEILING = 20, 1, 200
+"""Operations in the first batch, and in the smallest and the largest; a portal shows 1,000 at most
+(contract 7.5)."""
+
+GROWTH = 1.5
+"""Most by which it grows at a time."""
+
+FAR_TOO_LONG = 15.0
+"""Seconds; after a batch that took longer the next ones are a tenth of it at once."""
+
+_WINDOW = 10
+_SLOW = 0.9
+
+
+class BatchSize:
+    """Learns from the time from sending a batch to its answer.
+
+    Time that operations wait on our side is none of it, or the size would collapse whenever there is much to
+    do. What the portal throttled says nothing about it.
+
+    Args:
+        ceiling: never more operations than that.
+        longest: seconds that the slowest batch may take; its answer must come before a time-out, and within
+            the time that a stop allows.
+    """
+
+    def __init__(self, ceiling: int = CEILING, *, longest: float) -> None:
+        self._ceiling = min(ceiling, CEILING)
+        self._target = min(TARGET, longest)
+        self._seconds: deque[float] = deque(maxlen=_WINDOW)
+        self.size = max(FLOOR, min(START, self._ceiling))
+
+    def observe(self, items: int, seconds: float) -> None:
+        """Take a batch into account that was answered, or not in time; small ones say too little."""
+        if seconds >= FAR_TOO_LONG and items > FLOOR:
+            self._change(min(self.size, items) // 10)
+        elif 2 * items >= self.size:
+            self._seconds.append(seconds * self.size / items)
+            slow = sorted(self._seconds)[min(int(_SLOW * len(self._seconds)), len(self._seconds) - 1)]
+            wanted = self.size * self._target / max(slow, 1e-3)
+            if wanted < self.size or len(self._seconds) >= 3:  # noqa: PLR2004 - answers that agree
+                self._change(int(min(wanted, max(self.size * GROWTH, self.size + 1))))
+
+    def _change(self, wanted: int) -> None:
+        size = max(FLOOR, min(wanted, self._ceiling))
+        if size != self.size:
+            self.size = size
+            self._seconds.clear()

@@ -1,0 +1,181 @@
+"""Many operations in one request: the portal's own batch (contract 7, and 10.9 to 10.19).
+
+A batch is carried out strictly in order, and goes on to its end when we are gone. Each of its items is
+answered as it would be alone, and that answer goes through the same table. An item without an answer of its
+own proves nothing: not that it was done, nor that it was not.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote_plus
+
+import orjson
+from yarl import URL
+
+from worker.limits.batch_size import BatchSize
+from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
+from worker.portal.calls import HARMLESS, Call, Read, attempt_of, call_for, judge, read_answer
+from worker.portal.classify import Verdict, read_body
+from worker.portal.client import Finding, PortalClient
+from worker.portal.first_look import FirstLook
+from worker.portal.single import Single
+from worker.reasons import NO_ITEM, NOT_FOUND, RENEWED
+
+_DUMMY_BODY = "_=1"
+"""Mono fails every item but a GET that has no body of its own (contract 10.11)."""
+
+_FAILED = {Result.TRANSIENT, Result.AMBIGUOUS}
+
+
+class Batch:
+    """Sends as many operations at once as the portal answers in good time.
+
+    Args:
+        client: the portal.
+        size: says how many.
+        forbid: called once if the portal does not take batches any more; from then on each goes alone.
+    """
+
+    def __init__(self, client: PortalClient, size: BatchSize, forbid: Callable[[], None]) -> None:
+        self._client = client
+        self._size = size
+        self._forbid = forbid
+        self._single = Single(client)
+        self._first_look = FirstLook()
+        self._forbidden = False
+        self._alone = False
+
+    @property
+    def size(self) -> int:
+        """Most operations that the next request carries."""
+        return 1 if self._alone or self._forbidden else self._size.size
+
+    @asynccontextmanager
+    async def ready(self, asks: Sequence[Ask]) -> AsyncIterator[None]:
+        """Wait until these may be sent: there is a token, and no other look that has to go alone."""
+        async with self._first_look.turn(asks):
+            await self._client.ready()
+            yield
+
+    async def send(self, asks: Sequence[Ask]) -> Exchange:
+        """Send one request.
+
+        Raises:
+            PortalError: the portal refuses us, is closed, or is no portal.
+        """
+        if len(asks) == 1:
+            self._alone = False
+            exchange = await self._single.send(asks)
+        else:
+            exchange = await self._send(asks)
+        self._first_look.learn(asks, exchange.attempts)
+        return exchange
+
+    async def _send(self, asks: Sequence[Ask]) -> Exchange:
+        calls = [call_for(ask) for ask in asks]
+        finding = await self._client.send(_batch_of(self._client, calls), _read_batch, Kind.BATCH, asks)
+        request = finding.request(Kind.BATCH, asks)
+        if finding.verdict.stop is not None:
+            # The route is refused, not we: nothing was carried out, and each can go alone.
+            self._forbidden = True
+            self._forbid()
+            again = Attempt(Result.THROTTLED, finding.verdict.reason, finding.http_status, finding.seconds)
+            return Exchange(request, (again,) * len(asks))
+        items = finding.read.proof if finding.read is not None else None
+        if request.result is not Result.THROTTLED and finding.verdict.reason != RENEWED:
+            self._size.observe(len(asks), finding.seconds)
+        if not isinstance(items, list):
+            return Exchange(request, tuple(self._unanswered(ask, finding) for ask in asks))
+        attempts = tuple(
+            self._attempt(number, ask, call, items, finding)
+            for number, (ask, call) in enumerate(zip(asks, calls, strict=True))
+        )
+        return Exchange(_summed_up(request, attempts), attempts)
+
+    def _unanswered(self, ask: Ask, finding: Finding) -> Attempt:
+        """No item has an answer: what is known of the whole request holds for each."""
+        attempt = attempt_of(ask, finding.verdict, None, finding.http_status, finding.seconds)
+        return replace(attempt, shared=True)
+
+    def _attempt(self, number: int, ask: Ask, call: Call, items: list[Any], finding: Finding) -> Attempt:
+        """What the answer to one item says; it must be in its place, and bear its name."""
+        item = items[number] if number < len(items) else None
+        if not isinstance(item, dict) or item.get("name") != str(number):
+            return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
+        status, data = item.get("status"), item.get("data")
+        if not isinstance(status, int) or not isinstance(data, str):
+            return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
+        read = read_answer(ask, None, data.encode("utf-8", "surrogatepass"))
+        verdict = judge(read, status, writes=call.writes)
+        if verdict.stop is not None:
+            # About us, it seems. But others of the batch were carried out: the next request goes alone, and
+            # if it is told the same, the run ends in order.
+            self._alone = True
+            verdict = Verdict(Result.AMBIGUOUS, verdict.reason, hint=verdict.hint)
+        return attempt_of(ask, verdict, read, status, finding.seconds)
+
+
+async def why_no_batch(client: PortalClient) -> str:
+    """Ask for something harmless in a batch; empty if that works, else what came instead.
+
+    Raises:
+        PortalError: the portal refuses us, is closed, or is no portal.
+    """
+    tries = client.tries()
+    while True:
+        finding = await client.ask(_batch_of(client, [HARMLESS]), _read_batch)
+        verdict = finding.verdict
+        if _is_carried_out(finding):
+            tries.end()
+            return ""
+        is_refused = verdict.stop is not None or verdict.reason == "error_in_success" or finding.final
+        throttled = verdict.result is Result.THROTTLED
+        # A failure that passes must not decide how a run of hours is sent.
+        if is_refused or not await tries.again(finding.retry_after, throttled=throttled):
+            return f"{finding.detail} {verdict.reason}".strip()
+
+
+def _is_carried_out(finding: Finding) -> bool:
+    """Whether the one item of a batch, the harmless question, was answered as it would be alone."""
+    items = finding.read.proof if finding.read is not None else None
+    if not isinstance(items, list) or len(items) != 1 or not isinstance(items[0], dict):
+        return False
+    status, data = items[0].get("status"), items[0].get("data")
+    if not isinstance(status, int) or not isinstance(data, str):
+        return False
+    verdict = judge(read_answer(None, None, data.encode("utf-8", "surrogatepass")), status, writes=False)
+    return verdict.result is Result.OK or verdict.reason == NOT_FOUND
+
+
+def _batch_of(client: PortalClient, calls: Sequence[Call]) -> Call:
+    """One call that carries these out; asks for no more of the answer than is read (contract 10.17)."""
+    items = []
+    for number, call in enumerate(calls):
+        path = f"api/2.0/{client.spelled(call.path)}"
+        if call.query:
+            path = f"{path}?{URL.build(query=call.query).raw_query_string}"
+        item = {"name": str(number), "relativeUrl": path, "method": call.method}
+        if call.writes:
+            item["body"] = _DUMMY_BODY
+        items.append(item)
+    form = b"batch=" + quote_plus(orjson.dumps(items)).encode()
+    return Call("POST", "batch", {"fields": "name,status,data"}, form=form, dispensable=True)
+
+
+def _read_batch(content_type: str | None, body: bytes) -> Read:
+    kind, envelope = read_body(content_type, body)
+    sound = envelope is not None and envelope.error_message is None and envelope.wire == "json"
+    items = envelope.response if sound and envelope is not None else None
+    return Read(kind, envelope, items if isinstance(items, list) else None)
+
+
+def _summed_up(request: Request, attempts: Sequence[Attempt]) -> Request:
+    """A batch is answered with success whatever becomes of its items; that most of them fail is a failure."""
+    failed = [attempt for attempt in attempts if attempt.result in _FAILED]
+    if 2 * len(failed) < len(attempts):
+        return request
+    reason, _ = Counter(attempt.reason for attempt in failed).most_common(1)[0]
+    return replace(request, result=Result.AMBIGUOUS, reason=reason)
