@@ -121,33 +121,35 @@ class Batch:
 async def why_no_batch(client: PortalClient) -> str:
     """Ask for something harmless in a batch; empty if that works, else what came instead.
 
+    Only a refusal decides at once; a failure that may pass is asked about again, like the probe.
+
     Raises:
-        PortalError: the portal refuses us, is closed, or is no portal.
+        PortalError: the portal refuses us, is closed, is no portal, or only throttles us for too long.
     """
     tries = client.tries()
     while True:
         finding = await client.ask(_batch_of(client, [HARMLESS]), _read_batch)
-        verdict = finding.verdict
-        if _is_carried_out(finding):
-            tries.end()
-            return ""
-        is_refused = verdict.stop is not None or verdict.reason == "error_in_success" or finding.final
+        verdict = _of_harmless(finding)
+        if verdict.reason == RENEWED:
+            continue
+        is_there = verdict.result is Result.OK or verdict.reason == NOT_FOUND
+        is_refused = verdict.stop is not None or verdict.result is Result.PERMANENT or finding.final
         throttled = verdict.result is Result.THROTTLED
-        # A failure that passes must not decide how a run of hours is sent.
-        if is_refused or not await tries.again(finding.retry_after, throttled=throttled):
-            return f"{finding.detail} {verdict.reason}".strip()
+        if is_there or is_refused or not await tries.again(finding.retry_after, throttled=throttled):
+            tries.end()
+            return "" if is_there else f"{finding.detail} {verdict.reason}"
 
 
-def _is_carried_out(finding: Finding) -> bool:
-    """Whether the one item of a batch, the harmless question, was answered as it would be alone."""
+def _of_harmless(finding: Finding) -> Verdict:
+    """What the one item of a batch proves; or the batch, if it has no such item."""
+    if finding.verdict.result is not Result.OK:
+        return finding.verdict
     items = finding.read.proof if finding.read is not None else None
-    if not isinstance(items, list) or len(items) != 1 or not isinstance(items[0], dict):
-        return False
-    status, data = items[0].get("status"), items[0].get("data")
-    if not isinstance(status, int) or not isinstance(data, str):
-        return False
-    verdict = judge(read_answer(None, None, data.encode("utf-8", "surrogatepass")), status, writes=False)
-    return verdict.result is Result.OK or verdict.reason == NOT_FOUND
+    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], dict):
+        status, data = items[0].get("status"), items[0].get("data")
+        if isinstance(status, int) and isinstance(data, str):
+            return judge(read_answer(None, None, data.encode("utf-8", "surrogatepass")), status, writes=False)
+    return Verdict(Result.AMBIGUOUS, NO_ITEM)
 
 
 def _batch_of(client: PortalClient, calls: Sequence[Call]) -> Call:

@@ -210,7 +210,7 @@ async def test_one_operation_goes_as_a_request_of_its_own() -> None:
         (reply([item("0", 404, NOT_FOUND)]), ""),
         (page(404), "HTTP 404 no_such_route"),
         (page(403), "HTTP 403 blocked_by_proxy"),
-        (reply([None]), "HTTP 201"),
+        (reply([None]), "HTTP 201 no_item"),
         (reply(None, 200, error={"message": "no batch specified"}), "HTTP 200 error_in_success"),
         (Failure("timeout", "no answer in time", 5.0), "no answer in time timeout"),
     ],
