@@ -93,11 +93,11 @@ def test_no_second_holds_more_than_the_rate_whatever_is_sent_and_all_of_it_is_re
     bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
 ) -> None:
     """Probes, log-ins, looks, links, retries, the questions of an outage: each pays, and is counted."""
-    write_pairs(tmp_path, [(number % 25 + 1, number) for number in range(1, 81)])
+    write_pairs(tmp_path, [(number % 20 + 1, number) for number in range(1, 61)])
     for _ in range(3):
         portal = simulate(
-            "[auth]\nexpires_after_requests = 50\n"
-            '[[outages]]\nkind = "status"\nstatus = 503\nbody = "html"\nafter = 40\nseconds = 2.5\n'
+            "[auth]\nexpires_after_requests = 40\n"
+            '[[outages]]\nkind = "status"\nstatus = 503\nbody = "html"\nafter = 25\nseconds = 3.5\n'
             '[[faults]]\nkind = "reset"\nshare = 0.2\nper_pair = 1\n'
         )
 
@@ -109,17 +109,17 @@ def test_no_second_holds_more_than_the_rate_whatever_is_sent_and_all_of_it_is_re
             BULKLINK_PASSWORD="demo-password",
         )
 
-        assert report["counts"]["linked"] == 80
+        assert report["counts"]["linked"] == 60
         seen = seen_by(portal)
         kinds = Counter(
             "question" if (one.method, one.opportunity) == ("GET", 0) else one.kind for one in seen
         )
-        assert kinds["login"] >= 3
-        assert kinds["question"] >= 2
-        assert kinds["members"] >= 25
-        assert kinds["link"] >= 80 + 10
+        assert kinds["login"] >= 3  # renewed in mid-run, whatever it was that found out
+        assert kinds["question"] >= 2, kinds
+        assert kinds["members"] >= 20
+        assert kinds["link"] >= 60 + 10
         requests = report["requests"]
-        assert {"connection_lost", "unavailable", "token_renewed"} <= set(requests["retries_by_reason"])
+        assert {"connection_lost", "unavailable"} <= set(requests["retries_by_reason"])
         assert requests["looks"] == kinds["members"]
         assert requests["attempts"] == portal.books()["requests"] == len(seen)
         most = most_in_a_second(seen)
