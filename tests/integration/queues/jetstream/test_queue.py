@@ -524,6 +524,13 @@ async def test_credentials_that_are_refused_are_an_error_and_are_not_repeated(lo
         await publisher.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has long said no when a call is given up."""
+    monkeypatch.setattr("worker.queues.jetstream.connection.CALL_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("hasty")
 async def test_rights_that_are_missing_are_an_error(nats_server: NatsServer) -> None:
     config = nats_server.folder / "nats.conf"
     config.write_text(
@@ -577,6 +584,7 @@ async def test_nobody_at_the_address_is_told_at_once() -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_full_stream_is_unavailable_until_there_is_room(
     js: JetStreamContext, address: QueueAddress
 ) -> None:
