@@ -50,7 +50,7 @@ PAIRS = 30
 CAPPED: Mapping[str, object] = {"worker.run.access.MAX_PAUSE": 0.3}
 SHORT: Mapping[str, object] = {"timeout": 0.5, "concurrency": 16}
 # One attempt, then reading, which has to be in time also on a machine with much else to do.
-ONCE: Mapping[str, object] = {"timeout": 1.0, "concurrency": 16, "max_attempts": 1}
+ONCE: Mapping[str, object] = {"timeout": 2.0, "concurrency": 16, "max_attempts": 1}
 LOGS_IN: Mapping[str, object] = {
     "token": None,
     "username": "user@portal.example",
