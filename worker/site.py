@@ -91,6 +91,7 @@ class Site:
     def take_no_more_batches(self) -> None:
         """The portal has stopped taking them: as many requests may be in flight as the user allows."""
         self._takes_many = False
+        self.route.name, self.route.why = "single", "the portal stopped taking batches"
         self.limiter.resize(self._permits)
 
     async def watch(self) -> None:

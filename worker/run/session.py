@@ -151,6 +151,8 @@ class Session:
             seconds = asyncio.get_running_loop().time() - started
             await ledger.beat(seconds, site.limiter.paused_seconds)
             await ledger.put_meta(end_code=code, end_message=message)
+            # Once more: the portal may have stopped taking batches meanwhile.
+            await ledger.put_meta(transport=site.route.name, transport_reason=site.route.why)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
     async def reload(self) -> None:
