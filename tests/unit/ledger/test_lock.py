@@ -117,3 +117,12 @@ def test_who_looks_whether_it_is_locked_does_not_keep_anyone_from_locking(tmp_pa
 
     with run_lock(tmp_path):
         soon.join()
+
+
+def test_to_let_go_twice_lets_go_of_nothing_else(tmp_path: Path) -> None:
+    """The number of its descriptor may be another file's by then."""
+    held = run_lock(tmp_path)
+    held.release()
+    with (tmp_path / "other").open("w") as other:
+        held.release()
+        other.write("still open")

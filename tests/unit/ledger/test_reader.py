@@ -292,3 +292,9 @@ def test_rows_left_unread_cost_no_word_when_the_reader_is_closed(path: Path, sto
         rows = reader.rows([Status.NOT_ATTEMPTED])
         next(rows)
     del rows
+
+
+def test_a_ledger_that_may_not_be_looked_at_is_told_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300) / "ledger.db"  # a name that no file system takes
+    with pytest.raises(LedgerError, match=r"/ledger\.db: File name too long$"):
+        LedgerReader(path)
