@@ -32,8 +32,24 @@ def _is_alone(item: pytest.Item | None) -> bool:
 
 @pytest.hookimpl(trylast=True)  # after those that are not to run are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that must be ``alone`` first: later, each would wait for the longest of those that run."""
-    items.sort(key=lambda item: not _is_alone(item))
+    """Put tests that must be ``alone`` first: later, each would wait for the longest of those that run.
+
+    Where each of the test processes begins, those that are ``long`` come next: none should be the last.
+    """
+    alone = [item for item in items if _is_alone(item)]
+    long = [item for item in items if item.get_closest_marker("long") and not _is_alone(item)]
+    others = [item for item in items if not item.get_closest_marker("long") and not _is_alone(item)]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    left = len(items)
+    items.clear()
+    for number in range(workers):  # as xdist deals them: stretches, each a share of what is left
+        share = left // (workers - number)
+        left -= share
+        stretch = [*(alone if number == 0 else []), *long[number::workers]]
+        more = max(0, share - len(stretch))
+        items += stretch + others[:more]
+        del others[:more]
+    items += others
 
 
 _hall: list[int] = []

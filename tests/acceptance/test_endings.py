@@ -213,6 +213,7 @@ def test_a_token_revoked_for_good_stops_the_run(
     assert report["counts"]["linked"] == len(portal.links())
 
 
+@pytest.mark.long
 def test_a_token_that_expires_is_renewed_by_one_log_in(
     bulklink: "CommandLine", simulate: "Simulate", pairs: str
 ) -> None:

@@ -78,6 +78,7 @@ def check_files(run: Path, expected: dict[str, Any]) -> None:
     assert len(lines) == len(set(lines))
 
 
+@pytest.mark.long
 def test_ten_thousand_dirty_rows_end_as_the_portals_books_say(
     bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def executable(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_sections_run_top_to_bottom_in_a_fresh_shell_and_print_what_they_show(
     tmp_path: Path, redis_url: str, rabbitmq_url: str, nats_url: str

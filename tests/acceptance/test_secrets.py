@@ -576,6 +576,7 @@ def broker_with_password(broker: str, folder: Path) -> Iterator[tuple[Broker, st
             yield rabbitmq, f"amqp://bulk:{password}@127.0.0.1:{rabbitmq.port}/?queue="
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq", "nats"])
 def test_no_verb_shows_the_password_of_a_broker(
     witness: Witness, simulate: "Simulate", broker: str, tmp_path_factory: pytest.TempPathFactory

@@ -23,6 +23,7 @@ def queue_loop(fork_server: ForkServer, capsys: pytest.CaptureFixture[str]) -> L
     return loop
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq", "nats"])
 def test_killed_workers_and_a_restarted_broker_lose_and_double_nothing(queue_loop: Loop, broker: str) -> None:

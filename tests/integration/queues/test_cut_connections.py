@@ -158,6 +158,7 @@ async def until_posted(portal: "SimulatedPortal", count: int) -> None:
     await until(lambda: portal.books()["posts"] >= count)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
     bench: Bench, bulklink: "CommandLine", simulate: "Simulate"
@@ -184,6 +185,7 @@ async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
     await assert_all_is_done(report, bulklink, portal, bench)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     # RabbitMQ needs more than a minute to give a connection up; test_rabbitmq.py has a shorter form.

@@ -478,6 +478,7 @@ async def test_without_a_broker_every_call_is_unavailable_and_afterwards_works_a
         await it.close()
 
 
+@pytest.mark.long
 async def test_a_broker_that_hangs_is_unavailable_and_does_not_hold_up_the_end(
     nats_server: NatsServer,
 ) -> None:
