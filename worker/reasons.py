@@ -46,6 +46,9 @@ STILL_THERE = "still_there"
 TIMEOUT = "timeout"
 """Of a request that got no answer in time."""
 
+TOO_LARGE = "body_too_large"
+"""Of an answer that was not read to its end, for nothing that is asked for is so large."""
+
 NO_ITEM = "no_item"
 """Of a pair that a batch came back without an answer for."""
 
@@ -91,7 +94,7 @@ HINTS: Mapping[str, str] = {
     "timeout": "No answer came in time; the portal may have stored the link. A longer time-out may help.",
     "connection_lost": "The connection broke after sending; the portal may have stored the link.",
     "body_cut": "Only a part of the answer came; the portal may have stored the link.",
-    "body_too_large": "The answer is far larger than a contact can be; look for what answers in its place.",
+    TOO_LARGE: "The answer is far larger than a contact can be; look for what answers in its place.",
     RENEWED: "The token ran out just then and has been renewed: a retry takes it.",
     RUN_ENDED: "The run ended before this row's turn; going on with it takes it up.",
     NO_ANSWER: "Sent, and no answer yet proves or excludes the link; going on looks for it.",

@@ -9,8 +9,9 @@ be sent again, or none has come for a while.
 import asyncio
 import heapq
 import math
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count
 from typing import Generic, TypeVar
 
@@ -37,12 +38,24 @@ class Scheduler(Generic[_T]):
         gather: seconds for which operations are gathered that can go in one request: so long a group that is
             not full waits for more of what is still to come, and what falls due within them falls due
             together. 0 if each goes alone.
+        weigh: how much an operation brings back.
+        heaviest: most that those of one group bring back together; one that is heavier goes alone.
     """
 
-    def __init__(self, budget: RetryBudget, *, backlog: int = BACKLOG, gather: float = 0.0) -> None:
+    def __init__(
+        self,
+        budget: RetryBudget,
+        *,
+        backlog: int = BACKLOG,
+        gather: float = 0.0,
+        weigh: Callable[[_T], int] = lambda _: 1,
+        heaviest: int = sys.maxsize,
+    ) -> None:
         self._budget = budget
         self._backlog = backlog
         self._gather = gather
+        self._weigh = weigh
+        self._heaviest = heaviest
         self._gathering_since: float | None = None
         self._alone: deque[_T] = deque()
         self._fresh: deque[_T] = deque()
@@ -169,20 +182,39 @@ class Scheduler(Generic[_T]):
         if self._alone:
             return [self._alone.popleft()], None
         free_in = self._free_in(now)
-        group: list[_T] = []
-        while len(group) < most and self._delayed and self._delayed[0][0] <= soon:
-            group.append(heapq.heappop(self._delayed)[2])
-        while len(group) < most and self._retries and self._retries[0][0] <= soon:
+        group = _Group(most, self._weigh, self._heaviest)
+        while self._delayed and self._delayed[0][0] <= soon and group.has_room(self._delayed[0][2]):
+            group.add(heapq.heappop(self._delayed)[2])
+        while self._retries and self._retries[0][0] <= soon and group.has_room(self._retries[0][2]):
             if not self._budget.spend(now) and free_in > _SOON:
                 break
-            group.append(heapq.heappop(self._retries)[2])
+            group.add(heapq.heappop(self._retries)[2])
         for fresh in (self._following, self._fresh):
-            while len(group) < most and fresh:
-                group.append(fresh.popleft())
+            while fresh and group.has_room(fresh[0]):
+                group.add(fresh.popleft())
                 self._budget.earn()
-        if group:
-            return group, None
+        if group.operations:
+            return group.operations, None
         waits = [heap[0][0] - now for heap in (self._delayed, self._retries) if heap]
         if self._retries and self._retries[0][0] <= soon:
             waits[-1] = min(self._budget.seconds_left, free_in)
-        return group, max(0.0, min(waits)) if waits else None
+        return [], max(0.0, min(waits)) if waits else None
+
+
+class _Group(Generic[_T]):
+    """Operations that go in one request: so many, and no more than may come back at once."""
+
+    def __init__(self, most: int, weigh: Callable[[_T], int], heaviest: int) -> None:
+        self.operations: list[_T] = []
+        self._most = most
+        self._weigh = weigh
+        self._left = heaviest
+
+    def has_room(self, operation: _T) -> bool:
+        if not self.operations:
+            return True  # however heavy, it has to go
+        return len(self.operations) < self._most and self._weigh(operation) <= self._left
+
+    def add(self, operation: _T) -> None:
+        self.operations.append(operation)
+        self._left -= self._weigh(operation)

@@ -21,6 +21,9 @@ BATCHES_AT_ONCE = 2
 GATHER = 0.2
 """Seconds that operations wait for others to share their request."""
 
+MOST_CONTACTS = 1000
+"""Contacts that may come back in one answer: some two kilobytes each, well below what is read of one."""
+
 
 class Site:
     """One portal, while something is done there.
@@ -52,11 +55,9 @@ class Site:
         self.limiter = limiter
         self.policy = policy
         self.rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
-        self._client = client
         self.route = route
+        self._client = client
         self._transport: Transport = route.transport
-        # Not asked of the transport each time: what is sent alone for once is no change of the way.
-        self._takes_many = self._transport.size > 1
         self._concurrency = concurrency
         limiter.resize(self._permits)
         self._outage = Outage(limiter, client.question, give_up_after, tell)
@@ -64,8 +65,8 @@ class Site:
 
     @property
     def takes_many(self) -> bool:
-        """Whether one request can carry several operations."""
-        return self._takes_many
+        """Whether one request can carry several operations, also if the next one happens to carry one."""
+        return self.route.name == "batch"
 
     @property
     def _permits(self) -> int:
@@ -86,11 +87,12 @@ class Site:
 
     def scheduler(self) -> Scheduler[Operation[Any]]:
         """An empty scheduler that keeps to the retry budget here."""
-        return Scheduler(self.limiter.budget, gather=GATHER if self.takes_many else 0.0)
+        if not self.takes_many:
+            return Scheduler(self.limiter.budget)
+        return Scheduler(self.limiter.budget, gather=GATHER, weigh=_contacts_of, heaviest=MOST_CONTACTS)
 
     def take_no_more_batches(self) -> None:
         """The portal has stopped taking them: as many requests may be in flight as the user allows."""
-        self._takes_many = False
         self.route.name, self.route.why = "single", "the portal stopped taking batches"
         self.limiter.resize(self._permits)
 
@@ -112,3 +114,8 @@ class Site:
         await self._client.change(credentials)
         self._concurrency = concurrency
         self.limiter.change(rate, self._permits)
+
+
+def _contacts_of(operation: Operation[Any]) -> int:
+    """How many contacts the answer to an operation may hold."""
+    return len(operation.ask().contact_ids)

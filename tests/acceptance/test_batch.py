@@ -258,6 +258,21 @@ def test_looking_for_two_thousand_pairs_of_a_hundred_opportunities_takes_a_few_r
     assert portal.links() == set(pairs)
 
 
+def test_members_of_large_opportunities_come_in_answers_that_are_read_to_their_end(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    """Thirty looks for a hundred contacts each are an answer of more than four megabytes."""
+    pairs = grid(150, 100)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate(f"[portal]\nlinked = {json.dumps(sorted(map(list, pairs)))}\n")
+
+    words = ("run", "pairs.csv", "--portal", portal.url, *BATCH, "--existing", "check")
+    report = bulklink.report(*words)
+
+    assert (report["exit_code"], report["counts"]["already_linked"]) == (0, 15_000)
+    assert report["requests"]["attempts"] == portal.books()["requests"] <= 20
+
+
 def test_a_run_in_batches_that_is_stopped_is_resumed_to_the_same_end(
     bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
 ) -> None:

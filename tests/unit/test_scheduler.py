@@ -384,3 +384,18 @@ def test_stopped_it_does_not_give_out_one_that_is_to_go_alone(virtual_time: Run)
         return await scheduler.next(5), list(scheduler.waiting)
 
     assert virtual_time(story()) == ([], ["a"])
+
+
+def test_one_that_brings_back_more_than_a_group_may_goes_alone(virtual_time: Run) -> None:
+    async def story() -> list[list[str]]:
+        scheduler: Scheduler[str] = Scheduler(RetryBudget(1.0), weigh=len, heaviest=3)
+        scheduler.follow(["xx"])
+        scheduler.offer(["a", "bbbbb", "c", "dd", "e"])
+        scheduler.again("zz", 0.0, is_retry=False)
+        scheduler.close()
+        groups = []
+        while group := await given(scheduler, 9):
+            groups.append(group)
+        return groups
+
+    assert virtual_time(story()) == [["zz", "a"], ["xx"], ["bbbbb"], ["c", "dd"], ["e"]]

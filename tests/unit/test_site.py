@@ -9,12 +9,14 @@ import pytest
 from tests.unit.dealt import Highest
 from tests.unit.lanes import FAST
 from worker.limits import Limiter
-from worker.models import Request
+from worker.models import Pair, Request
+from worker.operations.link import Link
+from worker.operations.look import Look
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.transport import Route
 from worker.quantities import Rate
-from worker.site import BATCHES_AT_ONCE, GATHER, Site
+from worker.site import BATCHES_AT_ONCE, GATHER, MOST_CONTACTS, Site
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -127,9 +129,29 @@ def test_operations_wait_for_others_only_if_they_can_share_a_request(
 ) -> None:
     async def story() -> float:
         scheduler = site_by(Way(size), 8).scheduler()
+        one = Link(Pair(1, 2, 3, 4), RetryPolicy(), Highest(0))
         begin = asyncio.get_running_loop().time()
-        scheduler.offer(cast("Any", ["one"]))
+        scheduler.offer([one])
         assert len(await scheduler.next(20)) == 1
         return asyncio.get_running_loop().time() - begin
 
     assert virtual_time(story()) == pytest.approx(waits)
+
+
+def test_no_more_contacts_come_back_in_one_answer_than_are_read_of_one(virtual_time: Run) -> None:
+    """Looks bring back as many contacts as they seek: two hundred of them would be twenty thousand."""
+
+    async def story() -> list[int]:
+        scheduler = site_by(Way(200), 8).scheduler()
+        looks = [Look(None, 1, tuple(range(1, 101)), RetryPolicy(), Highest(0)) for _ in range(25)]
+        links = [Link(Pair(n, n, 1, n), RetryPolicy(), Highest(0)) for n in range(1, 301)]
+        scheduler.offer([*looks, *links])
+        scheduler.close()
+        sizes = []
+        while group := await scheduler.next(200):
+            sizes.append(len(group))
+            assert sum(len(one.ask().contact_ids) for one in group) <= MOST_CONTACTS
+            scheduler.done(len(group))
+        return sizes
+
+    assert virtual_time(story()) == [10, 10, 200, 105]

@@ -16,7 +16,8 @@ FAR_TOO_LONG = 15.0
 """Seconds; after a batch that took longer the next ones are a tenth of it at once."""
 
 _WINDOW = 10
-_SLOW = 0.9
+_AGREE = 3
+"""Answers by which it grows at least; the slowest of the last ones counts."""
 
 
 class BatchSize:
@@ -43,10 +44,14 @@ class BatchSize:
             self._change(min(self.size, items) // 10)
         elif 2 * items >= self.size:
             self._seconds.append(seconds * self.size / items)
-            slow = sorted(self._seconds)[min(int(_SLOW * len(self._seconds)), len(self._seconds) - 1)]
-            wanted = self.size * self._target / max(slow, 1e-3)
-            if wanted < self.size or len(self._seconds) >= 3:  # noqa: PLR2004 - answers that agree
+            wanted = self.size * self._target / max(*self._seconds, 1e-3)
+            if wanted < self.size or len(self._seconds) >= _AGREE:
                 self._change(int(min(wanted, max(self.size * GROWTH, self.size + 1))))
+
+    def too_large(self, items: int) -> None:
+        """The answer to so many was more than is read of one: from now on there are at most half as many."""
+        self._ceiling = max(FLOOR, items // 2)
+        self._change(min(self.size, self._ceiling))
 
     def _change(self, wanted: int) -> None:
         size = max(FLOOR, min(wanted, self._ceiling))

@@ -79,6 +79,9 @@ class Link:
         self._on_its_way = False
         if self._looking:
             attempt = _told(attempt, self.pair.contact_id)
+        else:
+            # Not of a look: one at a pair of an earlier session makes the first POST no repetition.
+            self._because = attempt.reason
         self.attempts += (attempt,)
         step = self._step(attempt)
         if isinstance(step, Settle):
@@ -87,8 +90,6 @@ class Link:
         if isinstance(step, RetryIn):
             self._looks = ()
             self._spent += step.seconds
-        # The look at a pair of an earlier session, and the first POST after it, are no repetitions.
-        self._because = attempt.reason if self._sent else ""
         is_retry = bool(self._sent) and not self._recovers and attempt.result is not Result.THROTTLED
         return Again(step.seconds, is_retry, absent=self._recovers and attempt.reason == NOT_STORED)
 

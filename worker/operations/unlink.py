@@ -35,21 +35,20 @@ class Unlink:
         rng: source of jitter.
     """
 
-    __slots__ = ("_attempts", "_counted", "_lost", "_policy", "_rng", "_spent", "link")
+    __slots__ = ("_because", "_counted", "_lost", "_policy", "_rng", "_spent", "link")
 
     def __init__(self, link: Made, policy: RetryPolicy, rng: Random) -> None:
         self.link = link
         self._policy = policy
         self._rng = rng
-        self._attempts: tuple[Attempt, ...] = ()
+        self._because = ""
         self._counted: tuple[Attempt, ...] = ()
         self._lost = 0
         self._spent = 0.0
 
     def ask(self) -> Ask:
         """The removal."""
-        because = self._attempts[-1].reason if self._attempts else ""
-        return Ask(Kind.UNLINK, self.link.opportunity_id, (self.link.contact_id,), because)
+        return Ask(Kind.UNLINK, self.link.opportunity_id, (self.link.contact_id,), self._because)
 
     def leaves(self) -> None:
         """That it is asked for was noted before."""
@@ -59,7 +58,7 @@ class Unlink:
 
     def take(self, attempt: Attempt) -> Again | Removed:
         """What the answer says, which is not yet whether the link is gone."""
-        self._attempts += (attempt,)
+        self._because = attempt.reason
         if is_lost(attempt) and self._lost < MOST_LOST:
             self._lost += 1
             return Again(wait_after_loss(attempt))

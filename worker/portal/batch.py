@@ -6,8 +6,8 @@ own proves nothing: not that it was done, nor that it was not.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -20,9 +20,8 @@ from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.portal.calls import HARMLESS, Call, Read, attempt_of, call_for, judge, read_answer
 from worker.portal.classify import Verdict, read_body
 from worker.portal.client import Finding, PortalClient
-from worker.portal.first_look import FirstLook
 from worker.portal.single import Single
-from worker.reasons import NO_ITEM, NOT_FOUND, RENEWED
+from worker.reasons import NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
 
 _DUMMY_BODY = "_=1"
 """Mono fails every item but a GET that has no body of its own (contract 10.11)."""
@@ -44,7 +43,6 @@ class Batch:
         self._size = size
         self._forbid = forbid
         self._single = Single(client)
-        self._first_look = FirstLook()
         self._forbidden = False
         self._alone = False
 
@@ -53,12 +51,9 @@ class Batch:
         """Most operations that the next request carries."""
         return 1 if self._alone or self._forbidden else self._size.size
 
-    @asynccontextmanager
-    async def ready(self, asks: Sequence[Ask]) -> AsyncIterator[None]:
-        """Wait until these may be sent: there is a token, and no other look that has to go alone."""
-        async with self._first_look.turn(asks):
-            await self._client.ready()
-            yield
+    def ready(self, asks: Sequence[Ask]) -> AbstractAsyncContextManager[None]:
+        """Wait until these may be sent, see :meth:`worker.portal.single.Single.ready`."""
+        return self._single.ready(asks)
 
     async def send(self, asks: Sequence[Ask]) -> Exchange:
         """Send one request.
@@ -68,10 +63,9 @@ class Batch:
         """
         if len(asks) == 1:
             self._alone = False
-            exchange = await self._single.send(asks)
-        else:
-            exchange = await self._send(asks)
-        self._first_look.learn(asks, exchange.attempts)
+            return await self._single.send(asks)
+        exchange = await self._send(asks)
+        self._single.first_look.learn(asks, exchange.attempts)
         return exchange
 
     async def _send(self, asks: Sequence[Ask]) -> Exchange:
@@ -80,13 +74,16 @@ class Batch:
         request = finding.request(Kind.BATCH, asks)
         if finding.verdict.stop is not None:
             # The route is refused, not we: nothing was carried out, and each can go alone.
-            self._forbidden = True
-            self._forbid()
+            if not self._forbidden:  # several may be on their way
+                self._forbidden = True
+                self._forbid()
             again = Attempt(Result.THROTTLED, finding.verdict.reason, finding.http_status, finding.seconds)
             return Exchange(request, (again,) * len(asks))
         items = finding.read.proof if finding.read is not None else None
-        if request.result is not Result.THROTTLED and finding.verdict.reason != RENEWED:
-            self._size.observe(len(asks), finding.seconds)
+        if finding.verdict.reason == TOO_LARGE:
+            self._size.too_large(len(asks))
+        elif isinstance(items, list) or finding.verdict.reason == TIMEOUT:
+            self._size.observe(len(asks), finding.seconds)  # one that broke off says nothing, however soon
         if not isinstance(items, list):
             return Exchange(request, tuple(self._unanswered(ask, finding) for ask in asks))
         attempts = tuple(

@@ -21,12 +21,12 @@ class Single:
 
     def __init__(self, client: PortalClient) -> None:
         self._client = client
-        self._first_look = FirstLook()
+        self.first_look = FirstLook()
 
     @asynccontextmanager
     async def ready(self, asks: Sequence[Ask]) -> AsyncIterator[None]:
         """Wait until these may be sent: there is a token, and no other look that has to go alone."""
-        async with self._first_look.turn(asks):
+        async with self.first_look.turn(asks):
             await self._client.ready()
             yield
 
@@ -39,5 +39,5 @@ class Single:
         (ask,) = asks
         finding = await self._client.send(call_for(ask), partial(read_answer, ask), ask.kind, asks)
         attempt = attempt_of(ask, finding.verdict, finding.read, finding.http_status, finding.seconds)
-        self._first_look.learn(asks, (attempt,))
+        self.first_look.learn(asks, (attempt,))
         return Exchange(finding.request(ask.kind, asks), (attempt,))

@@ -132,3 +132,17 @@ def test_whatever_the_answers_it_stays_within_its_bounds_and_never_leaps(
         assert size.size <= max(GROWTH * before, before + 1)
         if seconds > max(TARGET, longest):
             assert size.size <= before
+
+
+def test_after_an_answer_that_was_too_large_batches_never_get_beyond_half_of_that() -> None:
+    size = BatchSize(longest=3.0)
+    for _ in range(20):
+        size.observe(size.size, 0.01)
+    assert size.size == CEILING
+    size.too_large(CEILING)
+    assert size.size == CEILING // 2
+    for _ in range(20):
+        size.observe(size.size, 0.01)
+    assert size.size == CEILING // 2
+    size.too_large(1)
+    assert size.size == 1

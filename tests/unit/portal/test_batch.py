@@ -1,5 +1,6 @@
 """Many operations in one request, against whatever a portal may send back."""
 
+import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -175,6 +176,33 @@ async def test_a_route_that_is_refused_is_given_up_and_nothing_is_burned() -> No
     assert set(results(exchange)) == {Result.THROTTLED}
     assert exchange.request.result is not Result.THROTTLED  # nobody is to be held back for it
     assert (world.forbidden, world.batch.size) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Failure("connect", "no connection", 0.0), Failure("disconnected", "lost", 0.01), page(502), page(429)],
+)
+async def test_a_batch_that_broke_off_however_soon_makes_none_larger(answer: Reply | Failure) -> None:
+    world = World(answer, size=200)
+    for _ in range(20):
+        await world.send()
+    assert world.batch.size == 20
+
+
+async def test_an_answer_that_is_too_large_makes_batches_smaller_for_good() -> None:
+    world = World(Failure("too_large", "answer above", 0.5), reply([good(number) for number in range(8)]))
+    exchange = await world.send()
+    assert all(attempt.shared for attempt in exchange.attempts)
+    assert world.batch.size == 4
+    for _ in range(20):
+        await world.send()
+    assert world.batch.size == 4
+
+
+async def test_that_a_route_is_refused_is_told_once_by_however_many_batches() -> None:
+    world = World(page(403))
+    await asyncio.gather(*(world.batch.send(ASKS) for _ in range(3)))
+    assert world.forbidden == 1
 
 
 async def test_a_portal_that_refuses_us_ends_the_run() -> None:
