@@ -1,7 +1,7 @@
 """The words for why something happened to a pair, and for each what to do about it.
 
 Reports, retries and scripts go by these words, so they are stable. What an input check says of a row is a
-sentence of its own and stands in no list (:mod:`worker.plan`).
+sentence of its own and stands in no list (:mod:`worker.judge`).
 """
 
 from collections.abc import Mapping

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 from worker.errors import InputError
+from worker.judge import judge
 from worker.ledger import Admitted, Ledger
 from worker.models import Reject, Row
-from worker.plan import judge
 from worker.sources import OPPORTUNITY, Source
 from worker.supply.ingest import CHUNK, chunks
 

@@ -6,9 +6,9 @@ from functools import partial
 from itertools import islice
 
 from worker.errors import InputError
+from worker.judge import judge
 from worker.ledger import Known, Ledger
 from worker.models import Pair, Row
-from worker.plan import judge
 from worker.sources import Source, shown
 from worker.supply.offload import offload
 from worker.tally import RunTally

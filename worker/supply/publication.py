@@ -10,9 +10,9 @@ from random import Random
 import orjson
 
 from worker.errors import Exit, TooFewRows, UsageError
+from worker.judge import judge
 from worker.ledger import Ledger, LedgerReader
 from worker.models import Pair, Row, Status
-from worker.plan import judge
 from worker.queues import Publisher
 from worker.sources import Source
 from worker.supply.broker_retry import BrokerRetry

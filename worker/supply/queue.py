@@ -8,9 +8,9 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from worker.judge import judge
 from worker.ledger import Arrival, Delivery, Ledger
 from worker.models import Outcome, Pair, Status
-from worker.plan import judge
 from worker.queues import Message, Publisher, Queue
 from worker.sources import MESSAGE_COLUMNS, read_message
 from worker.supply.acknowledger import Acknowledgement, Acknowledger

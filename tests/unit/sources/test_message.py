@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from worker.judge import judge
 from worker.models import Pair, Reject, Row
-from worker.plan import judge
 from worker.sources import MESSAGE_COLUMNS, read_message
 from worker.sources.base import FAULT_TEXT_LENGTH
 from worker.sources.message import MAX_MESSAGE

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.judge import judge
 from worker.models import MAX_ID, Pair, Reject, Row
-from worker.plan import judge
 
 ARABIC_INDIC = "\N{ARABIC-INDIC DIGIT ONE}\N{ARABIC-INDIC DIGIT TWO}"
 SUPERSCRIPT = "1\N{SUPERSCRIPT TWO}"
