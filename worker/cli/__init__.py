@@ -131,14 +131,14 @@ def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     if isinstance(error, click.MissingParameter) and context is not None:
         name = error.param.make_metavar(context) if error.param else "something"
-        return f"{name} is missing; see 'bulklink {context.info_name} --help'"
+        return f"{name} is missing; see '{context.command_path} --help'"
     return error.format_message()
 
 
 def _no_such_option(error: click.NoSuchOption) -> str:
-    verb = error.ctx.info_name if error.ctx and error.ctx.parent else None
     known = get_close_matches(error.option_name, error.possibilities or [], n=1)
-    hint = f"did you mean {known[0]}?" if known else f"'bulklink {verb or 'VERB'} --help' lists them"
+    verb = error.ctx.command_path if error.ctx and error.ctx.parent else None
+    hint = f"did you mean {known[0]}?" if known else f"'{verb} --help' lists them"
     if verb is None and not known:
         hint = "an option comes after its verb"
     return f"{error.option_name}: no such option; {hint}"

@@ -61,6 +61,8 @@ def test_a_secret_as_a_flag_is_told_where_it_belongs_and_is_not_repeated(
         (("run", "x", "--rat", "5/s"), "--rat: no such option; did you mean --rate?"),
         (("run", "x", "--zzz"), "--zzz: no such option; 'bulklink run --help' lists them"),
         (("--rate", "5/s", "run"), "--rate: no such option; an option comes after its verb"),
+        (("bench", "--zzz"), "--zzz: no such option; 'bulklink bench --help' lists them"),
+        (("bench", "zzz"), "bench measures no 'zzz'; 'bulklink bench --help' lists what there is"),
         (("run",), "INPUT is missing; see 'bulklink run --help'"),
         (("rollback",), "RUN is missing; see 'bulklink rollback --help'"),
     ],

@@ -1,4 +1,4 @@
-"""``bulklink bench``: throughput, cost and memory on this machine, beside a bare aiohttp loop in one run."""
+"""``bulklink bench`` without a word: throughput, cost and memory, beside a bare aiohttp loop in one run."""
 
 import json
 import os
@@ -26,30 +26,15 @@ class _Run:
     output: str
 
 
-@click.command("bench")
-@click.option(
-    "--pairs",
-    type=click.IntRange(100, 10_000_000),
-    default=10_000,
-    show_default=True,
-    help="How many to link.",
-)
-@click.option(
-    "--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests in flight."
-)
-@click.option(
-    "--queue", metavar="URL", help="Also publish them on this queue and work it off; it must be empty."
-)
-def command(pairs: int, concurrency: int, queue: str | None) -> int:
-    """Link PAIRS pairs on a simulated portal without latency, in a process of its own, without a limit.
-
-    Compare ratios, not figures: all contenders ran on the same machine, one after the other.
-    """
+def measure_speed(pairs: int, concurrency: int, queue: str | None) -> int:
+    """Link pairs on a simulated portal and print how fast that was; gives the exit code."""
     with tempfile.TemporaryDirectory(prefix="bulklink-bench-") as folder, simulator("stub") as url:
         path = Path(folder) / "pairs.csv"
         _write(path, pairs)
         click.echo(f"{pairs:,} pairs, {concurrency} in flight, simulator on its own process", err=True)
-        bare = _measure([sys.executable, "-m", "worker.cli.bare_loop", url, str(path), str(concurrency)])
+        bare = _measure(
+            [sys.executable, "-m", "worker.cli.bench.bare_loop", url, str(path), str(concurrency)]
+        )
         limits = ("--portal", url, "--rate", "100000/s", "--concurrency", str(concurrency))
         where = ("--runs-dir", folder, "--json", "--quiet")
         ours = _measure(
