@@ -26,9 +26,12 @@ VERBS = {
     "check": "Read and judge an input, without a network.",
     "report": "Rebuild the files and the report of a run.",
     "runs": "List runs.",
+    "explain": "Say what a reason, a state or an exit code means.",
     "simulate": "Serve the portal simulator.",
     "demo": "Simulator, sample input, run and report, without any set-up.",
     "bench": "Measure throughput and memory on this machine.",
+    "help": "Tell about exit codes, files, states, queues or variables.",
+    "completion": "Make bash, zsh or fish complete the words of bulklink.",
 }
 
 
@@ -74,7 +77,7 @@ class _Verbs(click.Group):
 @click.command(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="'bulklink VERB --help' tells a verb's options. Exit codes and files: see README.",
+    epilog="'bulklink VERB --help' tells a verb's options, 'bulklink help exit-codes' what a code means.",
 )
 @click.version_option(__version__, prog_name="bulklink")
 def bulklink() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import files
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import INPUT, settings_options
 from worker.cli.output import pour, say
 from worker.errors import Exit, InputError, TooFewRows, one_line
@@ -21,8 +23,8 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SPOKEN_IN_SECONDS = 120
 
 
-@click.command("check")
-@click.argument("input_path", metavar="INPUT")
+@click.command("check", cls=GroupedCommand)
+@click.argument("input_path", metavar="INPUT", shell_complete=files)
 @settings_options(*INPUT, "as_json", "quiet", of="check")
 def command(input_path: str, **flags: Any) -> int:
     """Read INPUT and judge every row; sends nothing and leaves nothing behind.

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from worker.cli.completing import files, value_of
 from worker.quantities import Rate, format_duration
 from worker.settings import PREFIX, Option, Settings, option_name, options
 
@@ -86,7 +87,10 @@ def settings_options(*fields: str, of: str = "", inherits: bool = False) -> Call
     def decorate(command: _F) -> _F:
         for field in reversed(fields):
             command = _option(field, options()[field], of, inherits=inherits)(command)
-        return click.option("--config", metavar="FILE", help="TOML file with any of these options.")(command)
+        config = click.option(
+            "--config", metavar="FILE", help="TOML file with any of these options.", shell_complete=files
+        )
+        return config(command)
 
     return decorate
 
@@ -99,7 +103,8 @@ def _option(field: str, option: Option, verb: str, *, inherits: bool) -> Callabl
     said = option.help_of.get(verb, info.description)
     text = f"{said}{f'  [default: {default}]' if default and option.metavar else ''}"
     if option.metavar:
-        return click.option(*words, metavar=option.metavar, default=None, help=text)
+        complete = value_of(option.metavar)
+        return click.option(*words, metavar=option.metavar, default=None, help=text, shell_complete=complete)
     return click.option(*words, is_flag=True, flag_value=True, default=None, help=text)
 
 

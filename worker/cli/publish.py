@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.cli.completing import files
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import INPUT, settings_options
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 _EVERY = 10.0
 
 
-@click.command("publish")
-@click.argument("input_path", metavar="INPUT")
+@click.command("publish", cls=GroupedCommand)
+@click.argument("input_path", metavar="INPUT", shell_complete=files)
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with a publication that was cut off.")
 @settings_options(*INPUT, "wait_for_broker", "runs_dir", "run_id", "as_json", "quiet", of="publish")

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import runs
 from worker.cli.finish import summed_up
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, one_line
@@ -17,8 +19,8 @@ from worker.run.report import merge_runs
 from worker.settings import Settings, load_settings
 
 
-@click.command("report")
-@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.command("report", cls=GroupedCommand)
+@click.argument("runs", metavar="[RUN]...", nargs=-1, shell_complete=runs)
 @click.option("--check", is_flag=True, help="Change nothing; say whether ledger and files agree.")
 @settings_options("runs_dir", "run_id", "as_json", "quiet", of="report")
 def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:

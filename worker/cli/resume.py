@@ -4,11 +4,13 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import runs
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import RUN, settings_options
 
 
-@click.command("resume")
-@click.argument("run", metavar="[RUN]", required=False)
+@click.command("resume", cls=GroupedCommand)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=runs)
 @settings_options(*RUN, inherits=True)
 def command(run: str | None, **flags: Any) -> int:
     """Go on with RUN, by default the latest: rows without an outcome are sent, no other.

@@ -4,11 +4,13 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import runs
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import RUN, settings_options
 
 
-@click.command("retry")
-@click.argument("run", metavar="RUN")
+@click.command("retry", cls=GroupedCommand)
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @settings_options(*RUN, "run_id", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Begin a new run over the rows of RUN that are worth another try: those in its retry.csv.

@@ -5,11 +5,13 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import runs
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import ABOUT_A_RUN, settings_options
 
 
-@click.command("rollback")
-@click.argument("run", metavar="RUN")
+@click.command("rollback", cls=GroupedCommand)
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @settings_options(*ABOUT_A_RUN, "max_attempts", "unread", "dry_run", of="rollback", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Remove the links that RUN made, and no other.

@@ -4,11 +4,22 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import files
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import INPUT, RUN, settings_options
 
 
-@click.command("run")
-@click.argument("input_path", metavar="INPUT")
+@click.command(
+    "run",
+    cls=GroupedCommand,
+    examples=[
+        ("bulklink run pairs.csv --limit 100", "Try the first hundred rows."),
+        ("bulklink run pairs.csv -n", "Say what would be sent, and send nothing."),
+        ("bulklink run pairs.csv --max-errors 5%", "Stop when more than that fails."),
+        ("bulklink run - < pairs.csv", "Read standard input."),
+    ],
+)
+@click.argument("input_path", metavar="INPUT", shell_complete=files)
 @settings_options(*RUN, *INPUT, "run_id", "dry_run")
 def command(input_path: str, **flags: Any) -> int:
     """Link every pair of INPUT, a CSV or JSONL file (.gz and .zst too; - is standard input).

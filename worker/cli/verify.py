@@ -4,11 +4,13 @@ from typing import Any
 
 import click
 
+from worker.cli.completing import runs
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import ABOUT_A_RUN, settings_options
 
 
-@click.command("verify")
-@click.argument("run", metavar="RUN")
+@click.command("verify", cls=GroupedCommand)
+@click.argument("run", metavar="RUN", shell_complete=runs)
 @settings_options(*ABOUT_A_RUN, of="verify", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Look at the portal for every link that RUN says is there, and for those that its rollback removed.

@@ -4,10 +4,18 @@ from typing import Any
 
 import click
 
+from worker.cli.grouped import GroupedCommand
 from worker.cli.options import QUEUE, RUN, settings_options
 
 
-@click.command("work")
+@click.command(
+    "work",
+    cls=GroupedCommand,
+    examples=[
+        ("bulklink work 'redis://localhost:6379/0?stream=links' --drain", "Stop when the queue is empty."),
+        ("BULKLINK_QUEUE_URL=... bulklink work", "Work until stopped; the URL has a password."),
+    ],
+)
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
 @settings_options(*RUN, "drain", "limit", *QUEUE, "run_id", of="work")
 def command(queue_url: str | None, **flags: Any) -> int:

@@ -312,6 +312,7 @@ class Settings(BaseModel):
                 "rollback": "Print rollback.json; with --dry-run the two counts.",
                 "runs": "Print report.json of each run, a line each.",
                 "publish": "Print publish.json.",
+                "explain": "Print each as JSON, a line each.",
                 "dead": "Print each message with its reason as JSON, a line each.",
             }
         ),

@@ -1,0 +1,54 @@
+"""Help of a verb that takes many options: in groups, by what they are about, and with examples."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+GROUPS: "Mapping[str, Sequence[str]]" = {
+    "Input": ("columns", "delimiter", "limit", "min_rows"),
+    "Portal": ("portal", "existing", "transport", "batch_size", "wire"),
+    "Pace": ("rate", "shared_rate", "concurrency"),
+    "Queue": ("drain", "results", "lease", "max_deliveries", "retry_delay", "wait_for_broker"),
+    "Trouble": ("max_attempts", "max_errors", "max_duration", "give_up_after", "timeout", "grace"),
+    "Way to the portal": ("allow_http", "ca_file", "client_cert", "client_key", "proxy"),
+    "Run": ("runs_dir", "run_id", "unread", "dry_run"),
+    "What is shown": ("json", "progress", "log_file", "quiet", "verbose"),
+}
+"""Options by their names, in the order in which help shows them; each in one group."""
+
+_REST = "More"
+
+
+class GroupedCommand(click.Command):
+    """A verb whose help shows its options in groups.
+
+    Args:
+        examples: command lines, each with what it is for.
+    """
+
+    def __init__(self, *args: Any, examples: "Sequence[tuple[str, str]]" = (), **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, a section for each group that has any."""
+        group_of = {name: group for group, names in GROUPS.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, _REST)}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                sections[group_of.get(param.name or "", _REST)].append(record)
+        for group, records in sections.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, and what else there is to read."""
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write_dl(list(self.examples), col_max=60)
+        super().format_epilog(ctx, formatter)
