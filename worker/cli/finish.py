@@ -2,9 +2,10 @@
 
 import signal
 
+from worker.cli.on_end import tell_end
 from worker.cli.output import complain, hand_over, say, shown
 from worker.report.build import Report
-from worker.report.summary import ending, summary
+from worker.report.summary import ending, left, summary
 from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
 from worker.run.run import complete
@@ -32,11 +33,13 @@ def work_and_report(session: Session, settings: Settings) -> int:
 
     report = complete(session, tell)
     say(settings, *summed_up(report, directory, settings))
-    why = ending(report, _next(report, directory, settings))
+    why = ending(report, _next(report, directory, settings)) or left(report, shown(directory.path))
     if settings.quiet and why:
         complain(why)
     if settings.as_json:
         hand_over(report.to_json().rstrip("\n"), kept=shown(directory.path / "report.json"))
+    if settings.on_end:
+        tell_end(settings.on_end, report, directory)
     return report.exit_code
 
 

@@ -37,6 +37,7 @@ RUN = (
     "runs_dir",
     "as_json",
     "progress",
+    "on_end",
     "log_file",
     "quiet",
     "verbose",

@@ -63,6 +63,25 @@ def ending(report: "Report", go_on: str) -> str:
     return "; ".join([f"{start}: {report.message}", *_what_next(report, go_on)])
 
 
+def left(report: "Report", directory: str) -> str:
+    """What is left to do after a run whose rows did not all become links, in one line; empty if nothing is.
+
+    Args:
+        report: what became of the run.
+        directory: of the run.
+    """
+    counts = report.counts
+    to_mend = counts[Status.INVALID] + counts[Status.REJECTED]
+    to_retry = counts[Status.RETRYABLE] + counts[Status.UNKNOWN] + counts[Status.NOT_ATTEMPTED]
+    parts = [
+        f"{counted(to_mend, 'row')} to mend ({directory}/rejected.csv)" if to_mend else "",
+        f"{counted(to_retry, 'row')} for 'bulklink retry {report.run_id}'" if to_retry else "",
+    ]
+    if not any(parts):
+        return ""
+    return f"run {report.run_id}: exit code {report.exit_code}: {', '.join(filter(None, parts))}"
+
+
 def _what_next(report: "Report", go_on: str) -> list[str]:
     if report.status not in _CUT_SHORT or not _resumable(report):
         return []

@@ -320,6 +320,10 @@ class Settings(BaseModel):
     progress: Annotated[Literal["auto", "bar", "plain", "none"], Option("auto|bar|plain|none")] = Field(
         default="auto", description="How to show progress; auto is a bar on a terminal and lines elsewhere."
     )
+    on_end: Annotated[str | None, Option("COMMAND", again=("resume", "retry"))] = Field(
+        default=None,
+        description="Shell command that gets report.json on its standard input when the run has ended.",
+    )
     log_file: Annotated[_Path | None, Option("FILE")] = Field(
         default=None,
         description="Where the log goes instead of run.log in the run directory; - is standard error.",

@@ -19,6 +19,9 @@ from worker.settings.addresses import is_loopback
 from worker.settings.fields import PREFIX, Settings, option_name, options
 from worker.settings.wording import refusal
 
+ON_END_VARIABLES = ("exit_code", "run_directory")
+"""What the command of ``on_end`` is told beside the report; it may call us again."""
+
 
 def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Settings:
     """Settle all options.
@@ -95,7 +98,7 @@ def _origin(
 
 
 def _refuse_unknown_variables() -> None:
-    known = [PREFIX + name.upper() for name in [*_names(), "config"]]
+    known = [PREFIX + name.upper() for name in [*_names(), "config", *ON_END_VARIABLES]]
     for variable in os.environ:
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise UsageError(f"{variable}: no such variable{_suggest(variable, known)}")

@@ -8,7 +8,7 @@ import pytest
 from worker.errors import Exit
 from worker.models import Status
 from worker.report.build import Report
-from worker.report.summary import ending, summary
+from worker.report.summary import ending, left, summary
 
 RESUME = "nothing is lost; go on with: bulklink resume monday"
 
@@ -240,3 +240,34 @@ def test_a_run_that_did_all_its_rows_needs_no_ending(status: str) -> None:
         ending(report({"linked": 1, "rejected": 1}, status=status, exit_code=3), "bulklink resume monday")
         == ""
     )
+
+
+def test_what_is_left_to_do_is_one_line_that_counts_rows_by_what_they_need() -> None:
+    counts = {"linked": 7, "invalid": 1, "rejected": 2, "unknown": 1, "retryable": 1200}
+    made = report(counts, exit_code=5, status="completed_with_failures")
+
+    assert left(made, "runs/monday") == (
+        "run monday: exit code 5: 3 rows to mend (runs/monday/rejected.csv),"
+        " 1,201 rows for 'bulklink retry monday'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "says_not"),
+    [
+        (Status.INVALID, "1 row to mend", "retry"),
+        (Status.REJECTED, "1 row to mend", "retry"),
+        (Status.RETRYABLE, "1 row for 'bulklink retry monday'", "mend"),
+        (Status.UNKNOWN, "1 row for 'bulklink retry monday'", "mend"),
+        (Status.NOT_ATTEMPTED, "1 row for 'bulklink retry monday'", "mend"),
+    ],
+)  # fmt: skip
+def test_only_what_there_is_is_left_to_do(status: Status, says: str, says_not: str) -> None:
+    said = left(report({status: 1}, exit_code=5), "runs/monday")
+
+    assert says in said
+    assert says_not not in said
+
+
+def test_nothing_is_left_after_a_run_whose_rows_are_all_linked() -> None:
+    assert left(report({Status.LINKED: 3, Status.ALREADY_LINKED: 2, Status.DUPLICATE: 1}), "runs/it") == ""
