@@ -201,7 +201,8 @@ class Request:
         again: those of them that were asked for before.
         repeated: for each link and removal among these, the reason why it is asked for again.
         result: what the answer says of the portal: ok and permanent are answers of a portal at work.
-        retry_after: seconds the portal asks everyone to wait; None if it names no time.
+        retry_after: seconds the portal asks everyone to wait; None if it names no time. Of an answer that is
+            no refusal: until it has a new quota for us, the old one being used up.
         seconds: from the first byte sent to the last byte of the answer, or to the failure.
     """
 

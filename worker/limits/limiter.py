@@ -19,6 +19,8 @@ from worker.quantities import Rate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_WORKS = {Result.OK, Result.PERMANENT}
+
 LONGEST_FLOOR = 32.0
 """Seconds; when the portal throttles again and again, everyone is held back for at least as long as that."""
 
@@ -103,11 +105,16 @@ class Limiter:
 
         The first one for as long as it says. From the second in a row on also for at least a floor that
         doubles each time: what the portal names (nothing, 0, a date gone by) was not enough.
+
+        An answer that is no refusal, but used up what the portal allows in its window, holds everyone back
+        until the next window, unless that is beyond the longest pause.
         """
         if request.result is Result.THROTTLED:
             self._pause(request.retry_after)
         else:
             self._throttled_in_a_row = 0
+            if request.result in _WORKS and request.retry_after is not None:
+                self._await_quota(request.retry_after)
         for observer in self.observers:
             observer(request)
 
@@ -118,8 +125,15 @@ class Limiter:
         doubled = self._throttled_in_a_row - (1 if named is None else 2)
         floor = min(2.0**doubled, LONGEST_FLOOR) if doubled >= 0 else 0.0
         seconds = min(max(named or 0.0, floor), self._max_pause)
-        # A little later than asked: the portal's clock and ours need not agree to the millisecond.
-        self._throttler.pause(seconds + self._rng.uniform(0.0, 0.1))
+        self._throttler.pause(self._a_little_later(seconds))
+
+    def _await_quota(self, seconds: float) -> None:
+        if seconds <= self._max_pause:
+            self._throttler.pause(self._a_little_later(seconds))
+
+    def _a_little_later(self, seconds: float) -> float:
+        """The portal's clock and ours need not agree to the millisecond."""
+        return seconds + self._rng.uniform(0.0, 0.1)
 
 
 class Slot:

@@ -85,7 +85,7 @@ def judge(
     status: int,
     *,
     writes: bool,
-    retry_after: float | None = None,
+    is_paced: bool = False,
     location: str | None = None,
 ) -> Verdict:
     """What an answer proves, by the table of :mod:`worker.portal.classify`."""
@@ -96,7 +96,7 @@ def judge(
             body=read.kind,
             hresult=None if envelope is None else envelope.hresult,
             message=None if envelope is None else envelope.error_message,
-            retry_after=retry_after,
+            is_paced=is_paced,
             location=location,
             proven=read.proof is not None,
             sent=writes,

@@ -5,11 +5,8 @@ that stops the run because the answer is about us and not about a pair. Reasons 
 retries go by them, and :mod:`worker.reasons` has a sentence for each.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -35,7 +32,7 @@ class Answer:
     """One reply, as far as the table looks at it.
 
     Attributes:
-        retry_after: seconds from now that the reply asks to wait, by :func:`parse_retry_after`.
+        is_paced: its headers speak of our pace, by :mod:`worker.portal.throttle_headers`.
         location: where a redirect leads.
         proven: the body shows the contact that was asked for, by :func:`worker.portal.wire.contact_of`.
         sent: a write left with the request. False for a read, after which nothing can have been stored.
@@ -45,7 +42,7 @@ class Answer:
     body: BodyKind
     hresult: int | None = None
     message: str | None = None
-    retry_after: float | None = None
+    is_paced: bool = False
     location: str | None = None
     proven: bool = False
     sent: bool = True
@@ -76,8 +73,6 @@ _HTTP_FAULT = -2147467259
 _INVALID_OPERATION = -2146233079
 _SECURITY = -2146233078
 
-_SECONDS = re.compile(r"[0-9]{1,15}")
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -106,7 +101,7 @@ class Rule:
             and (self.message is None or self.message == (answer.message or "").strip().lower())
             and self.proven in {None, answer.proven}
             and self.is_error in {None, answer.message is not None or answer.hresult is not None}
-            and self.is_paced in {None, answer.retry_after is not None}
+            and self.is_paced in {None, answer.is_paced}
         )
 
 
@@ -227,34 +222,3 @@ def heed_page(verdict: Verdict, body: bytes) -> Verdict:
     if verdict.reason == BAD_REQUEST:
         told = next((hint for words, hint in _PAGES if words in body), None)
     return verdict if told is None else replace(verdict, hint=told)
-
-
-def parse_retry_after(value: str | None, *, date: str | None, now: float) -> float | None:
-    """Read ``Retry-After``: seconds, or a time, which is taken relative to the answer's own ``Date``.
-
-    Args:
-        value: the header as it came, None if it did not.
-        date: the header ``Date`` of the same answer, the only clock to compare the portal's time with.
-        now: seconds since the epoch on our clock, in case the answer has no usable ``Date``.
-
-    Returns:
-        Seconds to wait, 0 for a time gone by, without an upper bound; None if it is neither (contract 8).
-    """
-    if value is None:
-        return None
-    if _SECONDS.fullmatch(value.strip()):
-        return float(value)
-    until = _epoch(value)
-    if until is None:
-        return None
-    sent_at = _epoch(date or "")
-    return max(0.0, until - (now if sent_at is None else sent_at))
-
-
-def _epoch(value: str) -> float | None:
-    try:
-        time = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    # The two obsolete forms of RFC 9110 may lack a zone; all forms are in GMT.
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

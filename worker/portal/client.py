@@ -219,12 +219,12 @@ class PortalClient:
             body,
             reply.status,
             writes=call.writes,
-            retry_after=reply.asks_to_wait,
+            is_paced=reply.advice.is_paced,
             location=self._target(reply, token),
         )
         verdict = heed_page(verdict, reply.body)
         detail = f"HTTP {reply.status}"
-        finding = Finding(verdict, reply.seconds, reply.status, reply.retry_after, body, detail)
+        finding = Finding(verdict, reply.seconds, reply.status, reply.advice.wait, body, detail)
         if verdict.stop is not None and not (call.dispensable and _is_of_the_route(verdict)):
             # Here, for the error goes past whoever observes what it returns: this request counts like any.
             self._limiter.observe(finding.request(kind, asks))

@@ -16,7 +16,8 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from worker.portal.classify import FailureKind, parse_retry_after
+from worker.portal.classify import FailureKind
+from worker.portal.throttle_headers import NO_ADVICE, Advice, read_advice
 from worker.portal.tls import breach, distrust, refuses_our_certificate
 
 API = "api/2.0"
@@ -37,23 +38,14 @@ class Reply:
 
     Attributes:
         seconds: from the first byte sent to the last byte received.
+        advice: what its headers say about our pace.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     seconds: float
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds that the answer asks to wait; None if it names no time."""
-        value = self.headers.get("Retry-After")
-        return parse_retry_after(value, date=self.headers.get("Date"), now=time.time())
-
-    @property
-    def asks_to_wait(self) -> float | None:
-        """The same, but 0 for a time that cannot be read: only a portal in maintenance sends none (3.4)."""
-        return self.retry_after or (0.0 if "Retry-After" in self.headers else None)
+    advice: Advice = NO_ADVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +130,9 @@ class Http:
                 method, self._base.joinpath(path), allow_redirects=False, trace_request_ctx=clock, **options
             ) as response:
                 body = await _capped(response)
-                return Reply(response.status, response.headers, body, clock.seconds)
+                seconds = clock.seconds
+                advice = read_advice(response.status, response.headers, time.time())
+                return Reply(response.status, response.headers, body, seconds, advice)
         except aiohttp.ClientHttpProxyError as error:
             if error.status == PROXY_WANTS_A_PASSWORD:
                 return Reply(error.status, error.headers or {}, b"", clock.seconds)

@@ -33,7 +33,7 @@ async def log_in(http: Http, limiter: Limiter, waiting: Waiting, username: str, 
             )
             named, final = None, False
             if isinstance(outcome, Reply):
-                named = outcome.retry_after
+                named = outcome.advice.wait
                 try:
                     token, verdict = _read(http.origin, outcome, username)
                 except PortalError:
@@ -88,7 +88,7 @@ def _read(origin: str, reply: Reply, username: str) -> tuple[str | None, Verdict
             kind,
             hresult=envelope.hresult,
             message=envelope.error_message,
-            retry_after=reply.asks_to_wait,
+            is_paced=reply.advice.is_paced,
             proven=sound,
             sent=False,
         )

@@ -392,6 +392,26 @@ def test_of_a_pause_that_lasts_only_what_is_over_counts(virtual_time: Run) -> No
     assert virtual_time(work()) == (pytest.approx(8.0), pytest.approx(292.0))
 
 
+@pytest.mark.parametrize(
+    ("result", "left", "held"),
+    [
+        (Result.OK, 3.0, 3.0),
+        (Result.PERMANENT, 3.0, 3.0),
+        (Result.OK, 0.0, 0.0),
+        (Result.OK, 61.0, 0.0),
+        (Result.AMBIGUOUS, 3.0, 0.0),
+        (Result.TRANSIENT, 3.0, 0.0),
+    ],
+)
+def test_the_answer_that_used_up_a_quota_holds_everyone_back_until_there_is_a_new_one(
+    virtual_time: Run, result: Result, left: float, held: float
+) -> None:
+    """One that is farther away than the longest pause is waited for when the portal refuses."""
+    limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+    answers = [Request(Kind.LINK, result, 1, retry_after=left)]
+    assert virtual_time(pauses(limiter, answers)) == [pytest.approx(held)]
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_permits_bound_how_many_are_in_flight(virtual_time: Run, concurrency: int) -> None:
     async def work() -> tuple[int, int]:

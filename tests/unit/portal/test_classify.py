@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +19,6 @@ from worker.portal.classify import (
     FailureKind,
     classify,
     classify_failure,
-    parse_retry_after,
     read_body,
 )
 from worker.reasons import HINTS, NO_ANSWER, NO_ITEM, RENEWED, RUN_ENDED
@@ -29,7 +26,6 @@ from worker.reasons import HINTS, NO_ANSWER, NO_ITEM, RENEWED, RUN_ENDED
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "portal"
 JSON, XML, HTML = BodyKind.JSON_ENVELOPE, BodyKind.XML_ENVELOPE, BodyKind.HTML
 TEXT, EMPTY, OTHER = BodyKind.TEXT, BodyKind.EMPTY, BodyKind.OTHER
-NOW = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(201, JSON, proven=True), "", Result.OK),
@@ -73,7 +69,7 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(408, EMPTY), "request_timeout", Result.TRANSIENT),
     (Answer(425, EMPTY), "too_early", Result.TRANSIENT),
     (Answer(429, EMPTY), "throttled", Result.THROTTLED),
-    (Answer(429, JSON, retry_after=2.0), "throttled", Result.THROTTLED),
+    (Answer(429, JSON, is_paced=True), "throttled", Result.THROTTLED),
     *((Answer(status, JSON), "refused", Result.PERMANENT) for status in (409, 410, 418, 422, 499)),
     *((Answer(status, HTML), "not_the_api", WrongBaseUrl) for status in (406, 409, 410, 412, 418, 421)),
     *((Answer(status, TEXT), "not_the_api", WrongBaseUrl) for status in (422, 423, 426, 451, 494, 499)),
@@ -84,8 +80,8 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     (Answer(500, HTML), "server_page", Result.AMBIGUOUS),
     (Answer(501, JSON), "not_supported", Result.PERMANENT),
     *((Answer(status, HTML), "not_the_api", WrongBaseUrl) for status in (501, 505)),
-    (Answer(503, EMPTY, retry_after=0.0), "throttled", Result.THROTTLED),
-    (Answer(503, HTML, retry_after=9.0), "throttled", Result.THROTTLED),
+    (Answer(503, EMPTY, is_paced=True), "throttled", Result.THROTTLED),
+    (Answer(503, HTML, is_paced=True), "throttled", Result.THROTTLED),
     (Answer(503, EMPTY), "maintenance", PortalClosed),
     (Answer(503, HTML), "unavailable", Result.TRANSIENT),
     *((Answer(status, HTML), "gateway_error", Result.AMBIGUOUS) for status in (502, 504, 520, 524, 529)),
@@ -145,7 +141,7 @@ answers = st.builds(
     body=st.sampled_from(BodyKind),
     hresult=st.none() | st.sampled_from([-2147467259, -2146233079, -2146233078, 0]),
     message=st.none() | st.sampled_from(["Forbidden", "Method not found", ""]),
-    retry_after=st.none() | st.floats(0, 1e9),
+    is_paced=st.booleans(),
     proven=st.booleans(),
     sent=st.booleans(),
 )
@@ -235,47 +231,3 @@ def test_a_body_is_read_once_for_both_questions(name: str, kind: BodyKind) -> No
     assert found is kind
     assert envelope is not None
     assert envelope.response
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("0", 0.0),
-        (" 120 ", 120.0),
-        ("1000000", 1e6),
-        ("-1", None),
-        ("1.5", None),
-        ("soon", None),
-        ("", None),
-        ("\u0661", None),
-        ("9" * 400, None),
-        ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
-        ("Thursday, 01-Jan-26 00:00:30 GMT", 30.0),
-        ("Thu Jan  1 00:00:30 2026", 30.0),
-        ("Wed, 31 Dec 2025 23:59:00 GMT", 0.0),
-        ("Thu, 32 Jan 2026 00:00:30 GMT", None),
-        ("Thu, 01 Jan 2026 00:00:30 +99999999999999", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_time_and_else_nothing(value: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(value, date=None, now=NOW) == seconds
-
-
-@given(skew=st.integers(-86400, 86400), wait=st.integers(0, 3600))
-def test_the_clock_of_the_portal_may_be_wrong(skew: int, wait: int) -> None:
-    theirs = NOW + skew
-    until, date = (
-        format_datetime(datetime.fromtimestamp(time, UTC), usegmt=True) for time in (theirs + wait, theirs)
-    )
-    assert parse_retry_after(until, date=date, now=NOW) == wait
-
-
-def test_a_date_that_is_none_leaves_our_own_clock() -> None:
-    assert parse_retry_after("Thu, 01 Jan 2026 00:00:30 GMT", date="today", now=NOW) == 30.0
-
-
-@given(value=st.text(), date=st.none() | st.text())
-def test_garbage_in_headers_raises_nothing(value: str, date: str | None) -> None:
-    seconds = parse_retry_after(value, date=date, now=NOW)
-    assert seconds is None or seconds >= 0

@@ -10,6 +10,7 @@ import pytest
 
 from worker.portal import http as http_module
 from worker.portal.http import Failure, Http, Reply
+from worker.portal.throttle_headers import Advice
 from worker.simulator import Portal, Scenario
 
 if TYPE_CHECKING:
@@ -201,4 +202,4 @@ async def test_retry_after_is_read_against_the_portals_own_clock() -> None:
         reply = await call(url)
 
     assert isinstance(reply, Reply)
-    assert reply.retry_after == 9.0
+    assert reply.advice == Advice(9.0, is_paced=True)
