@@ -214,7 +214,7 @@ def test_a_verb_that_sends_nothing_does_not_wait_for_what_sends(tmp_path: Path, 
     (tmp_path / "pairs.csv").write_text("opportunity_id,contact_id\n1,2\n")
     code = (
         f"import sys; from worker.cli import bulklink; bulklink.main({words}, standalone_mode=False);"
-        "print(sorted({'aiohttp', 'structlog', 'lxml', 'jinja2'} & set(sys.modules)))"
+        "print(sorted({'aiohttp', 'asyncio', 'jinja2', 'lxml', 'sqlite3', 'structlog'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.judge import judge
+from worker.judge import judge, key_of
 from worker.models import MAX_ID, Pair, Reject, Row
 
 ARABIC_INDIC = "\N{ARABIC-INDIC DIGIT ONE}\N{ARABIC-INDIC DIGIT TWO}"
@@ -119,6 +119,9 @@ def test_whatever_stands_in_the_cells_a_pair_has_two_valid_ids(
 ) -> None:
     verdict = judge(row(opportunity, contact))
     assert (verdict.row, verdict.line) == (5, 9)
+    assert key_of(row(opportunity, contact)) == (
+        verdict.reason if isinstance(verdict, Reject) else verdict.key
+    )
     if isinstance(verdict, Reject):
         assert verdict.reason
         assert "\n" not in verdict.reason

@@ -1,6 +1,5 @@
 """Read and judge an input without a network."""
 
-import asyncio
 import json
 import tempfile
 from collections.abc import Iterator
@@ -10,12 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from worker.errors import InputError
-from worker.judge import judge
-from worker.ledger import Admitted, Ledger
-from worker.models import Reject, Row
+from worker.errors import InputError, OutputError
+from worker.judge import key_of
+from worker.models import Row
+from worker.run.distinct import Distinct
 from worker.sources import OPPORTUNITY, Source
-from worker.supply.ingest import CHUNK, chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +54,42 @@ class CheckResult:
 
 @contextmanager
 def checked(source: Source, limit: int | None) -> Iterator[CheckResult]:
-    """Judge every row, and find the duplicates, in a ledger that is thrown away at the end of the block."""
+    """Judge every row and find the duplicates; what that takes on disk is gone at the end of the block.
+
+    Raises:
+        OutputError: there is no room for it.
+    """
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
         path = Path(folder) / "faults.jsonl"
         result = CheckResult(source, _faults=path)
-        with path.open("w", encoding="ascii") as faults:
-            asyncio.run(_check(result, Path(folder) / "ledger.db", faults, limit))
+        try:
+            with path.open("w", encoding="ascii") as faults:
+                _check(result, Distinct(Path(folder)), faults, limit)
+        except OSError as error:
+            where = Path(folder).parent
+            raise OutputError(
+                f"{where}: {error.strerror}; make room, or name another folder in TMPDIR"
+            ) from error
         result.blank = source.blank
         yield result
 
 
-async def _check(result: CheckResult, ledger_path: Path, faults: TextIO, limit: int | None) -> None:
+def _check(result: CheckResult, pairs: Distinct, faults: TextIO, limit: int | None) -> None:
     source = result.source
-    async with Ledger(ledger_path, create=True) as ledger:
-        try:
-            for rows in chunks(islice(source.rows(), limit), CHUNK):
-                judged = [(row, judge(row)) for row in rows]
-                admitted: Admitted = await ledger.admit(judged)
-                result.rows += len(rows)
-                result.pairs += admitted.pairs
-                result.duplicates += admitted.duplicates
-                result.invalid += admitted.invalid
-                for row, verdict in judged:
-                    if isinstance(verdict, Reject):
-                        fault = (row.number, row.line, verdict.reason, _text(row, verdict.reason, source))
-                        faults.write(f"{json.dumps(fault)}\n")
-        except InputError as error:
-            result.broken = str(error)
+    add = pairs.add
+    try:
+        for row in islice(source.rows(), limit):
+            result.rows += 1
+            key = key_of(row)
+            if isinstance(key, str):
+                result.invalid += 1
+                faults.write(f"{json.dumps((row.number, row.line, key, _text(row, key, source)))}\n")
+            else:
+                add(key)
+    except InputError as error:
+        result.broken = str(error)
+    result.pairs = pairs.count()
+    result.duplicates = result.rows - result.invalid - result.pairs
 
 
 def _text(row: Row, reason: str, source: Source) -> str:

@@ -1,11 +1,17 @@
 """``check``: what it says of an input, in words and as JSON."""
 
+import errno
 import gzip
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
+
+from worker.run import distinct
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
@@ -135,6 +141,34 @@ def test_of_an_input_that_breaks_off_what_was_read_is_told_and_then_the_break(
     assert done.out.startswith(f"pairs.csv.gz: {told['rows']} rows, {told['rows']} pairs\n")
     assert done.err == f"bulklink: {told['broken']}\n"
     assert told["broken"].endswith(f"is cut short: its gzip data has no end (after line {told['rows'] + 1})")
+
+
+def test_a_pair_is_a_duplicate_however_far_above_it_stood_first(
+    command: "Command", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distinct, "_HELD", 50)
+    rows = [f"{n},{n * 7919 % 10007}\n" for n in range(1, 201)]
+    (tmp_path / "pairs.csv").write_text("deal,contact\n" + "".join([*rows, "x,1\n", rows[0], f"0{rows[7]}"]))
+
+    said = command("check", "pairs.csv").out
+
+    assert said.startswith("pairs.csv: 203 rows, 200 pairs, 2 duplicates, 1 invalid\n")
+
+
+def test_a_disk_without_room_is_said_in_one_line(
+    command: "Command", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pairs.csv").write_text("deal,contact\nx,2\n")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(distinct.Distinct, "count", Mock(side_effect=full))
+
+    done = command("check", "pairs.csv")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        f"bulklink: {tempfile.gettempdir()}: No space left on device;"
+        " make room, or name another folder in TMPDIR\n"
+    )
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
