@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 
 from tests.crash.torn_sample import Sample
+from worker.ledger.schema import PAGE_SIZE
 
 DB, WAL, SHM = "ledger.db", "ledger.db-wal", "ledger.db-shm"
-WAL_HEADER, FRAME_HEADER, PAGE = 32, 24, 4096
+WAL_HEADER, FRAME_HEADER, PAGE = 32, 24, PAGE_SIZE
 FRAME = FRAME_HEADER + PAGE
 
 Damage = Callable[[Path], None]
