@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from worker.errors import WorkerError
 from worker.limits import Limiter
-from worker.models import Ask, Exchange
+from worker.models import Ask, Exchange, Kind
 from worker.operations.base import Again, Operation
 from worker.scheduler import Scheduler
 
@@ -131,7 +131,8 @@ class Dispatcher:
                 if len(self._lanes) > self._limiter.permits.limit:
                     self._lanes.discard(lane)
                     return True
-                group = await self._scheduler.next(self._transport.size)
+                most = min(self._transport.size, self._limiter.most_links)
+                group = await self._scheduler.next(most)
                 if not group:
                     return False
                 self._in_hand[lane] = group
@@ -143,8 +144,9 @@ class Dispatcher:
 
     async def _exchange(self, lane: "asyncio.Task[Any]", group: Sequence[Operation[Any]]) -> None:
         asks = [operation.ask() for operation in group]
+        links = sum(ask.kind is not Kind.LOOK for ask in asks)
         # What has to be waited for comes before the slot: its turn would go stale meanwhile.
-        async with self._transport.ready(asks), self._limiter.slot() as slot:
+        async with self._transport.ready(asks), self._limiter.slot(links=links) as slot:
             if self._stop.is_set():
                 return  # a permit given back let us through before run() could cancel us
             with self._uncancelled(lane):

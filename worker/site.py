@@ -6,13 +6,13 @@ from typing import Any
 
 from worker.dispatch import Dispatcher, Finished, Transport
 from worker.limits import Limiter
+from worker.limits.hours import Hours, Rates
 from worker.limits.outage import Outage
 from worker.operations.base import Operation
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 from worker.portal.transport import Route
-from worker.quantities import Rate
 from worker.scheduler import Scheduler
 
 BATCHES_AT_ONCE = 2
@@ -32,6 +32,7 @@ class Site:
         client: open.
         limiter: gives the client its slots, too.
         route: how operations get there.
+        hours: changes the limits with the time of day.
         concurrency: most requests in flight; fewer if each carries many operations.
         policy: how often and how long each is tried.
         give_up_after: seconds without anything that the portal worked on.
@@ -48,6 +49,7 @@ class Site:
         route: Route,
         policy: RetryPolicy,
         *,
+        hours: Hours,
         concurrency: int,
         give_up_after: float,
         tell: Callable[[str], None],
@@ -58,6 +60,7 @@ class Site:
         self.route = route
         self._client = client
         self._transport: Transport = route.transport
+        self._hours = hours
         self._concurrency = concurrency
         limiter.resize(self._permits)
         self._outage = Outage(limiter, client.question, give_up_after, tell)
@@ -75,7 +78,7 @@ class Site:
     @property
     def at_once(self) -> int:
         """Most operations that can be on their way."""
-        return self.limiter.permits.limit * self._transport.size
+        return self.limiter.permits.limit * min(self._transport.size, self.limiter.most_links)
 
     def dispatcher(
         self,
@@ -105,7 +108,7 @@ class Site:
         """
         await self._outage.watch()
 
-    async def change(self, rate: Rate, concurrency: int, credentials: Credentials) -> None:
+    async def change(self, rates: Rates, concurrency: int, credentials: Credentials) -> None:
         """Go on under other limits and with other credentials.
 
         Raises:
@@ -113,7 +116,8 @@ class Site:
         """
         await self._client.change(credentials)
         self._concurrency = concurrency
-        self.limiter.change(rate, self._permits)
+        self._hours.change(rates)
+        self.limiter.resize(self._permits)
 
 
 def _contacts_of(operation: Operation[Any]) -> int:

@@ -171,3 +171,21 @@ def test_a_reader_who_leaves_does_not_change_the_exit_code(
     assert process.returncode == 0
     assert len(portal.links()) == 400
     assert bulklink("report").returncode == 0
+
+
+def test_sighup_reads_the_rate_of_links_too(
+    simulate: "Simulate", bulklink: "CommandLine", pairs: str, tmp_path: Path
+) -> None:
+    """At 5 links a second the 400 pairs would take 80 s."""
+    portal = simulate(QUICK)
+    file = tmp_path / "bulklink.toml"
+    file.write_text('rate = "400/s"\nlink_rate = "5/s"\n')
+    words = ("run", pairs, "--portal", portal.url, "--config", "bulklink.toml", "--progress", "plain")
+    with bulklink.start(*words) as process:
+        wait_until(lambda: portal.books()["posts"] >= 3)
+        file.write_text('rate = "400/s"\nlink_rate = "00:00-24:00=400/s,5/s"\n')
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "SIGHUP: now 400/s and links 00:00-24:00=400/s,5/s, 8 in flight" in err
+    assert len(portal.links()) == 400

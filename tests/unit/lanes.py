@@ -6,19 +6,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any, Self, cast
 
 from tests.unit.dealt import Highest, now
 from worker.dispatch import Finished
 from worker.limits import Limiter
+from worker.limits.hours import Hours, Rates
 from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.operations.base import Operation
 from worker.operations.policy import RetryPolicy
 from worker.portal.transport import Route
 from worker.quantities import Rate
 from worker.site import Site
+from worker.timetable import Timetable
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Key = tuple[int, int]
@@ -236,6 +238,11 @@ class Portal:
         return max((bisect_right(times, begin + period) - i for i, begin in enumerate(times)), default=0)
 
 
+def always(rate: Rate) -> Rates:
+    """The same at any time."""
+    return Rates(Timetable(rate), None, lambda: datetime.now(UTC))
+
+
 def site_of(
     portal: Portal,
     *,
@@ -259,6 +266,7 @@ def site_of(
         limiter,
         Route(cast("Any", portal), "single"),
         policy or RetryPolicy(),
+        hours=Hours(always(rate), limiter, tell),
         concurrency=concurrency,
         give_up_after=give_up_after or 0.0,
         tell=tell,

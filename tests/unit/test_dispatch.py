@@ -635,7 +635,7 @@ def test_lanes_follow_the_permits(virtual_time: Run) -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         for at, permits in ((4.5, 6), (8.5, 1)):
-            loop.call_later(at, world.limiter.change, FAST, permits)
+            loop.call_later(at, world.limiter.resize, permits)
         for at in (3.2, 7.2, 12.2):
             loop.call_later(at, note, at)
         await world.run_and_stop(after=13.0)

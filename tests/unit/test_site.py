@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.dealt import Highest
-from tests.unit.lanes import FAST
+from tests.unit.lanes import FAST, always
 from worker.limits import Limiter
+from worker.limits.hours import Hours
 from worker.models import Pair, Request
 from worker.operations.link import Link
 from worker.operations.look import Look
@@ -45,11 +46,13 @@ class Client:
 
 
 def site_by(way: Way, concurrency: int, error: Exception | None = None) -> Site:
+    limiter = Limiter(FAST, concurrency, max_pause=300.0, rng=Highest(0))
     return Site(
         cast("Any", Client(error)),
-        Limiter(FAST, concurrency, max_pause=300.0, rng=Highest(0)),
+        limiter,
         Route(cast("Any", way), "batch" if way.size > 1 else "single"),
         RetryPolicy(),
+        hours=Hours(always(FAST), limiter, lambda _: None),
         concurrency=concurrency,
         give_up_after=900.0,
         tell=lambda _: None,
@@ -80,7 +83,7 @@ def test_a_change_of_concurrency_keeps_few_batches_in_flight(
         site = site_by(Way(size), 8)
         told = []
         for concurrency in (16, 3, 1):
-            await site.change(Rate(5, 1.0), concurrency, NOBODY)
+            await site.change(always(Rate(5, 1.0)), concurrency, NOBODY)
             told.append(site.limiter.permits.limit)
         return told
 
@@ -92,7 +95,7 @@ def test_a_change_while_one_goes_alone_for_once_keeps_few_batches_in_flight(virt
         way = Way(20)
         site = site_by(way, 8)
         way.size = 1
-        await site.change(FAST, 16, NOBODY)
+        await site.change(always(FAST), 16, NOBODY)
         return site.limiter.permits.limit
 
     assert virtual_time(story()) == BATCHES_AT_ONCE
@@ -103,10 +106,10 @@ def test_once_no_more_batches_are_taken_the_concurrency_is_what_the_user_allows_
 ) -> None:
     async def story() -> list[int]:
         site = site_by(Way(20), 8)
-        await site.change(FAST, 5, NOBODY)
+        await site.change(always(FAST), 5, NOBODY)
         site.take_no_more_batches()
         told = [site.limiter.permits.limit]
-        await site.change(FAST, 6, NOBODY)
+        await site.change(always(FAST), 6, NOBODY)
         assert not site.takes_many
         return [*told, site.limiter.permits.limit]
 
@@ -117,7 +120,7 @@ def test_credentials_that_cannot_be_used_change_nothing_else(virtual_time: Run) 
     async def story() -> int:
         site = site_by(Way(1), 8, ValueError("no token"))
         with pytest.raises(ValueError, match="no token"):
-            await site.change(FAST, 16, NOBODY)
+            await site.change(always(FAST), 16, NOBODY)
         return site.limiter.permits.limit
 
     assert virtual_time(story()) == 8

@@ -124,7 +124,7 @@ def _plan(pairs: int, settings: Settings) -> str:
         what = f"would look for {counted(pairs, 'pair')} at {portal} and send what is not there"
         pairs *= 2
         what += f": at most {pairs:,} requests"
-    seconds = int(pairs / settings.rate.per_second)
+    seconds = int(pairs / rate.fastest.per_second)
     if not seconds:
         return f"{what} at {rate}"
     none = " if none is there" if settings.existing == "check" else ""

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 import click
 
 from worker.cli.completing import files, value_of
-from worker.quantities import Rate, format_duration
+from worker.quantities import format_duration
 from worker.settings import PREFIX, Option, Settings, option_name, options
+from worker.timetable import Timetable
 
 _INHERITED = "as the run was told"
 
@@ -16,6 +17,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 RUN = (
     "portal",
     "rate",
+    "link_rate",
+    "timezone",
     "shared_rate",
     "concurrency",
     "existing",
@@ -47,6 +50,8 @@ RUN = (
 ABOUT_A_RUN = (
     "portal",
     "rate",
+    "link_rate",
+    "timezone",
     "shared_rate",
     "concurrency",
     "transport",
@@ -113,7 +118,7 @@ def _default(field: str) -> str:
     value = Settings.model_fields[field].default
     if value is None or value is False:
         return ""
-    if isinstance(value, Rate):
+    if isinstance(value, Timetable):
         return str(value)
     return format_duration(value) if isinstance(value, float) else str(value)
 

@@ -31,6 +31,7 @@ class Limiter:
     Args:
         rate: at most so many requests in any window of so many seconds, whatever they are for.
         concurrency: at most so many requests in flight.
+        link_rate: at most so many links and removals in any window; None for as many as requests carry.
         max_pause: seconds; a longer Retry-After is waited for in pieces of this length, one probe each.
         rng: source of jitter.
         turns: shared with other processes, which together keep to the rate; None for a rate of our own.
@@ -41,12 +42,20 @@ class Limiter:
     """
 
     def __init__(
-        self, rate: Rate, concurrency: int, *, max_pause: float, rng: Random, turns: TurnBook | None = None
+        self,
+        rate: Rate,
+        concurrency: int,
+        *,
+        link_rate: Rate | None = None,
+        max_pause: float,
+        rng: Random,
+        turns: TurnBook | None = None,
     ) -> None:
         self.permits = Permits(concurrency)
         self.budget = RetryBudget(_retries_per_second(rate))
         self.observers: list[Callable[[Request], None]] = []
         self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
+        self._throttler.change_links(link_rate)
         self._resized = asyncio.Event()
         self._max_pause = max_pause
         self._rng = rng
@@ -62,24 +71,30 @@ class Limiter:
         """Time for which the portal has held everyone back so far."""
         return self._throttler.paused_seconds - self._throttler.pause_left
 
-    def slot(self, *, past_hold: bool = False) -> "Slot":
+    @property
+    def most_links(self) -> int:
+        """Most links that one request may carry."""
+        return self._throttler.most_links
+
+    def slot(self, *, past_hold: bool = False, links: int = 0) -> "Slot":
         """Permission to send one request.
 
         Args:
+            links: links and removals that it carries.
             past_hold: for a question that others wait for, such as a log-in or whether the portal works. It
                 needs no permit, for they may hold all of them, and passes a hold and a pause, for whoever
                 asks it spaces its tries; it keeps to the rate like any other.
         """
-        return Slot(self, past_hold=past_hold)
+        return Slot(self, past_hold=past_hold, links=links)
 
-    def change(self, rate: Rate, concurrency: int) -> None:
-        """Go on under other limits; requests in flight beyond a lower concurrency are not cut off."""
+    def change(self, rate: Rate, link_rate: Rate | None) -> None:
+        """Go on under other rates, of requests and of links."""
         self._throttler.change(rate)
+        self._throttler.change_links(link_rate)
         self.budget.change(_retries_per_second(rate))
-        self.resize(concurrency)
 
     def resize(self, concurrency: int) -> None:
-        """Go on with another number of permits."""
+        """Go on with another number of permits; requests in flight beyond a lower one are not cut off."""
         self.permits.resize(concurrency)
         self._resized.set()
 
@@ -96,9 +111,9 @@ class Limiter:
         """Let everyone send again, under the same limits as ever."""
         self._throttler.let_go()
 
-    async def turn(self, *, past_hold: bool = False) -> None:
-        """Wait until one more request fits under the rate; of a :class:`Slot`, just before sending."""
-        await self._throttler.acquire(past_hold=past_hold)
+    async def turn(self, *, past_hold: bool = False, links: int = 0) -> None:
+        """Wait until one more request fits under the rates; of a :class:`Slot`, just before sending."""
+        await self._throttler.acquire(past_hold=past_hold, links=links)
 
     def observe(self, request: Request) -> None:
         """Learn from a request: a throttled one speaks for the whole portal and holds everyone back.
@@ -139,11 +154,12 @@ class Limiter:
 class Slot:
     """One request's place: a permit, then a turn. Use as an async context manager around sending."""
 
-    __slots__ = ("_limiter", "_past_hold")
+    __slots__ = ("_limiter", "_links", "_past_hold")
 
-    def __init__(self, limiter: Limiter, *, past_hold: bool) -> None:
+    def __init__(self, limiter: Limiter, *, past_hold: bool, links: int) -> None:
         self._limiter = limiter
         self._past_hold = past_hold
+        self._links = links
 
     def observe(self, request: Request) -> None:
         """Say how the request fared."""
@@ -155,7 +171,7 @@ class Slot:
             return self
         await self._limiter.permits.acquire()
         try:
-            await self._limiter.turn(past_hold=False)
+            await self._limiter.turn(links=self._links)
         except BaseException:
             self._limiter.permits.release()
             raise

@@ -1,17 +1,16 @@
 """Turns: how many requests may leave in a window of time, alone or together with other processes."""
 
 import asyncio
+import sys
 from typing import Protocol
 
 from asyncio_throttle.throttler import Throttler
 
+from worker.limits.links import HEADROOM, SLACK, LinkTurns
 from worker.quantities import Rate
 
-HEADROOM = 0.012
-"""Share of the rate left unused, so that jitter on the way to the portal cannot close up a full window."""
-
-SLACK = 0.005
-"""Seconds a late turn may be made up for; timers wake about a millisecond late, and that would add up."""
+LOOK_AGAIN = 1.0
+"""Seconds after which who waits for a turn looks again when it is due: the rate may be another one."""
 
 
 class PacedThrottler(Throttler):
@@ -28,7 +27,8 @@ class PacedThrottler(Throttler):
         self._first_come = asyncio.Lock()
         self._slack = 0.0
         self.change(rate)
-        self._due = float("-inf")
+        self._last = float("-inf")
+        self._links: LinkTurns | None = None
         self._paused_until = float("-inf")
         self._free = asyncio.Event()
         self._free.set()
@@ -36,37 +36,67 @@ class PacedThrottler(Throttler):
         """Length of all pauses, the one that lasts included; where they overlap they count once."""
 
     def change(self, rate: Rate) -> None:
-        """Give the turns after the next one at another rate."""
+        """Give turns at another rate."""
         self.rate_limit, self.period = rate.limit, rate.period
         self._slack = min(SLACK, HEADROOM / 2 * rate.period)
+
+    def change_links(self, rate: Rate | None) -> None:
+        """Let so many links leave from now on; None for as many as have turns."""
+        if rate is None:
+            self._links = None
+        elif self._links is None:
+            self._links = LinkTurns(rate)
+        else:
+            self._links.change(rate)
+
+    @property
+    def most_links(self) -> int:
+        """Most links that one request may carry."""
+        return sys.maxsize if self._links is None else self._links.most_together(self._step)
 
     @property
     def _step(self) -> float:
         step: float = self.period / self.rate_limit * (1 + HEADROOM)
         return step
 
-    async def acquire(self, *, past_hold: bool = False) -> None:
+    async def acquire(self, *, past_hold: bool = False, links: int = 0) -> None:
         """Wait for a turn. A cancelled waiter takes none.
 
         Args:
             past_hold: also while everyone is held or paused, and before those who wait for that to end.
+            links: that the request carries; they take as many turns of their own at the same moment.
         """
         if past_hold:
             await self._until_due(past_hold=True)
-        else:
-            async with self._first_come:
+            return
+        async with self._first_come:
+            if not links:
                 await self._until_due(past_hold=False)
+                return
+            while (wait := self._links_wait(links)) > 0:  # noqa: ASYNC110 - it waits for the time
+                await asyncio.sleep(min(wait, LOOK_AGAIN))
+            # Nobody else sends links meanwhile, so they can still leave when there is a turn.
+            await self._until_due(past_hold=False)
+            if self._links is not None:
+                self._links.take(links, asyncio.get_running_loop().time())
+
+    def _links_wait(self, links: int) -> float:
+        return 0.0 if self._links is None else self._links.wait(links, asyncio.get_running_loop().time())
 
     async def _until_due(self, *, past_hold: bool) -> None:
         clock = asyncio.get_running_loop().time
         if not past_hold:
             await self._free.wait()
         # Looked at again after each sleep: a pause, a hold, or who passes one may have come in meanwhile.
-        while (wait := (self._due if past_hold else max(self._due, self._paused_until)) - clock()) > 0:
-            await asyncio.sleep(wait)
+        while (wait := self._due(past_hold=past_hold) - clock()) > 0:
+            await asyncio.sleep(min(wait, LOOK_AGAIN))
             if not past_hold:
                 await self._free.wait()
-        self._due = max(self._due, clock() - self._slack) + self._step
+        self._last = max(self._last + self._step, clock() - self._slack)
+
+    def _due(self, *, past_hold: bool) -> float:
+        due = self._last + self._step
+        return due if past_hold else max(due, self._paused_until)
 
     def hold(self) -> None:
         """Give no turn to anyone until :meth:`let_go`."""

@@ -2,21 +2,24 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
+from zoneinfo import ZoneInfo
 
 from structlog.typing import FilteringBoundLogger
 
 from worker.errors import UsageError
 from worker.ledger import LedgerReader
 from worker.limits import Limiter
+from worker.limits.hours import Hours, Rates
 from worker.models import Request
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
@@ -72,6 +75,23 @@ def proxy_of(settings: Settings) -> str | None:
         raise UsageError(f"{portal.scheme.upper()}_PROXY or ALL_PROXY: {error}") from None
 
 
+def rates_of(settings: Settings) -> Rates:
+    """How much may be sent, at any time of the week."""
+    zone = ZoneInfo(settings.timezone) if settings.timezone else None
+    return Rates(settings.rate, settings.link_rate, lambda: datetime.now(UTC).astimezone(zone))
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Do ``work`` beside the block, until that ends."""
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def open_site(
     stack: AsyncExitStack,
     settings: Settings,
@@ -101,8 +121,14 @@ async def open_site(
         turns = SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
         await stack.enter_async_context(turns)
     rng = Random()  # noqa: S311 - spreads pauses
-    limiter = Limiter(settings.rate, settings.concurrency, max_pause=MAX_PAUSE, rng=rng, turns=turns)
+    rates = rates_of(settings)
+    rate, link_rate, _ = rates.at_present()
+    limiter = Limiter(
+        rate, settings.concurrency, link_rate=link_rate, max_pause=MAX_PAUSE, rng=rng, turns=turns
+    )
     limiter.observers.extend(observers)
+    hours = Hours(rates, limiter, tell)
+    await stack.enter_async_context(beside(hours.follow))
     client = PortalClient(
         portal,
         credentials_of(settings),
@@ -126,6 +152,7 @@ async def open_site(
         limiter,
         route,
         RetryPolicy(max_attempts=settings.max_attempts),
+        hours=hours,
         concurrency=settings.concurrency,
         give_up_after=settings.give_up_after,
         tell=tell,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from worker.errors import LedgerBlocked, StoppedError, UsageError, WorkerError
 from worker.ledger import RunLock
+from worker.limits.hours import Rates
 from worker.portal.auth import Credentials
-from worker.quantities import Rate
 from worker.report.build import Report
 from worker.run import advice
-from worker.run.access import access_of, credentials_of, shared_rate
+from worker.run.access import access_of, credentials_of, rates_of, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_files
 from worker.run.lifetime import Lifetime
@@ -101,9 +101,9 @@ def session_of(
         report=settings.command("report", advice.named(directory, settings)),
     )
 
-    def reloaded() -> tuple[Rate, int, Credentials]:
+    def reloaded() -> tuple[Rates, int, Credentials]:
         now = reload()
-        return now.rate, now.concurrency, credentials_of(now)
+        return rates_of(now), now.concurrency, credentials_of(now)
 
     access = access_of(directory, settings, rate)
     return Session(directory, lock, plan, input_, access, fresh=fresh, reload=reloaded)

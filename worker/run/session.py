@@ -16,9 +16,10 @@ from structlog.typing import FilteringBoundLogger
 import worker
 from worker.errors import DurationReached, Exit, LedgerError, TooManyErrors, WorkerError
 from worker.ledger import Ledger, RunLock
+from worker.limits.hours import Rates, spoken
 from worker.models import Outcome
 from worker.portal.auth import Credentials
-from worker.quantities import ErrorLimit, Rate
+from worker.quantities import ErrorLimit
 from worker.run.access import Access
 from worker.run.directory import RunDirectory
 from worker.run.lifetime import Stop
@@ -83,7 +84,7 @@ class Session:
         access: Access,
         *,
         fresh: bool,
-        reload: Callable[[], tuple[Rate, int, Credentials]],
+        reload: Callable[[], tuple[Rates, int, Credentials]],
     ) -> None:
         self.directory = directory
         self.lock = lock
@@ -160,12 +161,13 @@ class Session:
         if self._site is None:
             return
         try:
-            rate, concurrency, credentials = self._reload()
-            await self._site.change(rate, concurrency, credentials)
+            rates, concurrency, credentials = self._reload()
+            await self._site.change(rates, concurrency, credentials)
         except WorkerError as error:
             self.tally.note = f"SIGHUP: {error}; going on as before"
         else:
-            self._tell(f"SIGHUP: now {rate}, {concurrency} in flight; credentials read again")
+            now = spoken(rates.rate, rates.link_rate)
+            self._tell(f"SIGHUP: now {now}, {concurrency} in flight; credentials read again")
 
     async def _send(self, pipeline: Pipeline, stop: Stop, log: FilteringBoundLogger) -> tuple[Exit, str]:
         """Send all; gives how it ended."""

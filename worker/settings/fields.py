@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -23,8 +24,9 @@ from pydantic import (
     SecretStr,
 )
 
-from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit, parse_rate
+from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit
 from worker.settings.addresses import portal_url, proxy_url, without_password
+from worker.timetable import Timetable, parse_timetable
 
 PREFIX = "BULKLINK_"
 
@@ -89,8 +91,19 @@ def _batch_size(value: object) -> object:
     return None if value == "auto" else value
 
 
-def _rate(value: object) -> Rate:
-    return value if isinstance(value, Rate) else parse_rate(str(value))
+def _rate(value: object) -> Timetable:
+    return value if isinstance(value, Timetable) else parse_timetable(str(value))
+
+
+def _link_rate(value: object) -> Timetable | None:
+    return None if value is None else _rate(value)
+
+
+def _timezone(value: str | None) -> str | None:
+    try:
+        return value and ZoneInfo(value).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError(f"{value!r} is no time zone that is known here, like Europe/Berlin") from None
 
 
 def _run_id(value: str) -> str:
@@ -116,10 +129,9 @@ def _seconds(value: object) -> object:
     return value
 
 
-_Rate = Annotated[
-    Rate,
-    BeforeValidator(_rate),
-    PlainSerializer(str),
+_Rate = Annotated[Timetable, BeforeValidator(_rate), PlainSerializer(str)]
+_LinkRate = Annotated[
+    Timetable | None, BeforeValidator(_link_rate), PlainSerializer(lambda value: value and str(value))
 ]
 _Seconds = Annotated[
     float,
@@ -167,8 +179,17 @@ class Settings(BaseModel):
         default=None, description="File that holds the password."
     )
     rate: Annotated[_Rate, Option("N/TIME", saved=True)] = Field(
-        default=Rate(500, 10.0),
-        description="Most requests of any kind in a window of that length: 50/s, 500/10s, 1500/min.",
+        default=Timetable(Rate(500, 10.0)),
+        description="Most requests of any kind in a window of that length: 50/s, 500/10s, 1500/min; or by the"
+        " time of day: 08:00-19:00=5/s,50/s.",
+    )
+    link_rate: Annotated[_LinkRate, Option("N/TIME", saved=True)] = Field(
+        default=None,
+        description="Most links (and removals) in a window, however many go in one request; as --rate.",
+    )
+    timezone: Annotated[str | None, AfterValidator(_timezone), Option("NAME", saved=True)] = Field(
+        default=None,
+        description="Where the times of rates are meant, like Europe/Berlin; this machine's if not set.",
     )
     shared_rate: Annotated[
         SecretStr | None, Option("URL", again=("resume", "retry", "work", "verify", "rollback"))

@@ -107,7 +107,7 @@ def shown_by(verb: str) -> str:
         ("work", "what is left goes to other workers", "resume goes on"),
         ("dead", "So many messages", "rows of the input"),
         ("report", "that several are merged into", "made from the time"),
-        ("resume", "50/s, 500/10s, 1500/min. [default: as the run was told]", "500/10s]"),
+        ("resume", "08:00-19:00=5/s,50/s. [default: as the run was told]", "500/10s]"),
         ("retry", "[default: as the run was told]", "[default: 8]"),
         ("rollback", "[default: as the run was told]", "[default: 30s]"),
     ],
@@ -152,7 +152,7 @@ def test_rows_of_the_table() -> None:
 
     assert (
         "| `--rate N/TIME` | `BULKLINK_RATE` | `500/10s` | Most requests of any kind in a window of"
-        " that length: 50/s, 500/10s, 1500/min. |"
+        " that length: 50/s, 500/10s, 1500/min; or by the time of day: 08:00-19:00=5/s,50/s. |"
     ) in rows
     assert "| (never a flag) | `BULKLINK_TOKEN` |  | API token of the portal. |" in rows
     assert "| `--json` | `BULKLINK_JSON` |  | Print report.json on standard output. |" in rows

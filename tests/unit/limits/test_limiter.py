@@ -492,7 +492,7 @@ def test_a_changed_concurrency_bounds_what_is_in_flight_from_then_on(
             for _ in range(busy):
                 group.create_task(one())
             await asyncio.sleep(0.5)
-            limiter.change(Rate(1000, 1.0), after)
+            limiter.resize(after)
             if busy:
                 await asyncio.sleep(4.0)
             most = 0
@@ -518,8 +518,8 @@ def test_a_concurrency_that_was_lowered_and_raised_again_is_the_last_one(virtual
             group.create_task(hold())
             group.create_task(hold())
             await asyncio.sleep(0.5)
-            limiter.change(Rate(1000, 1.0), 1)
-            limiter.change(Rate(1000, 1.0), 3)
+            limiter.resize(1)
+            limiter.resize(3)
             for _ in range(4):
                 group.create_task(hold())
             await asyncio.sleep(0.1)
@@ -535,14 +535,14 @@ def test_turns_come_at_a_changed_rate(virtual_time: Run) -> None:
         given = []
         for turn in range(4):
             if turn == 2:
-                limiter.change(Rate(2, 1.0), 4)
+                limiter.change(Rate(2, 1.0), None)
             await limiter.turn()
             given.append(now() - begin)
         return given
 
     first, second, third, fourth = virtual_time(work())
     assert second - first == pytest.approx(0.1, abs=0.01)
-    assert third - second == pytest.approx(0.1, abs=0.01)
+    assert third - second == pytest.approx(0.5, abs=0.01)
     assert fourth - third == pytest.approx(0.5, abs=0.01)
 
 
@@ -614,9 +614,20 @@ def test_what_retries_owe_outlives_a_change_of_limits(virtual_time: Run) -> None
         limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
         while limiter.budget.spend(now()):
             pass
-        limiter.change(Rate(50, 1.0), 2)
+        limiter.change(Rate(50, 1.0), None)
         spent = [limiter.budget.spend(now())]
         await asyncio.sleep(0.2)
         return [*spent, limiter.budget.spend(now())]
 
     assert virtual_time(work()) == [False, True]
+
+
+def test_who_waits_for_another_number_of_permits_is_told_of_it(virtual_time: Run) -> None:
+    async def work() -> float:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+        begin = now()
+        asyncio.get_running_loop().call_later(3.0, limiter.resize, 2)
+        await limiter.resized()
+        return now() - begin
+
+    assert virtual_time(work()) == pytest.approx(3.0)

@@ -407,7 +407,7 @@ def test_when_more_may_be_on_its_way_than_at_the_start_more_is_taken_at_once(vir
         return supplies[0]
 
     world.instead = asked
-    world.during = lambda: world.pipeline._site.limiter.change(world.rate, 10)
+    world.during = lambda: world.pipeline._site.limiter.resize(10)
 
     virtual_time(world.run())
 

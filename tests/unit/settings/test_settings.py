@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from worker.errors import Exit, UsageError
-from worker.quantities import Rate
 from worker.settings import PREFIX, Settings, load_settings, option_name, options
+from worker.timetable import parse_timetable
 
 SECRET = "s3cr3t-of-mine"
 
@@ -44,17 +44,41 @@ def refused(flags: dict[str, Any], saved: dict[str, Any] | None = None) -> str:
     return str(caught.value)
 
 
+def test_rates_by_the_time_of_day_are_saved_as_they_are_read(toml: Callable[[str], str]) -> None:
+    config = toml(
+        'rate = "mon-fri 8:00-19:00=5/s, 50/s"\nlink_rate = "100/min"\ntimezone = "Europe/Berlin"\n'
+    )
+    settings = load_settings({"config": config})
+    saved = settings.to_save()
+    assert (saved["rate"], saved["link_rate"], saved["timezone"]) == (
+        "mon-fri 08:00-19:00=5/s,50/s",
+        "100/m",
+        "Europe/Berlin",
+    )
+    assert load_settings({}, saved).rate == settings.rate == parse_timetable(saved["rate"])
+    assert load_settings({}, saved).link_rate == settings.link_rate == parse_timetable("100/min")
+    assert load_settings({}).link_rate is None
+
+
+@pytest.mark.parametrize("name", ["Berlin", "../etc/passwd", "/etc/localtime", "Europe", "a\0b"])
+def test_a_time_zone_that_is_not_known_is_refused_by_name(name: str) -> None:
+    assert (
+        refused({"timezone": name})
+        == f"--timezone: {name!r} is no time zone that is known here, like Europe/Berlin"
+    )
+
+
 def test_defaults_need_nothing() -> None:
     settings = load_settings({})
 
-    assert settings.rate == Rate(500, 10.0)
+    assert settings.rate == parse_timetable("500/10s")
     assert settings.portal is None
     assert settings.runs_dir == Path("runs")
 
 
 # option, field, and for each place a text and what it means
 LADDERS: list[tuple[str, Any, list[tuple[Any, Any]]]] = [
-    ("rate", Rate(500, 10.0), [(f"{limit}/s", Rate(limit, 1.0)) for limit in range(1, 5)]),
+    ("rate", parse_timetable("500/10s"), [(f"{n}/s", parse_timetable(f"{n}/s")) for n in range(1, 5)]),
     ("concurrency", 8, [("1", 1), ("2", 2), (3, 3), (4, 4)]),
     ("timeout", 30.0, [("1m", 60.0), ("2m", 120.0), ("3m", 180.0), ("4m", 240.0)]),
     ("wire", "json", [("json", "json"), ("xml", "xml"), ("json", "json"), ("xml", "xml")]),
@@ -93,7 +117,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, toml: Callab
     monkeypatch.setenv("BULKLINK_TOKEN", "")
 
     settings = load_settings({"config": toml("rate = '3/s'")})
-    assert settings.rate == Rate(3, 1.0)
+    assert settings.rate == parse_timetable("3/s")
     assert settings.token is None
 
 
