@@ -27,7 +27,6 @@ from worker.models import (
     Kind,
     Outcome,
     Pair,
-    Reject,
     Result,
     Row,
     Status,
@@ -124,11 +123,11 @@ def no_dedupe() -> None:
     """A pair that is there already is taken in like a new one."""
     original = Store.admit
 
-    def admit(self: Store, judged: Sequence[tuple[Row, Pair | Reject]]) -> Admitted:
+    def admit(self: Store, judged: Sequence[tuple[Row, int | str]]) -> Admitted:
         pairs = invalid = 0
         for row, verdict in judged:
-            if isinstance(verdict, Pair):
-                self._db.execute("DELETE FROM pairs WHERE key = ?", (verdict.key,))
+            if isinstance(verdict, int):
+                self._db.execute("DELETE FROM pairs WHERE key = ?", (verdict,))
             one = original(self, [(row, verdict)])
             pairs, invalid = pairs + one.pairs, invalid + one.invalid
         return Admitted(pairs, 0, invalid)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.json_text import mend
+from worker.json_text import dump_texts, load_texts, mend
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,20 @@ def test_any_text_that_json_can_hold_is_read(value: str) -> None:
 def test_what_is_whole_is_not_touched(value: object) -> None:
     text = json.dumps(value)
     assert mend(text) == text
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=())) | st.text('\udcff\ud83d\ude00\\"u', max_size=8))
+)
+def test_texts_come_back_as_they_were_also_halves_of_surrogates(texts: list[str]) -> None:
+    written = dump_texts(tuple(texts))
+
+    assert written.encode().decode() == written
+    # Two halves that are beside each other are one character: so JSON says.
+    assert load_texts(written) == tuple(json.loads(json.dumps(texts)))
+
+
+@pytest.mark.parametrize("text", ["", "[", '["1', "\ud83d"])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - in the words of either reader
+        load_texts(text)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from worker.json_text import dump_texts
 from worker.ledger.schema import seal
 from worker.models import Pair, PreState, Reject, Row, Status, ids_of
 
@@ -113,7 +114,7 @@ class Intake:
             if status is None and delivery.worn_out:
                 status, reason = Status.RETRYABLE, WORN_OUT
         waits = status is None
-        cells = json.dumps(delivery.row.cells)
+        cells = dump_texts(delivery.row.cells)
         self._db.execute(
             "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at, sent_at, session)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -19,7 +19,7 @@ from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Known, Store
 from worker.ledger.trouble import trouble
-from worker.models import Attempt, Outcome, Pair, Reject, Request, Row
+from worker.models import Attempt, Outcome, Pair, Request, Row
 
 _T = TypeVar("_T")
 _MOST_PER_COMMIT = 1000
@@ -125,8 +125,8 @@ class Ledger:
         """Drop named facts of the run."""
         await self._do(lambda store: store.drop_meta(names))
 
-    async def admit(self, judged: Sequence[tuple[Row, Pair | Reject]]) -> Admitted:
-        """Take a chunk of judged rows in."""
+    async def admit(self, judged: Sequence[tuple[Row, int | str]]) -> Admitted:
+        """Take in rows, each with the key of its pair or the reason why it is none."""
         return await self._do(lambda store: store.admit(judged))
 
     async def claim(self, limit: int, *, look_first: bool = False) -> list[Pair]:

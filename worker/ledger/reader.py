@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from worker.errors import LedgerError, NeverBegan
+from worker.json_text import load_texts
 from worker.ledger.schema import connect, seal
 from worker.ledger.trouble import damaged, trouble
 from worker.models import Kind, Result, Status
@@ -224,4 +225,4 @@ class LedgerReader:
 
 def _record(values: Sequence[Any]) -> RowRecord:
     row, line, cells, opportunity, contact, status, *rest = values
-    return RowRecord(row, line, tuple(json.loads(cells)), opportunity, contact, Status(status), *rest)
+    return RowRecord(row, line, load_texts(cells), opportunity, contact, Status(status), *rest)

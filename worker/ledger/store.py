@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from worker.json_text import dump_texts, load_texts
 from worker.ledger.intake import Arrival, Delivery, Intake
 from worker.ledger.schema import seal
-from worker.models import Attempt, Outcome, Pair, PreState, Reject, Request, Result, Row, Status, ids_of
+from worker.models import Attempt, Outcome, Pair, PreState, Request, Result, Row, Status, ids_of
 
 _SCAN = 1000
 """Rows read at once in search of pairs that wait."""
@@ -95,44 +96,47 @@ class Store:
         """Drop named facts of the run."""
         self._db.executemany("DELETE FROM meta WHERE name = ?", [(name,) for name in names])
 
-    def admit(self, judged: Sequence[tuple[Row, Pair | Reject]]) -> Admitted:
-        """Take rows in: pairs wait to be claimed; rejects and repeated pairs are settled at once."""
+    def admit(self, judged: Sequence[tuple[Row, int | str]]) -> Admitted:
+        """Take rows in: pairs wait to be claimed; rejects and repeated pairs are settled at once.
+
+        Args:
+            judged: rows without a gap, each with the key of its pair, or the reason why it is none.
+        """
+        if not judged:
+            return Admitted()
         now = time.time()
-        pairs = duplicates = invalid = 0
         records: list[tuple[object, ...]] = []
-        lines = {row.number: row.line for row, _ in judged}
+        invalid = 0
         for row, verdict in judged:
-            key: int | None = None
-            status: Status | None = None
-            reason = ""
-            if isinstance(verdict, Reject):
-                status, reason = Status.INVALID, verdict.reason
+            cells = dump_texts(row.cells)
+            if isinstance(verdict, str):
                 invalid += 1
+                mark = seal(f"{row.line} None{cells}")
+                records.append((row.number, row.line, cells, None, mark, Status.INVALID, verdict, now))
             else:
-                key = verdict.key
-                if self._db.execute("INSERT OR IGNORE INTO pairs VALUES (?, ?)", (key, row.number)).rowcount:
-                    pairs += 1
-                else:
-                    status, reason = Status.DUPLICATE, self._first_seen(key, lines)
-                    duplicates += 1
-            # ASCII, so that bytes which are no UTF-8 (kept as lone surrogates) survive in a TEXT column.
-            cells = json.dumps(row.cells)
-            settled = now if status else None
-            mark = seal(f"{row.line} {key}{cells}")
-            records.append((row.number, row.line, cells, key, mark, status, reason, settled))
+                mark = seal(f"{row.line} {verdict}{cells}")
+                records.append((row.number, row.line, cells, verdict, mark, None, "", None))
         self._db.executemany(
             "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             records,
         )
+        # A statement for all of them: one for each would cost more than what it does.
+        span = judged[0][0].number, judged[-1][0].number
+        pairs = self._db.execute(
+            "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows"
+            " WHERE row BETWEEN ? AND ? AND key IS NOT NULL ORDER BY row",
+            span,
+        ).rowcount
+        duplicates = len(judged) - invalid - pairs
+        if duplicates:
+            self._db.execute(
+                "UPDATE rows SET status = 'duplicate', settled_at = ?, reason = 'same pair as line ' ||"
+                " (SELECT first.line FROM pairs p JOIN rows first USING (row) WHERE p.key = rows.key)"
+                " WHERE row BETWEEN ? AND ? AND row > (SELECT p.row FROM pairs p WHERE p.key = rows.key)",
+                (now, *span),
+            )
         return Admitted(pairs, duplicates, invalid)
-
-    def _first_seen(self, key: int, lines: Mapping[int, int]) -> str:
-        (first,) = self._db.execute("SELECT row FROM pairs WHERE key = ?", (key,)).fetchone()
-        line = lines.get(first)
-        if line is None:
-            (line,) = self._db.execute("SELECT line FROM rows WHERE row = ?", (first,)).fetchone()
-        return f"same pair as line {line}"
 
     def claim(self, limit: int, *, look_first: bool = False) -> list[Pair]:
         """The next pairs without an outcome, in input order, noted as about to be sent.
@@ -250,7 +254,7 @@ class Store:
             "SELECT row, line, key, cells FROM rows WHERE row > ? AND status IS NULL ORDER BY row LIMIT ?",
             (after, limit),
         )
-        return [(Pair(row, line, *ids_of(key)), tuple(json.loads(cells))) for row, line, key, cells in found]
+        return [(Pair(row, line, *ids_of(key)), load_texts(cells)) for row, line, key, cells in found]
 
     def count_waiting(self, until: int) -> int:
         """Pairs without an outcome, up to a row."""
@@ -320,7 +324,7 @@ class Store:
         found = self._db.execute(
             "SELECT line, cells, key FROM rows WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
         )
-        return [(line, tuple(json.loads(cells)), key) for line, cells, key in found]
+        return [(line, load_texts(cells), key) for line, cells, key in found]
 
 
 def _pair(row: int, line: int, key: int, in_doubt: bool, pre: str | None) -> Pair:

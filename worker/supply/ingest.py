@@ -6,9 +6,9 @@ from functools import partial
 from itertools import islice
 
 from worker.errors import InputError
-from worker.judge import judge
+from worker.judge import key_of
 from worker.ledger import Known, Ledger
-from worker.models import Pair, Row
+from worker.models import Row
 from worker.sources import Source, shown
 from worker.supply.offload import offload
 from worker.tally import RunTally
@@ -45,7 +45,7 @@ async def ingest(
         if source.columns != columns:  # those of a JSONL file show up one by one
             columns = source.columns
             await ledger.put_meta(**form_facts(source))
-        tally.admitted(await ledger.admit([(row, judge(row)) for row in chunk]))
+        tally.admitted(await ledger.admit([(row, key_of(row)) for row in chunk]))
         more(len(chunk))
     digest = source.digest() if limit is None else None  # of a part it would say nothing
     await ledger.put_meta(
@@ -122,5 +122,5 @@ def _compare_rows(source: Source, read: int, known: Sequence[Known]) -> None:
 
 
 def _key(row: Row) -> int | None:
-    verdict = judge(row)
-    return verdict.key if isinstance(verdict, Pair) else None
+    key = key_of(row)
+    return None if isinstance(key, str) else key

@@ -10,7 +10,7 @@ from random import Random
 import orjson
 
 from worker.errors import Exit, TooFewRows, UsageError
-from worker.judge import judge
+from worker.judge import key_of
 from worker.ledger import Ledger, LedgerReader
 from worker.models import Pair, Row, Status
 from worker.queues import Publisher
@@ -154,7 +154,7 @@ class Publication:
             if self._source.columns != self._columns:
                 self._columns = self._source.columns
                 await ledger.put_meta(**form_facts(self._source))
-            admitted = await ledger.admit([(row, judge(row)) for row in chunk])
+            admitted = await ledger.admit([(row, key_of(row)) for row in chunk])
             state.rows += len(chunk)
             state.duplicate += admitted.duplicates
             state.invalid += admitted.invalid

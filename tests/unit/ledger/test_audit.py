@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.errors import LedgerError
 from worker.ledger import LedgerReader, audit, check
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, Reject, Result, Status
 
 OK = Attempt(Result.OK, http_status=201, body=b"{}")
 LOST = Attempt(Result.AMBIGUOUS, "timeout")
@@ -28,7 +29,7 @@ def db(path: Path) -> Iterator[sqlite3.Connection]:
     store = Store(connection)
     store.begin_session()
     verdicts: list[Pair | Reject] = [pair(1), pair(2), Reject(3, 4, "no"), Pair(4, 5, 1, 1), pair(5), pair(6)]
-    store.admit([(Row(v.row, v.line, (), None, None), v) for v in verdicts])
+    store.admit([judged(v) for v in verdicts])
     store.claim(3)
     store.settle([Outcome(pair(1), Status.LINKED, (LOST, OK), http_status=201)])
     store.settle([Outcome(pair(2), Status.REJECTED, (REFUSED,), "not_found", 404)])

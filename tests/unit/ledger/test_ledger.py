@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.errors import LedgerBusy, LedgerError
 from worker.ledger import Admitted, Delivery, Ledger, LedgerReader
 from worker.ledger.ledger import _MOST_PER_COMMIT
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, Result, Row, Status
 
 DONE = (Attempt(Result.OK, http_status=201, seconds=0.25, body=b'{"id":1}'),)
 
@@ -29,8 +30,8 @@ def linked(row: int) -> Outcome:
     return Outcome(pair(row), Status.LINKED, DONE, http_status=201)
 
 
-def chunk(rows: Sequence[int], cell: str = "") -> list[tuple[Row, Pair | Reject]]:
-    return [(Row(row, row + 1, (cell,), None, None), pair(row)) for row in rows]
+def chunk(rows: Sequence[int], cell: str = "") -> list[tuple[Row, int | str]]:
+    return [judged(pair(row), cell) for row in rows]
 
 
 def counts(path: Path) -> dict[str, int]:
@@ -101,7 +102,7 @@ async def test_work_goes_on_after_reopening(path: Path) -> None:
         await ledger.settle([linked(1)])
     async with Ledger(path, create=False) as ledger:
         assert await ledger.begin_session() == 2
-        assert await ledger.admit([(Row(3, 4, (), None, None), Pair(3, 4, 1, 1))]) == Admitted(0, 1, 0)
+        assert await ledger.admit([judged(Pair(3, 4, 1, 1))]) == Admitted(0, 1, 0)
         assert await ledger.claim(9) == [replace(pair(2), in_doubt=True)]
 
     assert counts(path) == {"linked": 1, "duplicate": 1, "unknown": 1}
@@ -306,7 +307,7 @@ WRITER = """
 import asyncio, os, sys
 from pathlib import Path
 from worker.ledger import Ledger
-from worker.models import Attempt, Outcome, Pair, Result, Row, Status
+from worker.models import Attempt, Outcome, Result, Row, Status
 
 DONE = (Attempt(Result.OK, seconds=0.1, body=b"{}"),)
 
@@ -315,7 +316,7 @@ async def main(path, first):
         await ledger.begin_session()
         for start in range(first, first + 1_000_000, 500):
             rows = [Row(n, n, ("cell",), None, None) for n in range(start, start + 500)]
-            await ledger.admit([(row, Pair(row.number, row.line, 1, row.number)) for row in rows])
+            await ledger.admit([(row, 1 << 32 | row.number) for row in rows])
             pairs = await ledger.claim(500)
             await asyncio.gather(*(settle(ledger, pair) for pair in pairs))
 
@@ -356,7 +357,7 @@ async def test_what_was_sent_in_vain_is_counted_for_each_row(path: Path) -> None
     lost = Attempt(Result.AMBIGUOUS, "timeout", seconds=1.0)
     async with Ledger(path, create=True) as ledger:
         await ledger.begin_session()
-        await ledger.admit([(Row(n, n + 1, (), None, None), Pair(n, n + 1, n, n)) for n in (1, 2)])
+        await ledger.admit([judged(Pair(n, n + 1, n, n)) for n in (1, 2)])
         await ledger.count({1: (lost,), 2: (lost, lost)})
 
     with LedgerReader(path) as reader:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.errors import LedgerError
 from worker.ledger import Delivery, LedgerReader, audit, merge_ledgers
 from worker.ledger.schema import connect
@@ -151,7 +152,7 @@ def test_the_same_identity_on_another_pair_is_another_row_of_the_merged_ledger(
 
 def test_rows_of_files_are_never_the_same_row(ledger: Callable[..., Path], tmp_path: Path) -> None:
     def admits(store: Store) -> None:
-        store.admit([(Row(1, 5, ("1", "7"), "1", "7"), Pair(1, 5, 1, 7))])
+        store.admit([judged(Pair(1, 5, 1, 7), "1", "7")])
         (pair,) = store.claim(1)
         store.settle([Outcome(pair, Status.LINKED, (OK,))])
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.ledger import Arrival, Delivery, Ledger, LedgerReader, RowRecord, audit, merge_ledgers
 from worker.ledger.reader import Traffic
 from worker.ledger.schema import connect
@@ -37,7 +38,7 @@ def absent(row: int) -> Pair:
 
 
 def admit(store: Store, *verdicts: Pair | Reject) -> None:
-    store.admit([(Row(v.row, v.line, (), None, None), v) for v in verdicts])
+    store.admit([judged(v) for v in verdicts])
 
 
 def already(pair: Pair) -> Outcome:
@@ -207,7 +208,7 @@ def test_looked_notes_an_intent_also_for_a_row_in_doubt_that_had_none(path: Path
 async def test_what_was_looked_for_is_durable_before_the_ledger_returns(path: Path) -> None:
     async with Ledger(path, create=True) as ledger:
         await ledger.begin_session()
-        await ledger.admit([(Row(p.row, p.line, (), None, None), p) for p in (pair(1), pair(2))])
+        await ledger.admit([judged(pair(1)), judged(pair(2))])
         assert await ledger.claim(9, look_first=True) == [pair(1), pair(2)]
         assert pre_states(path) == [(1, "not_attempted", "unread"), (2, "not_attempted", "unread")]
         ledger.note(requests([READ])[0])

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.judged import judged
 from worker.errors import LedgerError
 from worker.ledger import Cause, Ledger, LedgerReader, RowRecord
 from worker.ledger.reader import Traffic
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
+from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Status
 
 FAILED = (Result.THROTTLED, Result.TRANSIENT, Result.AMBIGUOUS, Result.PERMANENT)
 
@@ -25,7 +26,7 @@ def pair(row: int) -> Pair:
 
 
 def admit(store: Store, *verdicts: Pair | Reject) -> None:
-    store.admit([(Row(v.row, v.line, (str(v.row),), None, None), v) for v in verdicts])
+    store.admit([judged(v, str(v.row)) for v in verdicts])
 
 
 def fail(

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from tests.unit.judged import judged
 from worker.ledger.reader import LedgerReader, RowRecord
 from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Store
@@ -24,12 +25,8 @@ def pair(row: int, opportunity: int = 1, contact: int | None = None) -> Pair:
     return Pair(row, row + 1, opportunity, row if contact is None else contact)
 
 
-def read(verdict: Pair | Reject, *cells: str) -> tuple[Row, Pair | Reject]:
-    return Row(verdict.row, verdict.line, cells, None, None), verdict
-
-
-def chunk(*verdicts: Pair | Reject) -> list[tuple[Row, Pair | Reject]]:
-    return [read(verdict) for verdict in verdicts]
+def chunk(*verdicts: Pair | Reject) -> list[tuple[Row, int | str]]:
+    return [judged(verdict) for verdict in verdicts]
 
 
 def records(path: Path) -> list[RowRecord]:
@@ -47,7 +44,7 @@ def test_admit_counts_how_a_chunk_was_judged(store: Store) -> None:
 
 
 def test_admit_settles_rejects_with_their_reason(path: Path, store: Store) -> None:
-    store.admit([read(Reject(1, 9, "contact_id is empty"), "12", "")])
+    store.admit([judged(Reject(1, 9, "contact_id is empty"), "12", "")])
 
     (record,) = records(path)
     assert record == RowRecord(
@@ -102,12 +99,12 @@ def test_ids_up_to_the_largest_come_back_as_they_went_in(path: Path, store: Stor
         st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape")), max_size=5
     )
 )
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cells_survive_whatever_bytes_they_came_from(path: Path, cells: list[str]) -> None:
     """A byte that is no UTF-8 is a lone surrogate here, which SQLite would not take as text."""
     with closing(connect(path, mode="rwc")) as connection:
         store = Store(connection)
-        store.admit([read(pair(1), *cells)])
+        store.admit([judged(pair(1), *cells)])
 
         assert records(path)[0].cells == tuple(cells)
         assert store.known(0, 9) == [(2, tuple(cells), pair(1).key)]
@@ -157,7 +154,7 @@ def test_a_row_without_outcome_reads_as_not_attempted_until_claimed_and_then_as_
 
 
 def test_settle_stores_the_outcome_and_the_contact(path: Path, store: Store) -> None:
-    store.admit([read(pair(1), "a", "b")])
+    store.admit([judged(pair(1), "a", "b")])
     store.claim(1)
     failed = Attempt(Result.TRANSIENT, "unavailable", 503, seconds=0.5)
     done = Attempt(Result.OK, http_status=201, seconds=0.25, body='{"name":"Zoë"}'.encode())
@@ -275,7 +272,7 @@ def test_facts_are_set_replaced_and_dropped(path: Path, store: Store) -> None:
 
 def test_known_rows_come_in_order_so_many_at_a_time(store: Store) -> None:
     assert store.known(0, 9) == []
-    store.admit([read(pair(1), "a"), read(Reject(2, 3, "odd"), "b", "c")])
+    store.admit([judged(pair(1), "a"), judged(Reject(2, 3, "odd"), "b", "c")])
 
     assert store.known(0, 9) == [(2, ("a",), pair(1).key), (3, ("b", "c"), None)]
     assert store.known(0, 1) == store.known(0, 9)[:1]

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from tests.unit.judged import judged
 from worker.ledger import WORN_OUT, Arrival, Delivery, LedgerReader, RowRecord, audit
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
@@ -273,7 +274,7 @@ def test_waiting_gives_rows_without_an_outcome_beyond_one_in_order_with_their_ce
         Pair(3, 4, 5, 6),
         Pair(4, 5, 7, 8),
     ]
-    store.admit([(Row(v.row, v.line, (f"cell {v.row}", "ü"), None, None), v) for v in verdicts])
+    store.admit([judged(v, f"cell {v.row}", "ü") for v in verdicts])
     first, last = (Pair(1, 2, 5, 6), ("cell 1", "ü")), (Pair(4, 5, 7, 8), ("cell 4", "ü"))
     assert store.waiting(0, 10) == [first, last]
     assert store.waiting(0, 1) == [first]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.ledger import (
     Claim,
     Delivery,
@@ -69,7 +70,7 @@ def write(store: Store, pair: Pair, kind: Kind) -> None:
         verdict = Reject(pair.row, pair.line, "odd")
     if kind.status is Status.DUPLICATE:
         verdict = Pair(pair.row, pair.line, 1, 1)
-    store.admit([(Row(pair.row, pair.line, (), None, None), verdict)])
+    store.admit([judged(verdict)])
     if kind.status in {Status.INVALID, Status.DUPLICATE, Status.NOT_ATTEMPTED}:
         return
     if kind.status is Status.ALREADY_LINKED:
@@ -215,7 +216,7 @@ def test_links_and_claims_come_opportunity_by_opportunity_with_their_ids(path: P
 def test_a_link_knows_when_its_contact_was_created_if_the_portal_said_so(path: Path, store: Store) -> None:
     bodies = [BODY, b'{"id":7}', b'{"id":7,"created":"yesterday"}', b""]
     for row, body in enumerate(bodies, 1):
-        store.admit([(Row(row, row + 1, (), None, None), pair(row))])
+        store.admit([judged(pair(row))])
         store.looked([row])
         done = Attempt(Result.OK, http_status=201, body=body)
         store.settle([Outcome(pair(row), Status.LINKED, (done,))])

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.judged import judged
 from worker.errors import Exit
 from worker.ledger import LedgerReader
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
+from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Status
 from worker.reasons import HINTS
 from worker.report.build import FILES, Report, build_report, exit_code_of
 
@@ -46,7 +47,7 @@ def pair(row: int) -> Pair:
 
 
 def admit(store: Store, *verdicts: Pair | Reject) -> None:
-    store.admit([(Row(v.row, v.line, (), None, None), v) for v in verdicts])
+    store.admit([judged(v) for v in verdicts])
 
 
 def settle(store: Store, row: int, status: Status, reason: str = "", http_status: int | None = None) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
 from tests.unit.dealt import now
+from tests.unit.judged import judged
 from tests.unit.lanes import (
     BUSY,
     LOST,
@@ -30,7 +31,7 @@ from tests.unit.supply.queue_desk import HereLedger
 from worker.errors import InputError, LedgerError, PortalRefused, UsageError
 from worker.ledger import LedgerReader, audit
 from worker.ledger.store import Store
-from worker.models import Ask, Kind, Outcome, Pair, PreState, Row, Status
+from worker.models import Ask, Kind, Outcome, Pair, PreState, Status
 from worker.operations.look import MOST_SOUGHT
 from worker.operations.policy import RetryPolicy
 from worker.quantities import parse_rate
@@ -133,7 +134,7 @@ class World:
                     self.traffic = reader.traffic()
 
     async def _run(self, ledger: Witness) -> None:
-        await ledger.admit([(Row(p.row, p.line, (), None, None), p) for p in self.todo])
+        await ledger.admit([judged(p) for p in self.todo])
         odd = [p for p in self.todo if p.in_doubt or p.pre is not PreState.UNREAD]
         ledger._db.executemany(
             "UPDATE rows SET sent_at = 1.0, session = 1, pre = ? WHERE row = ?",

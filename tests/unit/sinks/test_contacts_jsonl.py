@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.ledger import LedgerReader
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Outcome, Pair, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, Result, Status
 from worker.sinks import write_contacts
 
 
@@ -23,7 +24,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with closing(connect(tmp_path / "ledger.db", mode="rwc")) as connection:
         store = Store(connection)
         store.begin_session()
-        store.admit([(Row(row, row + 1, (), None, None), pair(row)) for row in range(1, 6)])
+        store.admit([judged(pair(row)) for row in range(1, 6)])
         yield store
 
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.judged import judged
 from worker.errors import LedgerError
 from worker.ledger import LedgerReader, RowRecord
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Dialect, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Dialect, Outcome, Pair, Reject, Result, Status
 from worker.sinks import FILES, write_outcomes, write_records
 from worker.sinks.outcome_csv import ADDED, Form, _defused
 from worker.sources import open_source
@@ -28,7 +29,7 @@ def pair(row: int) -> Pair:
 
 
 def admit(store: Store, verdict: Pair | Reject, *cells: str) -> None:
-    store.admit([(Row(verdict.row, verdict.line, cells, None, None), verdict)])
+    store.admit([judged(verdict, *cells)])
 
 
 def settle(store: Store, row: int, status: Status, *attempts: Attempt) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.judged import judged
 from worker.ledger import Ledger, LedgerReader
-from worker.models import Attempt, Outcome, Pair, Reject, Result, Row, Status
+from worker.models import Attempt, Outcome, Pair, Reject, Result, Status
 from worker.supply.feed import Feed
 
 ATTEMPT = Attempt(Result.PERMANENT, "not_found", 404)
@@ -23,7 +24,7 @@ def pairs(first: int, last: int) -> list[Pair]:
 
 
 async def admit(ledger: Ledger, *numbers: int) -> None:
-    await ledger.admit([(Row(n, n + 1, (str(n), "7"), str(n), "7"), pair(n)) for n in numbers])
+    await ledger.admit([judged(pair(n), str(n), "7") for n in numbers])
 
 
 async def quiet(ledger: Ledger) -> None:
@@ -74,8 +75,7 @@ async def test_each_pair_is_given_once_and_in_input_order(ledger: Ledger, most: 
 
 async def test_duplicates_rejects_and_settled_pairs_are_not_given(ledger: Ledger) -> None:
     await admit(ledger, 1, 2)
-    again = Row(3, 4, ("1", "7"), "1", "7")
-    await ledger.admit([(again, Pair(3, 4, 1, 7)), (Row(4, 5, (), None, None), Reject(4, 5, "is empty"))])
+    await ledger.admit([judged(Pair(3, 4, 1, 7), "1", "7"), judged(Reject(4, 5, "is empty"))])
     await admit(ledger, 5)
     feed = Feed(ledger)
     feed.complete()
