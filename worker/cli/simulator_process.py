@@ -14,8 +14,15 @@ from worker.errors import WorkerError
 @contextmanager
 def simulator(scenario: str) -> Iterator[str]:
     """Give the address of a simulated portal that lives as long as the block."""
-    words = [sys.executable, "-m", "worker.simulator", "--port", "0", "--scenario", scenario]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
+    with serving("worker.simulator", "--port", "0", "--scenario", scenario) as url:
+        yield url
+
+
+@contextmanager
+def serving(module: str, *words: str) -> Iterator[str]:
+    """Give the address at which a module says that it listens, for as long as the block lasts."""
+    command = [sys.executable, "-m", module, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line.startswith("listening on "):

@@ -95,7 +95,7 @@ def _form(ask: Ask) -> Mapping[str, str]:
     if ask.route.method == "GET" or kind not in {_FORM, "multipart/form-data"}:
         return {}
     if kind == _FORM:
-        if lone := _lone_batch(ask.body):
+        if lone := lone_batch(ask.body):
             return {"batch": lone}
         pairs = parse_qsl(ask.body.decode("utf-8", "replace"), keep_blank_values=True)
     else:
@@ -111,7 +111,7 @@ def _form(ask: Ask) -> Mapping[str, str]:
     return {key.lower(): value for key, value in reversed(pairs)}
 
 
-def _lone_batch(body: bytes) -> str:
+def lone_batch(body: bytes) -> str:
     """Read the form that has but a batch, the usual one, some twenty times faster than by the general way."""
     if not body.startswith(b"batch=") or b"&" in body:
         return ""

@@ -8,7 +8,7 @@ _EXAMPLES = Path(__file__).parents[2] / "scenarios"
 
 
 def test_every_scenario_of_the_package_can_be_read() -> None:
-    assert set(Scenario.names()) >= {"calm", "demo", "stub"}
+    assert set(Scenario.names()) >= {"calm", "demo"}
     for name in Scenario.names():
         assert isinstance(Scenario.named(name), Scenario)
 
@@ -91,7 +91,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(ValueError, match="no scenario named 'storm'; there are calm, demo, stub"):
+    with pytest.raises(ValueError, match="no scenario named 'storm'; there are calm, demo"):
         Scenario.named("storm")
 
 
