@@ -26,8 +26,8 @@ from worker.settings import Settings, load_settings
 def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
     """Rebuild all files of RUN, by default the latest, and print its summary.
 
-    Of several RUNs, such as those of the workers of a queue, a new run is made in which each row is counted
-    once, as the best that became of it.
+    Of several RUNs, such as one and its retries, or those of the workers of a queue, a new run is made in
+    which each row is counted once, as the best that became of it.
 
     Gives the exit code that the run itself ended with; with --check 0 if each row of the input has exactly
     one state and every file says what the ledger says, else 1.

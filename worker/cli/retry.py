@@ -15,8 +15,9 @@ from worker.cli.options import RUN, settings_options
 def command(run: str, **flags: Any) -> int:
     """Begin a new run over the rows of RUN that are worth another try: those in its retry.csv.
 
-    They are the retryable, the unknown and the not attempted ones. RUN itself stays as it is. Options not
-    given are those that RUN began with. Credentials are never saved and must be given again.
+    They are the retryable, the unknown and the not attempted ones, and keep their lines. RUN itself stays as
+    it is, but for its report, which names its retries. Options not given are those that RUN began with.
+    Credentials are never saved and must be given again.
     """
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.output import say  # noqa: PLC0415 - same

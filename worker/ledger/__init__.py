@@ -5,6 +5,7 @@ each step is durable before the next begins. All files of a run directory can be
 """
 
 from worker.ledger.audit import audit, check
+from worker.ledger.branch import FORM, branch_ledger, put_fact
 from worker.ledger.intake import WORN_OUT, Arrival, Delivery
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import RunLock, is_locked, run_lock
@@ -23,6 +24,7 @@ from worker.ledger.undo import (
 )
 
 __all__ = [
+    "FORM",
     "WORN_OUT",
     "Admitted",
     "Arrival",
@@ -36,6 +38,7 @@ __all__ = [
     "RunLock",
     "UndoLedger",
     "audit",
+    "branch_ledger",
     "check",
     "claims",
     "count_claims",
@@ -43,6 +46,7 @@ __all__ = [
     "is_locked",
     "links_made",
     "merge_ledgers",
+    "put_fact",
     "run_lock",
     "undone_counts",
     "undone_rows",

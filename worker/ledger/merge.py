@@ -1,8 +1,8 @@
-"""Make one ledger of many, each row once: of a message that several workers had, the best outcome."""
+"""Make one ledger of many, each row once: of what several runs had, the best outcome."""
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from worker.ledger.reader import LedgerReader
@@ -21,17 +21,29 @@ _BEST_FIRST = (
     Status.NOT_ATTEMPTED,
 )
 
+KNOWN_AS = """SELECT r.row, coalesce(o.identity, m.identity, :run || ':' || r.row) AS identity,
+            coalesce(o.content, m.content, 0) AS content, coalesce(o.number, r.row) AS number
+        FROM source.rows r LEFT JOIN source.origins o USING (row) LEFT JOIN source.messages m USING (row)"""
+"""What the rows of a run are known as in all runs: a row of a file by the run that read it, and its number
+there, which its retries keep; a message by its identity."""
+
+_PLACES = """CREATE TEMP TABLE places (
+    identity TEXT NOT NULL,
+    content INTEGER NOT NULL,
+    family INTEGER NOT NULL,  -- a run and its retries: the place of the first that is named
+    number INTEGER NOT NULL,
+    PRIMARY KEY (identity, content)
+) WITHOUT ROWID"""
+
+_PLACE = f"INSERT OR IGNORE INTO places SELECT identity, content, :family, number FROM ({KNOWN_AS})"  # noqa: S608 - constant
+
+_NUMBER = """INSERT INTO messages SELECT identity, content,
+    row_number() OVER (ORDER BY family, number, identity, content) FROM places"""
+
 _TAKE_IN = (
-    """CREATE TEMP TABLE came
-        (row INTEGER PRIMARY KEY, identity TEXT NOT NULL, content INTEGER NOT NULL, goes INTEGER)""",
-    # A row of a file has no identity but its place: it is in one run only.
-    """INSERT INTO came SELECT r.row, coalesce(m.identity, :run || ':' || r.row), coalesce(m.content, 0), NULL
-        FROM source.rows r LEFT JOIN source.messages m USING (row)""",
-    """INSERT INTO messages
-        SELECT identity, content, (SELECT count(*) FROM messages) + row_number() OVER (ORDER BY row) FROM came
-        WHERE (identity, content) NOT IN (SELECT identity, content FROM messages)""",
-    """UPDATE came SET goes = (SELECT m.row FROM messages m
-        WHERE m.identity = came.identity AND m.content = came.content)""",
+    f"""CREATE TEMP TABLE came AS SELECT k.row, m.row AS goes FROM ({KNOWN_AS}) k
+        JOIN main.messages m ON m.identity = k.identity AND m.content = k.content""",  # noqa: S608 - constant
+    "CREATE UNIQUE INDEX temp.came_by_row ON came (row)",
     """INSERT INTO rows SELECT c.goes, iif(:queue, c.goes, r.line), r.cells, r.key,
             seal(iif(:queue, c.goes, r.line) || ' ' || coalesce(r.key, 'None') || r.cells), r.status,
             r.reason, r.http_status, r.attempts, r.session, r.sent_at, r.settled_at, r.pre
@@ -57,19 +69,28 @@ _TAKE_IN = (
     "INSERT INTO requests SELECT * FROM source.requests",
     """INSERT INTO repeats SELECT reason, count FROM source.repeats WHERE true
         ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count""",
-    """INSERT OR IGNORE INTO undone
-        SELECT c.goes, u.begun_at, u.state, u.reason, u.http_status, u.settled_at
-        FROM source.undone u JOIN came c USING (row) JOIN rows r ON r.row = c.goes
-        WHERE r.pre IS NOT 'present'""",
-    "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL",
+    """INSERT INTO undone SELECT c.goes, u.begun_at, u.state, u.reason, u.http_status, u.settled_at
+        FROM source.undone u JOIN came c USING (row) WHERE true
+        ON CONFLICT (row) DO UPDATE SET begun_at = excluded.begun_at, state = excluded.state,
+            reason = excluded.reason, http_status = excluded.http_status, settled_at = excluded.settled_at
+        WHERE coalesce(excluded.settled_at, excluded.begun_at)
+            > coalesce(undone.settled_at, undone.begun_at)""",
     "DROP TABLE came",
+)
+
+_CONCLUDE = (
+    # What was linked before is not ours to have removed; and what was linked after a removal is there.
+    """DELETE FROM undone WHERE row IN (SELECT row FROM undone u JOIN rows r USING (row)
+        WHERE r.pre IS 'present' OR r.settled_at > coalesce(u.settled_at, u.begun_at))""",
+    "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL ORDER BY row",
 )
 
 
 def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, object]) -> None:
     """Make a ledger at ``path`` of ``sources``, which are not touched, with these named facts.
 
-    Its one session lasts from the first beginning to the last end.
+    Rows are in the order of the runs, and within a run and its retries in that of its input. Its sessions are
+    the stretches of time in which any of the runs was at work.
 
     Raises:
         LedgerError: one of them cannot be read, or the new one not be written.
@@ -79,8 +100,15 @@ def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, objec
     db.create_function("seal", 1, seal, deterministic=True)
     try:
         db.execute("PRAGMA synchronous = OFF")  # made from what is on disk, at any time
-        for source in sources:
-            _take_in(db, source)
+        known = _in_order(sources)
+        db.execute(_PLACES)
+        for source, names in known:
+            _with(db, source, names, (_PLACE,))
+        db.execute(_NUMBER)
+        for source, names in known:
+            _with(db, source, names, _TAKE_IN)
+        for sql in _CONCLUDE:
+            db.execute(sql)
         _note(db, sources, facts)
         db.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
@@ -89,15 +117,32 @@ def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, objec
         db.close()
 
 
-def _take_in(db: sqlite3.Connection, source: Path) -> None:
-    with LedgerReader(source) as reader:  # refuses what is no sound ledger, by its name
-        facts = reader.facts()
-        reader.counts()
+def _in_order(sources: Sequence[Path]) -> list[tuple[Path, dict[str, object]]]:
+    """The ledgers with what their statements need to know; a run before its retries."""
+    families: dict[str, int] = {}
+    found: list[tuple[bool, Path, dict[str, object]]] = []
+    for source in sources:
+        with LedgerReader(source) as reader:  # refuses what is no sound ledger, by its name
+            facts = reader.facts()
+            reader.counts()
+        family = families.setdefault(facts.get("origin", facts["run_id"]), len(families))
+        names = {
+            "run": facts["run_id"],
+            "queue": facts.get("input_kind") == "queue",
+            "family": family,
+        }
+        found.append(("parent" in facts, source, names))
+    return [(source, names) for _, source, names in sorted(found, key=lambda one: one[0])]
+
+
+def _with(
+    db: sqlite3.Connection, source: Path, names: Mapping[str, object], statements: Sequence[str]
+) -> None:
+    """Execute statements that read one of the ledgers."""
     db.execute("ATTACH ? AS source", (f"{source.absolute().as_uri()}?mode=ro",))
     try:
         db.execute("BEGIN")
-        for sql in _TAKE_IN:
-            names = {"run": facts["run_id"], "queue": facts.get("input_kind") == "queue"}
+        for sql in statements:
             db.execute(sql, {name: value for name, value in names.items() if f":{name}" in sql})
         db.execute("COMMIT")
     finally:
@@ -111,14 +156,24 @@ def _note(db: sqlite3.Connection, sources: Sequence[Path], facts: Mapping[str, o
     for source in sources:
         with LedgerReader(source) as reader:
             sessions += reader.sessions()
-    if sessions:
-        begin = min(started for started, _, _ in sessions)
-        end = max(started + seconds for started, seconds, _ in sessions)
-        paused = sum(seconds for _, _, seconds in sessions)
-        db.execute("INSERT INTO sessions VALUES (1, ?, ?, ?)", (begin, end - begin, paused))
+    db.executemany(
+        "INSERT INTO sessions (started_at, seconds, paused_seconds) VALUES (?, ?, ?)", _stretches(sessions)
+    )
     db.executemany(
         "INSERT INTO meta VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
     )
+
+
+def _stretches(sessions: Iterable[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """Sessions that overlap as one, from the first beginning to the last end; pauses are added up."""
+    found: list[tuple[float, float, float]] = []
+    for started, seconds, paused in sorted(sessions):
+        if found and started <= found[-1][0] + found[-1][1]:
+            begin, length, before = found[-1]
+            found[-1] = (begin, max(length, started + seconds - begin), before + paused)
+        else:
+            found.append((started, seconds, paused))
+    return found
 
 
 def _is_better(new: str | None, new_sent: float | None, old: str | None, old_sent: float | None) -> bool:

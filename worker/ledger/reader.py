@@ -156,12 +156,16 @@ class LedgerReader:
         return map(_record, found)
 
     def rows(self, statuses: Sequence[Status], *, bodies: bool = False) -> Iterator[RowRecord]:
-        """Rows in these states, in input order, one at a time; with their Contacts if asked."""
+        """Rows in these states, in input order, one at a time; with their Contacts if asked.
+
+        Those of a retry have the numbers that they have in the run that read them first.
+        """
         wanted = json.dumps(statuses)
         found = self.query(
-            "SELECT row, line, cells, opportunity_id, contact_id, status, reason, http_status, attempts,"
+            "SELECT coalesce((SELECT number FROM origins o WHERE o.row = l.row), row), line, cells,"
+            " opportunity_id, contact_id, status, reason, http_status, attempts,"
             " CASE WHEN ? THEN coalesce((SELECT body FROM contacts c WHERE c.row = l.row), '') ELSE '' END"
-            " FROM links l WHERE status IN (SELECT value FROM json_each(?)) ORDER BY row",
+            " FROM links l WHERE status IN (SELECT value FROM json_each(?)) ORDER BY l.row",
             (bodies, wanted),
         )
         yield from map(_record, found)

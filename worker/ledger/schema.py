@@ -13,7 +13,7 @@ _READER_WAITS = 10_000
 _WRITER_WAITS = 60_000
 """Milliseconds for which a statement waits while another program writes."""
 
-SCHEMA_VERSION = "5"
+SCHEMA_VERSION = "6"
 
 PAGE_SIZE = 8_192
 """Bytes: three Contacts fit in; of a page of 4,096 one would leave nearly half empty."""
@@ -48,6 +48,12 @@ CREATE TABLE messages (  -- of a queue only
     row INTEGER NOT NULL,
     PRIMARY KEY (identity, content)
 ) WITHOUT ROWID;
+CREATE TABLE origins (  -- of a retry only: what its rows are in the run that read them first
+    row INTEGER PRIMARY KEY,
+    identity TEXT NOT NULL,
+    content INTEGER NOT NULL,
+    number INTEGER NOT NULL  -- that of the row there
+);
 CREATE TABLE contacts (  -- in the order of their answers: to put each in its place would move the others
     row INTEGER NOT NULL UNIQUE,
     body TEXT NOT NULL,

@@ -32,14 +32,14 @@ class _Part(BaseModel):
 
 
 class InputPart(_Part):
-    """What was read; ``sha256`` is of the whole input, and null if only a part was read.
+    """What was read; ``sha256`` is of the whole input, and null if only a part was read, as by a retry.
 
     Attributes:
         blank: lines and rows without any text; they are no rows, and 0 until the input is complete.
     """
 
     name: str
-    kind: Literal["file", "queue", "merged"]
+    kind: Literal["file", "queue", "retry", "merged"]
     sha256: str | None
     rows: int
     complete: bool
@@ -82,7 +82,12 @@ class CausePart(_Part):
 
 
 class Report(_Part):
-    """report.json; its keys are stable."""
+    """report.json; its keys are stable.
+
+    Attributes:
+        parent: the run whose rows this one has tried again; null if it is no retry.
+        retries: runs that have tried again what this one left, oldest first.
+    """
 
     schema_version: int
     run_id: str
@@ -96,6 +101,8 @@ class Report(_Part):
     timing: TimingPart
     causes: tuple[CausePart, ...]
     files: dict[str, str]
+    parent: str | None = None
+    retries: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The report as indented JSON text."""
@@ -126,6 +133,8 @@ def build_report(reader: LedgerReader) -> Report:
     return Report(
         schema_version=SCHEMA_VERSION,
         run_id=facts["run_id"],
+        parent=facts.get("parent"),
+        retries=tuple(facts.get("retries", ())),
         status=_run_status(facts, exit_code),
         exit_code=exit_code,
         message=facts.get("end_message", ""),

@@ -32,6 +32,10 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
     lines = [f"run {report.run_id}: {report.status.replace('_', ' ')}, exit code {report.exit_code}"]
     if report.message:
         lines.append(f"  {report.message}")
+    if report.parent:
+        lines.append(
+            f"  a retry of run {report.parent}; both: bulklink report {report.parent} {report.run_id}"
+        )
     width = len(f"{report.counts['rows']:,}")
     lines += [
         f"  {report.counts[status]:>{width},} {status:<14} {meaning}"

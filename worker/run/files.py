@@ -30,6 +30,20 @@ def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
         write_contacts(reader, folder / "contacts.jsonl")
         for name in FILES:
             write_outcomes(reader, folder / name)
+    return write_report(directory, folder)
+
+
+def write_report(directory: RunDirectory, into: Path | None = None) -> Report:
+    """Rebuild report.html and report.json, in the run directory or ``into`` another folder.
+
+    The caller holds the run's lock.
+
+    Raises:
+        LedgerError: the ledger is damaged; the files stay as they are.
+        OutputError: a file cannot be written.
+    """
+    folder = into or directory.path
+    with LedgerReader(directory.ledger) as reader:
         report = build_report(reader)
     write_html(report, folder / "report.html")
     with replaced(folder / "report.json") as file:

@@ -1,17 +1,16 @@
-"""One report of many runs: those of the workers of one queue, or of the parts of one input."""
+"""One report of many runs: a run and its retries, the workers of one queue, the parts of one input."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from worker.errors import Exit, NeverBegan, UsageError, WorkerError
-from worker.ledger import LedgerReader, is_locked, merge_ledgers
+from worker.ledger import FORM, LedgerReader, is_locked, merge_ledgers
 from worker.run.directory import RunDirectory
 from worker.settings import Settings
 
 MERGED = "merged"
 """Kind of input of a run that was made of others; nothing can be resumed in it."""
 
-_FORM = ("columns", "ids", "dialect")
 _SAME = {"portal": "portals", "columns": "columns"}
 
 
@@ -56,9 +55,10 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
                 "input_complete": all(_is_complete(one) for one in facts),
                 "merged": run_ids,
                 "settings": facts[0]["settings"],
+                **_whole_input(facts),
                 # The files are written as those of the first run that has read any are.
                 **next(
-                    ({key: one[key] for key in _FORM if key in one} for one in facts if "columns" in one), {}
+                    ({key: one[key] for key in FORM if key in one} for one in facts if "columns" in one), {}
                 ),
                 # How each worker ended matters no more: what it left, others may have done.
                 "end_code": Exit.OK,
@@ -69,6 +69,14 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
         directory.discard()
         raise
     return directory
+
+
+def _whole_input(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is known of the input of a run that is merged with its retries, and with nothing else."""
+    first = [one for one in facts if "parent" not in one]
+    if len(first) != 1 or any(one.get("origin", one["run_id"]) != first[0]["run_id"] for one in facts):
+        return {}
+    return {name: first[0][name] for name in ("input_sha256", "input_blank") if name in first[0]}
 
 
 def _named(run: RunDirectory, at_work: frozenset[RunDirectory]) -> str:

@@ -121,7 +121,9 @@ class Session:
         async with AsyncExitStack() as stack:
             log = stack.enter_context(self._access.open_log())
             self._tell = tell = partial(self._note, log, show)
-            ledger = Ledger(self.directory.ledger, create=self._fresh, tell=tell)
+            # A retry finds its rows in it.
+            create = not self.directory.ledger.exists()
+            ledger = Ledger(self.directory.ledger, create=create, tell=tell)
             await stack.enter_async_context(ledger)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.

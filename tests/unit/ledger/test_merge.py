@@ -162,18 +162,32 @@ def test_rows_of_files_are_never_the_same_row(ledger: Callable[..., Path], tmp_p
         assert [row.line for row in reader.rows([Status.LINKED])] == [5, 5]
 
 
-def test_its_one_session_lasts_from_the_first_beginning_to_the_last_end(
-    ledger: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("starts", "sessions"),
+    [
+        ((100.0, 103.0), [(100.0, 12.5, 2.0)]),
+        ((103.0, 100.0), [(100.0, 12.5, 2.0)]),
+        ((100.0, 100.5), [(100.0, 10.0, 2.0)]),
+        ((100.0, 500.0), [(100.0, 10.0, 1.0), (500.0, 9.5, 1.0)]),
+    ],
+)
+def test_its_sessions_are_the_stretches_in_which_any_of_the_runs_was_at_work(
+    ledger: Callable[..., Path],
+    tmp_path: Path,
+    starts: tuple[float, float],
+    sessions: list[tuple[float, float, float]],
 ) -> None:
     paths = [ledger(), ledger()]
-    for path, started, seconds in zip(paths, (100.0, 103.0), (10.0, 9.5), strict=True):
+    lengths = {100.0: 10.0, 100.5: 9.5, 103.0: 9.5, 500.0: 9.5}
+    for path, started in zip(paths, starts, strict=True):
         with closing(connect(path, mode="rw")) as db:
             db.execute(
-                "UPDATE sessions SET started_at = ?, seconds = ?, paused_seconds = 1", (started, seconds)
+                "UPDATE sessions SET started_at = ?, seconds = ?, paused_seconds = 1",
+                (started, lengths[started]),
             )
     merge_ledgers(tmp_path / "all.db", paths, FACTS)
     with LedgerReader(tmp_path / "all.db") as reader:
-        assert reader.sessions() == [(100.0, 12.5, 2.0)]
+        assert reader.sessions() == sessions
         assert reader.facts() == FACTS
 
 

@@ -166,6 +166,8 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
             },
         ],
         "files": {name: name for name in FILES},
+        "parent": None,
+        "retries": [],
     }
 
 
