@@ -1,7 +1,7 @@
 """What a look at an opportunity's members means for pairs that are to be linked. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from random import Random
@@ -63,7 +63,8 @@ def compare(told: Told[Pairs]) -> Compared:
         elif last.result is Result.PERMANENT:
             settled.append(_failed(pair, Status.REJECTED, last))
         else:
-            to_link.append(replace(pair, in_doubt=False, pre=PreState.ABSENT))
+            ids = pair.opportunity_id, pair.contact_id
+            to_link.append(Pair(pair.row, pair.line, *ids, in_doubt=False, pre=PreState.ABSENT))
     return Compared(tuple(settled), tuple(to_link))
 
 

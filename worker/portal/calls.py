@@ -5,12 +5,12 @@ Verb and path are fixed here and never built from data: neighbours of these addr
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from worker.models import Ask, Attempt, Kind, Result
 from worker.portal.classify import Answer, BodyKind, Verdict, classify, read_body
-from worker.portal.wire import Envelope, as_list, contact_of
+from worker.portal.wire import Envelope, as_list, contact_of, contacts_of
 from worker.reasons import NOT_FOUND
 
 
@@ -75,8 +75,7 @@ def read_answer(ask: Ask | None, content_type: str | None, body: bytes) -> Read:
         is_list = envelope.wire == "xml" or isinstance(envelope.response, list)
         proof = envelope if envelope.error_message is None and is_list else None
     else:
-        found = contact_of(envelope, ask.contact_ids[0])
-        proof = None if found is None else found[1]
+        proof = contact_of(envelope, ask.contact_ids[0])
     return Read(kind, envelope, proof)
 
 
@@ -109,18 +108,16 @@ def attempt_of(
 ) -> Attempt:
     """What one answer, or the lack of one, says about one operation."""
     # A verdict that stops the run was raised before; what is left has a result.
-    attempt = Attempt(verdict.result or Result.AMBIGUOUS, verdict.reason, http_status, seconds)
+    result, reason = verdict.result or Result.AMBIGUOUS, verdict.reason
     proof = None if read is None else read.proof
     if ask.kind is not Kind.LOOK:
-        return replace(attempt, body=proof) if isinstance(proof, bytes) else attempt
-    if attempt.result is Result.THROTTLED or attempt.reason == NOT_FOUND:
-        return attempt
+        body = proof if isinstance(proof, bytes) else b""
+        return Attempt(result, reason, http_status, seconds, body)
+    if result is Result.THROTTLED or reason == NOT_FOUND:
+        return Attempt(result, reason, http_status, seconds)
     if not isinstance(proof, Envelope):
-        return replace(attempt, result=Result.AMBIGUOUS)  # whatever it was, it told nothing of the members
-    members = [replace(proof, response=item) for item in as_list(proof.response)]
-    found = {}
-    for contact_id in ask.contact_ids:
-        for member in members:
-            if (shown := contact_of(member, contact_id)) is not None:
-                found[contact_id] = shown[1]
-    return replace(attempt, found=found, strangers=len(members) - len(found))
+        # Whatever it was, it told nothing of the members.
+        return Attempt(Result.AMBIGUOUS, reason, http_status, seconds)
+    found = contacts_of(proof, ask.contact_ids)
+    strangers = len(as_list(proof.response)) - len(found)
+    return Attempt(result, reason, http_status, seconds, found=found, strangers=strangers)

@@ -5,14 +5,14 @@ caller's to bound.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from lxml import etree
 
-from worker.contact import Contact, parse_contact
+from worker.contact import parse_contact
 from worker.json_text import mend
 
 WireFormat = Literal["json", "xml"]
@@ -21,6 +21,12 @@ _MAX_DEPTH = 32
 """The deepest real reply nests about eight levels; what nests deeper is meant to exhaust a reader."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
+
+_BEFORE_RESPONSE = re.compile(
+    rb'\{(?:"count":[0-9]{1,10},)?(?:"startIndex":[0-9]{1,10},)?(?:"nextIndex":[0-9]{1,10},)?'
+    rb'(?:"total":[0-9]{1,10},)?"status":0,"statusCode":[0-9]{3},"response":'
+)
+"""How CommunityServer begins every answer that has a response (contract 2.2)."""
 
 _CHARACTER = re.compile(rb"&#(x?)([0-9a-fA-F]{1,10});")
 _IN_XML = re.compile(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -47,6 +53,7 @@ class Envelope:
     Attributes:
         wire: how the body was written; the values of XML are text until a model types them.
         response: an object, a list, or None when there is none, as in an error or an empty list in XML.
+        written: the response as it was written; empty if that is not known.
         error_message: text of the error, empty if it has none; None when the answer is no error.
         hresult: .NET's number of the error, the same in every language (contract 9.3).
     """
@@ -55,6 +62,7 @@ class Envelope:
     response: Any = None
     error_message: str | None = None
     hresult: int | None = None
+    written: bytes = b""
 
 
 def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
@@ -65,6 +73,8 @@ def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
     Raises:
         NotAnEnvelope: the body is anything else, also a batch error that was written twice (contract 7.6).
     """
+    if wire == "json" and (plain := _read_plain(body)) is not None:
+        return plain
     root = _read_json(body) if wire == "json" else _read_xml(body)
     # The documentation spells members in PascalCase (contract 2.8).
     members = {key.lower(): value for key, value in root.items()}
@@ -87,20 +97,29 @@ def as_list(response: Any) -> list[Any]:
     return response if isinstance(response, list) else [response]
 
 
-def contact_of(envelope: Envelope, contact_id: int) -> tuple[Contact | None, bytes] | None:
+def contact_of(envelope: Envelope, contact_id: int) -> bytes | None:
     """Find the proof that this contact was linked: the Contact, as the answer to the POST (contract 2.5).
 
     Returns:
-        None if the body does not prove it: an error, another id or none, several contacts. Otherwise the
-        Contact and its JSON; the Contact is None if the id is right and the rest does not fit the model,
-        which is a link all the same.
+        Its JSON, as it was written if that is known; XML is typed, unless something in it does not fit the
+        model, which is a link all the same. None if the body does not prove it: an error, another id or none,
+        several contacts.
     """
-    items = as_list(envelope.response)
-    if envelope.error_message is not None or len(items) != 1 or _id(items[0]) != contact_id:
+    if envelope.error_message is not None:
         return None
-    item = items[0]
-    contact = _read(item)
-    return contact, orjson.dumps(item) if envelope.wire == "json" else _typed(item, contact)
+    response = envelope.response
+    if isinstance(response, list):
+        is_it = len(response) == 1 and _id(response[0]) == contact_id
+        return _json(response[0], envelope.wire) if is_it else None
+    if _id(response) != contact_id:
+        return None
+    return envelope.written or _json(response, envelope.wire)
+
+
+def contacts_of(envelope: Envelope, contact_ids: Collection[int]) -> dict[int, bytes]:
+    """Those of the sought contacts that a list answer shows: their JSON, by id."""
+    shown = {_id(item): item for item in as_list(envelope.response)}
+    return {one: _json(shown[one], envelope.wire) for one in contact_ids if one in shown}
 
 
 def _id(item: object) -> int | None:
@@ -109,15 +128,12 @@ def _id(item: object) -> int | None:
     return next((_integer(item[name]) for name in ("id", "Id", "ID") if name in item), None)
 
 
-def _read(item: Mapping[str, object]) -> Contact | None:
+def _json(item: Mapping[str, object], wire: WireFormat) -> bytes:
+    if wire == "json":
+        return orjson.dumps(item)
     try:
-        return parse_contact(item)
+        contact = parse_contact(item)
     except ValueError:
-        return None
-
-
-def _typed(item: object, contact: Contact | None) -> bytes:
-    if contact is None:
         return orjson.dumps(item)
     return contact.model_dump_json(by_alias=True, exclude_unset=True).encode()
 
@@ -142,6 +158,24 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _read_plain(body: bytes) -> Envelope | None:
+    """An answer that is nothing but what comes before the response, the response, and a bracket.
+
+    That what lies between is JSON by itself proves that it is the response, and all of it. One that is spread
+    over lines is not given back so: a Contact has to fit in one.
+    """
+    before = _BEFORE_RESPONSE.match(body)
+    if before is None or not body.endswith(b"}") or b"\n" in body or b"\r" in body:
+        return None
+    written = body[before.end() : -1]
+    try:
+        response = orjson.loads(written)
+    except orjson.JSONDecodeError:
+        return None
+    _refuse_deep(written, response, _MAX_DEPTH - 1)
+    return Envelope("json", response, written=written)
+
+
 def _read_json(body: bytes) -> dict[str, Any]:
     try:
         root = orjson.loads(body)
@@ -152,15 +186,19 @@ def _read_json(body: bytes) -> dict[str, Any]:
             raise NotAnEnvelope(f"the body is not JSON: {error.msg}") from None
     if not isinstance(root, dict):
         raise NotAnEnvelope("the body is JSON, but no object")
-    # Counting brackets is some thirty times cheaper than walking, and clears every single contact.
-    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH and _is_deep(root):
-        raise NotAnEnvelope(f"the body nests deeper than {_MAX_DEPTH} levels")
+    _refuse_deep(body, root, _MAX_DEPTH)
     return root
 
 
-def _is_deep(root: dict[str, Any]) -> bool:
-    level: list[Any] = [root]
-    for _ in range(_MAX_DEPTH):
+def _refuse_deep(written: bytes, value: object, most: int) -> None:
+    # Counting brackets is some thirty times cheaper than walking, and clears every single contact.
+    if written.count(b"{") + written.count(b"[") > most and _is_deep(value, most):
+        raise NotAnEnvelope(f"the body nests deeper than {_MAX_DEPTH} levels")
+
+
+def _is_deep(value: object, most: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(most):
         level = [
             child
             for parent in level

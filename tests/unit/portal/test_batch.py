@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote_plus
 
 import orjson
 import pytest
@@ -99,6 +99,7 @@ async def test_a_batch_is_one_form_with_relative_addresses_names_and_a_body_for_
         "Accept-Encoding": "gzip",
     }
     (items,) = parse_qs(options["data"].decode())["batch"]
+    assert options["data"] == b"batch=" + quote_plus(items).encode()
     assert orjson.loads(items) == [
         {
             "name": "0",
