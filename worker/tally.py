@@ -14,6 +14,10 @@ class Tally:
     Attributes:
         sent: requests of this session.
         throttled: those of them that were answered so.
+        retries: links asked for once more.
+        in_flight: requests on their way.
+        limit: most of them at once; 0 if nobody has said.
+        pause_left: seconds for which the portal holds everyone back.
         seconds: since it began.
         note: something to tell the user at once.
         ended: these are the last counts of the session.
@@ -21,6 +25,10 @@ class Tally:
 
     sent: int = 0
     throttled: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    limit: int = 0
+    pause_left: float = 0.0
     seconds: float = 0.0
     note: str = ""
     ended: bool = False
@@ -29,6 +37,7 @@ class Tally:
         """Count a request."""
         self.sent += 1
         self.throttled += request.result is Result.THROTTLED
+        self.retries += len(request.repeated)
 
 
 @dataclass(slots=True)
@@ -36,12 +45,14 @@ class LinkTally(Tally):
     """How far a verb has come that goes through the links of a run.
 
     Attributes:
-        total: links to go through.
+        total: links to go through; 0 if nobody knows.
         done: of these.
+        unit: what they are called.
     """
 
     total: int = 0
     done: int = 0
+    unit: str = "links"
 
 
 @dataclass(slots=True)

@@ -1,33 +1,69 @@
-"""Show how a run goes, on standard error: one line redrawn on a terminal, a line now and then elsewhere."""
+"""Show how a run goes, on standard error: one line redrawn on a terminal, a line now and then elsewhere.
 
+SIGUSR1 prints that line at any time, also with --quiet.
+"""
+
+import os
+import signal
 import sys
+import textwrap
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from worker.cli.output import complain, draw
+from worker.cli.status_line import Pace, bar, done_of, fitted, line_of, parts_of, share_of
 from worker.errors import one_line
-from worker.models import Status
 from worker.tally import LinkTally, RunTally
 
 PLAIN_EVERY = 10.0
-_BAR = 20
-_FAILED = (Status.INVALID, Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
+_DUMB = {"", "dumb"}
+_NARROWEST = 20
+_USUAL = 80
+
+Show = Callable[[RunTally | LinkTally], None]
 
 
-def progress(
-    kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool
-) -> Callable[[RunTally | LinkTally], None]:
+def progress(kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool) -> Show:
     """A function to be called often with the counts so far; it decides when to print."""
+    pace = Pace()
+    show = _printer(kind, pace, quiet=quiet)
+    last: list[RunTally | LinkTally] = []
+
+    def told(tally: RunTally | LinkTally) -> None:
+        last[:] = [tally]
+        pace.observe(tally.seconds, done_of(tally), tally.sent)
+        show(tally)
+
+    def on_request(_number: int, _frame: object) -> None:
+        text = line_of(parts_of(last[0], pace)) if last else "nothing has begun yet"
+        begin = "\n" if isinstance(show, _Bar) and show.is_drawn else ""
+        # Not by sys.stderr: the signal may come while that is written to.
+        with suppress(OSError):
+            os.write(2, f"{begin}bulklink: {one_line(text)}\n".encode())
+
+    with suppress(ValueError):  # in another thread than the main one
+        signal.signal(signal.SIGUSR1, on_request)
+    return told
+
+
+def _printer(kind: Literal["auto", "bar", "plain", "none"], pace: Pace, *, quiet: bool) -> Show:
     if quiet or kind == "none":
         return lambda _: None
-    if kind == "bar" or (kind == "auto" and sys.stderr is not None and sys.stderr.isatty()):
-        return _bar
-    return _Plain()
+    if kind == "bar" or (kind == "auto" and _redraws()):
+        return _Bar(pace)
+    return _Plain(pace)
+
+
+def _redraws() -> bool:
+    """Whether standard error is a terminal that can go back to the beginning of a line."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in _DUMB
 
 
 class _Plain:
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self._next = time.monotonic() + PLAIN_EVERY
         self._note = ""
 
@@ -38,45 +74,44 @@ class _Plain:
                 complain(tally.note)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_EVERY
-            complain(_line(tally))
+            complain(line_of(parts_of(tally, self._pace)))
 
 
-def _bar(tally: RunTally | LinkTally) -> None:
-    share = _share(tally)
-    bar = "#" * int(share * _BAR)
-    end = "\n" if tally.ended else ""
-    line = f"[{bar:<{_BAR}}] {_line(tally)}{f'  {one_line(tally.note)}' if tally.note else ''}"
-    # Erase to the end of the line: the last one may have been longer.
-    draw(f"\r{line}\x1b[K{end}")
+class _Bar:
+    """One line, redrawn in place; what is to be read, such as a note, gets lines of its own above it."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._note = ""
+        self._drawn = ""
+
+    def __call__(self, tally: RunTally | LinkTally) -> None:
+        width = _width() - 1  # a full last column makes some terminals begin a new line
+        note: list[str] = []
+        if tally.note != self._note:
+            self._note = tally.note
+            note = textwrap.wrap(one_line(tally.note), width)
+        text = fitted(parts_of(tally, self._pace), width)
+        line = bar(share_of(tally), text, width)
+        if line == self._drawn and not note and not tally.ended:
+            return
+        # A terminal that got narrower has broken the last line in several: we begin in the first of them.
+        above = max(0, len(self._drawn) - 1) // (width + 1)
+        begin = f"\x1b[{above}A\r\x1b[J" if above else "\r"
+        # Erase to the end of each line: the last one may have been longer.
+        lines = [f"{one}\x1b[K" for one in (*note, line)]
+        draw(begin + "\n".join(lines) + ("\n" if tally.ended else ""))
+        self._drawn = "" if tally.ended else line
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the cursor stands at the end of a line of ours."""
+        return bool(self._drawn)
 
 
-def _share(tally: RunTally | LinkTally) -> float:
-    if isinstance(tally, LinkTally):
-        return tally.done / tally.total if tally.total else 0.0
-    return tally.done / tally.rows if tally.complete and tally.rows else 0.0
-
-
-def _line(tally: RunTally | LinkTally) -> str:
-    if isinstance(tally, LinkTally):
-        pace = tally.done / tally.seconds if tally.seconds else 0.0
-        return f"{tally.done:,}/{tally.total:,} links, {pace:,.0f}/s"
-    total = f"{tally.rows:,}" if tally.complete else f"{tally.rows:,}+"
-    failed = sum(tally.settled[status] for status in _FAILED)
-    pace = tally.settled_here / tally.seconds if tally.seconds else 0.0
-    words = [f"{tally.done:,}/{total} rows", f"{tally.settled[Status.LINKED]:,} linked"]
-    if tally.settled[Status.ALREADY_LINKED]:
-        words.append(f"{tally.settled[Status.ALREADY_LINKED]:,} linked before")
-    if failed:
-        words.append(f"{failed:,} failed")
-    words.append(f"{pace:,.0f}/s")
-    if tally.throttled:
-        words.append(f"{tally.throttled:,} throttled")
-    if tally.complete and pace and tally.rows > tally.done:
-        words.append(f"about {_clock((tally.rows - tally.done) / pace)} left")
-    return ", ".join(words)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _width() -> int:
+    """Columns of the terminal just now; it may have been resized since the last line."""
+    try:
+        return max(_NARROWEST, os.get_terminal_size(2).columns or _USUAL)
+    except OSError:
+        return _USUAL

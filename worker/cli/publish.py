@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +14,14 @@ from worker.cli.options import INPUT, settings_options
 if TYPE_CHECKING:
     from worker.supply.publication import Published
 
-_EVERY = 10.0
-
 
 @click.command("publish", cls=GroupedCommand)
 @click.argument("input_path", metavar="INPUT", shell_complete=files)
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with a publication that was cut off.")
-@settings_options(*INPUT, "wait_for_broker", "runs_dir", "run_id", "as_json", "quiet", of="publish")
+@settings_options(
+    *INPUT, "wait_for_broker", "runs_dir", "run_id", "as_json", "progress", "quiet", of="publish"
+)
 def command(input_path: str, queue_url: str | None, resume: str | None, **flags: Any) -> int:
     """Put each pair of INPUT, a CSV or JSONL file, on a queue; the queue is made if there is none.
 
@@ -32,20 +30,37 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     Exit code 0 if every row was a pair or a duplicate of one, 3 if some were invalid, 6 without a broker.
     """
     from worker.cli.output import complain, hand_over, say  # noqa: PLC0415 - brings in what --help does not need
+    from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
     from worker.run.publish import start  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
+    from worker.tally import LinkTally  # noqa: PLC0415 - brings in what --help does not need
 
     settings = load_settings(flags)
+    show = progress(settings.progress, quiet=settings.quiet)
+    tally, started = LinkTally(unit="published"), time.monotonic()
+
+    def tell(note: str) -> None:
+        tally.note = note
+        show(tally)
+
+    def count(state: "Published") -> None:
+        tally.done, tally.seconds = state.published, time.monotonic() - started
+        show(tally)
+
     publishing = start(
         settings,
         input_path,
         queue_url_of(queue_url, settings),
         resume=resume,
-        tell=lambda note: say(settings, f"bulklink: {note}") if note else None,
-        show=_now_and_then(lambda text: say(settings, text)),
+        tell=tell,
+        show=count,
     )
-    result = publishing.complete()
+    try:
+        result = publishing.complete()
+    finally:
+        tally.ended = True
+        show(tally)
     say(
         settings,
         f"run {result.run_id}: {result.published:,} published to {result.queue}"
@@ -58,16 +73,3 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     if settings.as_json:
         hand_over(json.dumps({**asdict(result), "exit_code": result.exit_code}, indent=2))
     return result.exit_code
-
-
-def _now_and_then(say: Callable[[str], None]) -> Callable[["Published"], None]:
-    due = time.monotonic() + _EVERY
-
-    def show(state: "Published") -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + _EVERY
-            with suppress(OSError):
-                say(f"bulklink: {state.published:,} published")
-
-    return show

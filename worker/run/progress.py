@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from worker.limits import Limiter
 from worker.tally import Tally
 
 _TICK = 0.2
@@ -12,14 +13,22 @@ _TICK = 0.2
 _T = TypeVar("_T", bound=Tally)
 
 
-async def show_often(tally: _T, show: Callable[[_T], None]) -> None:
-    """Show the counts five times a second until cancelled, and then as the last ones."""
+async def show_often(tally: _T, show: Callable[[_T], None], limiter: Limiter) -> None:
+    """Show the counts five times a second until cancelled, and then as the last ones.
+
+    Args:
+        tally: the counts.
+        show: shows them.
+        limiter: says what is in flight, and how long the portal holds everyone back.
+    """
     clock = asyncio.get_running_loop().time
     started = clock()
     try:
         while True:
             await asyncio.sleep(_TICK)
             tally.seconds = clock() - started
+            tally.in_flight, tally.limit = limiter.permits.in_use, limiter.permits.limit
+            tally.pause_left = limiter.pause_left
             show_now(tally, show)
     finally:
         tally.ended = True

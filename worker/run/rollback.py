@@ -81,7 +81,9 @@ def roll_back(
             # Closed before the ledger is: a reader would keep SQLite from folding its side files in.
             with LedgerReader(directory.ledger) as reader:
                 links = links_made(reader, unread=settings.unread)
-                await go_through(links, site, removal.conclude, [partial(show_often, tally, show)])
+                await go_through(
+                    links, site, removal.conclude, [partial(show_often, tally, show, site.limiter)]
+                )
 
     try:
         if not settings.unread:

@@ -19,7 +19,7 @@ from worker.ledger import Ledger, RunLock
 from worker.limits.hours import Rates, spoken
 from worker.models import Outcome
 from worker.portal.auth import Credentials
-from worker.quantities import ErrorLimit
+from worker.quantities import ErrorLimit, format_duration
 from worker.run.access import Access
 from worker.run.directory import RunDirectory
 from worker.run.lifetime import Stop
@@ -140,7 +140,7 @@ class Session:
             pipeline = Pipeline(supply, ledger, site, look_first=self.plan.look_first, grace=self.plan.grace)
             self._observe(pipeline, log)
             pipeline.side_tasks += [
-                partial(show_often, self.tally, show),
+                partial(show_often, self.tally, show, site.limiter),
                 partial(self._beat, ledger, log, site),
                 partial(self._end_in_time, pipeline),
             ]
@@ -223,7 +223,12 @@ class Session:
             pipeline.drain()
 
     def _drain(self, pipeline: Pipeline, stop: Stop) -> None:
-        self.tally.note = f"{stop.why}: finishing what is on its way"
+        longest = format_duration(self.plan.grace)
+        again = "Ctrl-C" if stop.why == "SIGINT" else stop.why
+        self.tally.note = (
+            f"{stop.why}: finishing what is on its way, {longest} at most;"
+            f" a second {again} does not wait for it"
+        )
         pipeline.drain()
 
     def _note(self, log: FilteringBoundLogger, show: Callable[[RunTally], None], note: str) -> None:

@@ -57,7 +57,9 @@ def verify(
 
         async def go(_: Stop) -> None:
             async with opened(access, tally, show) as (site, _log):
-                await go_through(claims(reader), site, compare, [partial(show_often, tally, show)])
+                await go_through(
+                    claims(reader), site, compare, [partial(show_often, tally, show, site.limiter)]
+                )
 
         if tally.total:
             Lifetime().run(go, lambda: settings.command("verify", named(directory, settings)))

@@ -1,8 +1,9 @@
 """How a run goes, on standard error: a bar on a terminal, lines elsewhere."""
 
 import io
+import os
+import signal
 from collections import Counter
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -43,7 +44,17 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def width(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Columns of the terminal; may be changed while it is drawn on."""
+    size = {"columns": 100}
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: SimpleNamespace(**size))
+    monkeypatch.setenv("TERM", "xterm")
+    return size
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, width: dict[str, int]) -> Terminal:
+    assert width["columns"]
     terminal = Terminal()
     for room in (module, output):
         monkeypatch.setattr(room, "sys", SimpleNamespace(stderr=terminal))
@@ -83,7 +94,7 @@ def test_auto_is_a_bar_on_a_terminal_and_lines_elsewhere(
     show = progress("auto", quiet=False)
     clock.now += PLAIN_EVERY
     show(tally(1, 2))
-    assert file.getvalue() == "bulklink: 1/2+ rows, 1 linked, 0/s\n"
+    assert file.getvalue() == "bulklink: 1/2+ rows, 1 linked, 0 links/s\n"
 
 
 def test_a_closed_standard_error_shows_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,86 +143,134 @@ def test_a_note_is_told_at_once_and_once(stream: io.StringIO, clock: Clock) -> N
     assert stream.getvalue() == "bulklink: SIGTERM: finishing\nbulklink: really\n"
 
 
-def test_the_bar_grows_with_the_share_of_rows(terminal: Terminal) -> None:
+def drawn(terminal: Terminal) -> list[str]:
+    """What stood on the line each time that it was drawn."""
+    lines = terminal.getvalue().split("\r")[1:]
+    return [text.split("\x1b[K")[0].removeprefix("\x1b[J") for text in lines]
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_terminal_that_cannot_go_back_gets_lines(
+    terminal: Terminal, clock: Clock, monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    show = progress("auto", quiet=False)
+    clock.now += PLAIN_EVERY
+    show(tally(1, 2))
+
+    assert terminal.getvalue() == "bulklink: 1/2+ rows, 1 linked, 0 links/s\n"
+
+
+def test_the_line_is_redrawn_in_place_and_ends_with_the_last_one(terminal: Terminal) -> None:
     show = progress("bar", quiet=False)
-    for done in (0, 50, 99, 100):
-        show(tally(done, 100, complete=True))
-
-    bars = [line[1:21] for line in terminal.getvalue().split("\r")[1:]]
-    assert bars == [" " * 20, "#" * 10 + " " * 10, "#" * 19 + " ", "#" * 20]
-
-
-def test_the_bar_is_empty_while_nobody_knows_how_many_rows_there_are(terminal: Terminal) -> None:
-    show = progress("bar", quiet=False)
-    show(tally(50, 100))
-    show(tally(0, 0, complete=True))
-
-    assert [line[1:21] for line in terminal.getvalue().split("\r")[1:]] == [" " * 20] * 2
-
-
-def test_the_bar_is_redrawn_in_place_and_ends_with_the_line(terminal: Terminal) -> None:
-    show = progress("bar", quiet=False)
-    show(tally(1, 2, complete=True, note="SIGINT: finishing"))
+    show(tally(1, 2, complete=True))
     show(tally(2, 2, complete=True, ended=True))
 
     assert terminal.getvalue() == (
-        "\r[##########          ] 1/2 rows, 1 linked, 0/s  SIGINT: finishing\x1b[K"
-        "\r[####################] 2/2 rows, 2 linked, 0/s\x1b[K\n"
+        "\r[##########          ] 1/2 rows, 1 linked, 0 links/s\x1b[K"
+        "\r[####################] 2/2 rows, 2 linked, 0 links/s\x1b[K\n"
     )
 
 
-def test_a_line_tells_what_failed_and_was_throttled(terminal: Terminal) -> None:
-    counts = Counter(dict.fromkeys(Status, 1000))
-    progress("bar", quiet=False)(
-        RunTally(rows=9000, complete=True, settled=counts, settled_here=500, throttled=1234, seconds=2.0)
+def test_a_line_that_says_nothing_new_is_not_drawn_again(terminal: Terminal) -> None:
+    show = progress("bar", quiet=False)
+    for _ in range(5):
+        show(tally(1, 2, complete=True))
+
+    assert len(drawn(terminal)) == 1
+
+
+def test_a_note_stands_above_the_line_once_and_is_broken_between_words(
+    terminal: Terminal, width: dict[str, int]
+) -> None:
+    width["columns"] = 40
+    show = progress("bar", quiet=False)
+    note = "SIGINT: finishing what is on its way, 25s at most; a second Ctrl-C does not wait for it"
+    for _ in range(3):
+        show(tally(1, 2, complete=True, note=note))
+
+    above = terminal.getvalue().replace("\r", "").split("\x1b[K")
+    assert " ".join(line.strip() for line in above[:-2]) == note
+    assert all(len(line.strip("\n")) < 40 for line in above)
+
+
+def test_no_line_is_as_wide_as_the_terminal_also_after_a_resize(
+    terminal: Terminal, width: dict[str, int]
+) -> None:
+    counts = Counter(dict.fromkeys(Status, 1_000_000))
+    busy = RunTally(
+        rows=9_000_000,
+        complete=True,
+        settled=counts,
+        settled_here=500,
+        throttled=1234,
+        retries=77,
+        sent=5_000,
+        in_flight=3,
+        limit=4,
+        pause_left=8.0,
+        seconds=2.0,
     )
-
-    assert (
-        "8,000/9,000 rows, 1,000 linked, 1,000 linked before, 4,000 failed, 250/s, 1,234 throttled,"
-        " about 0:04 left"
-    ) in terminal.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("left", "told"), [(59, "0:59"), (61, "1:01"), (3599, "59:59"), (3600, "1:00:00"), (360_061, "100:01:01")]
-)
-def test_the_time_left_is_by_the_pace_of_this_session(terminal: Terminal, left: int, told: str) -> None:
-    progress("bar", quiet=False)(tally(10, 10 + left, complete=True, seconds=10.0))
-
-    assert f", 1/s, about {told} left" in terminal.getvalue()
+    show = progress("bar", quiet=False)
+    for columns in (200, 120, 80, 60, 40, 25, 300):
+        width["columns"] = columns
+        show(busy)
+        assert len(drawn(terminal)[-1]) < columns
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: tally(10, 20, seconds=10.0),  # not read to its end
-        lambda: tally(0, 20, complete=True, seconds=10.0),  # no pace yet
-        lambda: tally(20, 20, complete=True, seconds=10.0),  # nothing left
-    ],
-)
-def test_no_time_is_told_where_none_is_known(terminal: Terminal, make: Callable[[], RunTally]) -> None:
-    progress("bar", quiet=False)(make())
+def test_after_the_terminal_got_narrower_the_broken_line_is_taken_away(
+    terminal: Terminal, width: dict[str, int]
+) -> None:
+    show = progress("bar", quiet=False)
+    width["columns"] = 120
+    show(tally(1, 2, complete=True, throttled=9, sent=9, seconds=1.0))
+    before = len(drawn(terminal)[-1])
+    width["columns"] = 30
+    show(tally(2, 2, complete=True, throttled=9, sent=9, seconds=1.0))
 
-    assert "left" not in terminal.getvalue()
+    assert f"\x1b[{(before - 1) // 30}A\r\x1b[J" in terminal.getvalue()
 
 
-def test_a_line_about_a_visit_tells_links_and_their_pace(stream: io.StringIO, clock: Clock) -> None:
+def test_a_stream_without_a_width_is_taken_for_80_columns(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "get_terminal_size", none)
+    progress("bar", quiet=False)(tally(1, 2, throttled=9, retries=9, sent=9, limit=9, seconds=1.0))
+
+    assert len(stream.getvalue().strip("\r").split("\x1b")[0]) < 80
+
+
+def test_a_line_about_links_tells_their_number_and_pace(stream: io.StringIO, clock: Clock) -> None:
     show = progress("plain", quiet=False)
     for done, seconds in ((0, 0.0), (4_500, 9.0)):
         clock.now += PLAIN_EVERY
         show(LinkTally(total=10_000, done=done, seconds=seconds))
 
-    assert stream.getvalue() == "bulklink: 0/10,000 links, 0/s\nbulklink: 4,500/10,000 links, 500/s\n"
-
-
-def test_the_bar_of_a_visit_grows_with_the_share_of_links_and_ends_with_the_line(terminal: Terminal) -> None:
-    show = progress("bar", quiet=False)
-    show(LinkTally(total=0))
-    show(LinkTally(total=4, done=2, seconds=1.0, note="the portal fails"))
-    show(LinkTally(total=4, done=4, seconds=1.0, ended=True))
-
-    assert terminal.getvalue() == (
-        "\r[                    ] 0/0 links, 0/s\x1b[K"
-        "\r[##########          ] 2/4 links, 2/s  the portal fails\x1b[K"
-        "\r[####################] 4/4 links, 4/s\x1b[K\n"
+    assert stream.getvalue() == (
+        "bulklink: 0/10,000 links, 0/s\nbulklink: 4,500/10,000 links, 500/s, about 0:11 left\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["bar", "plain", "none"])
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_line_is_told_when_it_is_asked_for(
+    terminal: Terminal,
+    capfd: pytest.CaptureFixture[str],
+    kind: Literal["bar", "plain", "none"],
+    quiet: bool,
+) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        show = progress(kind, quiet=quiet)
+        signal.raise_signal(signal.SIGUSR1)
+        show(tally(1, 2, complete=True))
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert terminal.getvalue() or kind != "bar" or quiet
+    asked = [line for line in capfd.readouterr().err.splitlines() if line]
+    assert asked == ["bulklink: nothing has begun yet", "bulklink: 1/2 rows, 1 linked, 0 links/s"]

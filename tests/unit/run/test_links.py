@@ -86,7 +86,7 @@ class World:
         )
         begin, before = now(), asyncio.all_tasks()
         try:
-            side_tasks = [partial(show_often, self.progress, self.show)]
+            side_tasks = [partial(show_often, self.progress, self.show, site.limiter)]
             await go_through(self.watched(iter(todo)), site, self.conclude, side_tasks)
         finally:
             self.lasted = now() - begin

@@ -155,7 +155,9 @@ class World:
         self.portal.leaves = lambda ask: self._leaves(ledger, ask)
         self.pipeline = Pipeline(supply, ledger, site, look_first=self.look_first, grace=25.0)
         self.pipeline.observers.append(self._count)
-        self.pipeline.side_tasks.append(partial(show_often, self.tally, lambda _: self.during()))
+        self.pipeline.side_tasks.append(
+            partial(show_often, self.tally, lambda _: self.during(), site.limiter)
+        )
         begin, before = now(), asyncio.all_tasks()
         try:
             async with asyncio.timeout(ENDLESS):

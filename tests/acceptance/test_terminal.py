@@ -1,0 +1,93 @@
+"""In a real terminal the line of a run never wraps: narrow, wide, resized, throttled, in an outage."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import SimulatedPortal
+
+TROUBLE = """
+[throttle]
+limit = 40
+window = 1.0
+retry_after = "1"
+
+[latency]
+seconds = 0.02
+"""
+
+
+class Tmux:
+    """A terminal of its own, apart from any that is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = str(folder / "tmux")
+        self._folder = folder
+
+    def __call__(self, *words: str) -> str:
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("BULKLINK_", "TMUX"))
+        }
+        done = subprocess.run(
+            ["tmux", "-S", self._socket, "-f", "/dev/null", *words],
+            cwd=self._folder,
+            env={**clean, "BULKLINK_TOKEN": "demo-token", "TERM": "xterm-256color"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        return done.stdout
+
+    def lines(self) -> list[str]:
+        """What is on the screen; what the terminal broke for want of room is one line."""
+        return self("capture-pane", "-p", "-J").rstrip().splitlines()
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    if shutil.which("tmux") is None and not os.environ.get("CI"):
+        pytest.skip("there is no tmux here")
+    tmux = Tmux(tmp_path)
+    yield tmux
+    subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, check=False)
+
+
+def test_no_line_wraps_through_resizes_and_throttling(
+    tmux: Tmux, tmp_path: Path, simulate: "Callable[[str], SimulatedPortal]"
+) -> None:
+    portal = simulate(TROUBLE)
+    rows = "".join(f"{n % 50 + 1},{n + 1}\n" for n in range(1_000))
+    (tmp_path / "pairs.csv").write_text(f"deal,contact\n{rows}1,x\n")
+    command = f"{sys.executable} -m worker run pairs.csv --portal {portal.url} --rate 60/s --existing post"
+    tmux("new-session", "-d", "-x", "120", "-y", "30", f"{command} --transport single; sleep 30")
+
+    for width in (120, 80, 60, 120, 60):
+        tmux("resize-window", "-x", str(width))
+        # Redrawn in place: a resize leaves no copy behind, and what is joined again is narrow enough.
+        assert eventually(partial(is_one_line, tmux, width)), tmux.lines()
+
+
+def is_one_line(tmux: Tmux, width: int) -> bool:
+    drawn = [line for line in tmux.lines() if " rows, " in line]
+    return len(drawn) == 1 and len(drawn[0]) < width
+
+
+def eventually(holds: "Callable[[], bool]") -> bool:
+    """Whether it comes to hold, and a while later still does: several redraws, each a fifth of a second."""
+    deadline = time.monotonic() + 20
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    return holds()

@@ -1,0 +1,151 @@
+"""How a run goes, in one line: what to say, in the order of its weight, cut to the width there is. Pure."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from worker.models import Status
+from worker.quantities import format_duration
+from worker.tally import LinkTally, RunTally
+
+WINDOW = 60.0
+"""Seconds over which a pace is measured: what came long ago says little about now."""
+
+_BAR = 20
+_LEAST_BAR = 6
+_FAILED = (Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something to say.
+
+    Attributes:
+        weight: what weighs least is left out first where there is no room.
+    """
+
+    text: str
+    weight: int
+
+
+class Pace:
+    """What is done a second, by the last minute."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def observe(self, seconds: float, links: int, requests: int) -> None:
+        """Note how far it is, so many seconds after it began."""
+        if self._seen and seconds < self._seen[-1][0]:
+            self._seen.clear()
+        self._seen.append((seconds, links, requests))
+        # One that is older than the window is kept, to measure the whole of it.
+        while len(self._seen) > 1 and seconds - self._seen[1][0] >= WINDOW:
+            self._seen.popleft()
+
+    @property
+    def links(self) -> float:
+        """Links that had their last word, a second."""
+        return self._of(1)
+
+    @property
+    def requests(self) -> float:
+        """Requests a second."""
+        return self._of(2)
+
+    def _of(self, which: int) -> float:
+        if not self._seen:
+            return 0.0
+        first, last = self._seen[0], self._seen[-1]
+        if last[0] <= first[0]:
+            return last[which] / last[0] if last[0] > 0 else 0.0
+        return (last[which] - first[which]) / (last[0] - first[0])
+
+
+def parts_of(tally: RunTally | LinkTally, pace: Pace) -> list[Part]:
+    """What there is to say, in the order in which it is read."""
+    said = list(_links(tally, pace) if isinstance(tally, LinkTally) else _rows(tally, pace))
+    if tally.pause_left >= 1.0 and not tally.ended:
+        said.insert(1, Part(f"paused, {format_duration(round(tally.pause_left))}", 95))
+    return said
+
+
+def line_of(parts: Sequence[Part]) -> str:
+    """All of it, where there is room for any line."""
+    return ", ".join(part.text for part in parts)
+
+
+def fitted(parts: Sequence[Part], width: int) -> str:
+    """As much as fits, the weightiest first; in the same order."""
+    kept = list(parts)
+    while len(line_of(kept)) > width and len(kept) > 1:
+        kept.remove(min(kept, key=lambda part: part.weight))
+    return line_of(kept)[: max(0, width)]
+
+
+def bar(share: float, text: str, width: int) -> str:
+    """The text with a bar before it as wide as there is room for, or without one."""
+    room = min(_BAR, width - len(text) - len("[] "))
+    if room < _LEAST_BAR:
+        return text
+    return f"[{'#' * int(share * room):<{room}}] {text}"
+
+
+def share_of(tally: RunTally | LinkTally) -> float:
+    """Share of the work that is done; 0 while nobody knows how much there is."""
+    if isinstance(tally, LinkTally):
+        return min(1.0, tally.done / tally.total) if tally.total else 0.0
+    return tally.done / tally.rows if tally.complete and tally.rows else 0.0
+
+
+def done_of(tally: RunTally | LinkTally) -> int:
+    """What a pace is measured by: pairs or links that have their last word in this session."""
+    return tally.done if isinstance(tally, LinkTally) else tally.settled_here
+
+
+def _links(tally: LinkTally, pace: Pace) -> Iterator[Part]:
+    total = f"/{tally.total:,}" if tally.total else ""
+    yield Part(f"{tally.done:,}{total} {tally.unit}", 100)
+    yield Part(f"{pace.links:,.0f}/s", 80)
+    yield from _wire(tally, pace)
+    yield from _left(tally.total - tally.done, pace)
+
+
+def _rows(tally: RunTally, pace: Pace) -> Iterator[Part]:
+    settled = tally.settled
+    failed = sum(settled[status] for status in _FAILED)
+    yield Part(f"{tally.done:,}/{tally.rows:,}{'' if tally.complete else '+'} rows", 100)
+    yield Part(f"{settled[Status.LINKED]:,} linked", 85)
+    if settled[Status.ALREADY_LINKED]:
+        yield Part(f"{settled[Status.ALREADY_LINKED]:,} linked before", 60)
+    if failed:
+        yield Part(f"{failed:,} failed", 90)
+    # Rows of the file that no portal has seen: no sign that anything goes wrong.
+    if unusable := settled[Status.INVALID]:
+        yield Part(f"{unusable:,} unusable {'row' if unusable == 1 else 'rows'} in the file", 50)
+    yield Part(f"{pace.links:,.0f} links/s", 80)
+    yield from _wire(tally, pace)
+    if tally.complete:
+        yield from _left(tally.rows - tally.done, pace)
+
+
+def _wire(tally: RunTally | LinkTally, pace: Pace) -> Iterator[Part]:
+    if tally.sent:
+        yield Part(f"{pace.requests:,.0f} requests/s", 40)
+    if tally.limit:
+        yield Part(f"{tally.in_flight} of {tally.limit} in flight", 20)
+    if tally.retries:
+        yield Part(f"{tally.retries:,} retries", 30)
+    if tally.throttled:
+        yield Part(f"{tally.throttled:,} throttled", 35)
+
+
+def _left(count: int, pace: Pace) -> Iterator[Part]:
+    if count > 0 and pace.links > 0:
+        yield Part(f"about {_clock(count / pace.links)} left", 70)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
