@@ -27,6 +27,7 @@ class Feed:
         self._news = asyncio.Event()
         self._rows = 0
         self._complete = False
+        self._has_given = self._has_waited = False
 
     def more(self, rows: int) -> None:
         """There are so many new rows in the ledger."""
@@ -38,6 +39,12 @@ class Feed:
         self._complete = True
         self._news.set()
 
+    def has_kept_ahead(self) -> bool:
+        """Whether pairs were taken since this was last asked, and none of them was waited for."""
+        ahead = self._has_given and not self._has_waited
+        self._has_given = self._has_waited = False
+        return ahead
+
     async def take(self, most: int) -> Sequence[Pair]:
         """The next pairs, about so many, their intents durable; none when there are no more."""
         while True:
@@ -47,5 +54,7 @@ class Feed:
             if complete or self._rows >= self._horizon:
                 pairs = await self._ledger.claim(most, look_first=self._look_first)
                 if pairs or complete:
+                    self._has_given = True
                     return pairs
+            self._has_waited = True
             await self._news.wait()

@@ -12,6 +12,12 @@ from worker.supply.feed import HORIZON, Feed
 from worker.supply.ingest import ingest
 from worker.tally import RunTally
 
+REST = 3
+"""While pairs are sent, reading rests so many times as long as it worked: all share one interpreter."""
+
+LONGEST_REST = 0.25
+"""Seconds; a slow pipe has not been at work all the time that it took."""
+
 STDIN_GONE = "standard input is gone: rows after the last one were never read"
 
 
@@ -80,6 +86,7 @@ class FileSupply:
         self._least = 0
         self._enough = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
+        self._rested = 0.0  # when the last rest ended
 
     async def hold(self, name: str, least: int) -> None:
         """Begin to read, and wait until ``least`` rows are there.
@@ -107,16 +114,21 @@ class FileSupply:
         await (self._reading or self._read())
 
     async def _read(self) -> None:
+        self._rested = asyncio.get_running_loop().time()
         try:
             if self._source is not None:
                 await ingest(self._source, self._ledger, self._more, self._tally, self._limit)
         finally:
             self._feed.complete()
 
-    def _more(self, rows: int) -> None:
+    async def _more(self, rows: int) -> None:
         self._feed.more(rows)
         if self._tally.rows >= self._least:
             self._enough.set()
+        clock = asyncio.get_running_loop().time
+        if self._feed.has_kept_ahead():
+            await asyncio.sleep(min(LONGEST_REST, REST * (clock() - self._rested)))
+        self._rested = clock()
 
     async def take(self, most: int) -> Sequence[Pair]:
         """The next pairs, about so many, their intents durable; none when there are no more."""

@@ -1,6 +1,6 @@
 """Read the input into the ledger, ahead of the sending and whatever its pace: the disk is the buffer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -13,7 +13,8 @@ from worker.sources import Source, shown
 from worker.supply.offload import offload
 from worker.tally import RunTally
 
-CHUNK = 500
+CHUNK = 1000
+"""Rows that are taken in together. More would keep outcomes waiting for the ledger; fewer cost more each."""
 
 _COMPARED = 2000
 """Rows that are looked up in the ledger at once, to compare them with those of the input."""
@@ -22,14 +23,14 @@ _WAY_OUT = "All done so far is kept: put the input back as it was and go on, or 
 
 
 async def ingest(
-    source: Source, ledger: Ledger, more: Callable[[int], None], tally: RunTally, limit: int | None
+    source: Source, ledger: Ledger, more: Callable[[int], Awaitable[None]], tally: RunTally, limit: int | None
 ) -> None:
     """Admit all rows of ``source`` that the ledger does not hold yet, the first ``limit`` at most.
 
     Args:
         source: the input.
         ledger: where they go.
-        more: told how many new ones are in it.
+        more: told how many new ones are in it; reading goes on when it returns.
         tally: counts them.
         limit: None for all.
 
@@ -40,13 +41,17 @@ async def ingest(
     read = await go_past_read(source, ledger)
     rows = chunks(islice(source.rows(), None if limit is None else max(0, limit - read)), CHUNK)
     columns: tuple[str, ...] = ()
-    while chunk := await offload(lambda: next(rows, [])):
+
+    def next_judged() -> list[tuple[Row, int | str]]:
+        return [(row, key_of(row)) for row in next(rows, [])]
+
+    while judged := await offload(next_judged):
         # Before the rows they name: files made after a crash must not guess which cell is which.
         if source.columns != columns:  # those of a JSONL file show up one by one
             columns = source.columns
             await ledger.put_meta(**form_facts(source))
-        tally.admitted(await ledger.admit([(row, key_of(row)) for row in chunk]))
-        more(len(chunk))
+        tally.admitted(await ledger.admit(judged))
+        await more(len(judged))
     digest = source.digest() if limit is None else None  # of a part it would say nothing
     await ledger.put_meta(
         **form_facts(source), input_complete=True, input_sha256=digest, input_blank=source.blank

@@ -199,3 +199,23 @@ async def test_intents_are_noted_at_once_unless_it_is_to_be_looked_first(
     assert await take_all(feed) == pairs(1, 3)
     with LedgerReader(tmp_path / "ledger.db") as reader:
         assert [row.status for row in reader.rows(list(Status))] == [status] * 3
+
+
+async def test_it_has_kept_ahead_if_pairs_were_taken_and_none_was_waited_for(ledger: Ledger) -> None:
+    feed = Feed(ledger)
+    await admit(ledger, 1, 2)
+    feed.more(2)
+    assert not feed.has_kept_ahead(), "nobody has taken any"
+
+    await feed.take(1)
+    assert feed.has_kept_ahead()
+    assert not feed.has_kept_ahead(), "not since it was last asked"
+
+    await feed.take(1)
+    waiting = asyncio.create_task(feed.take(1))
+    await quiet(ledger)
+    assert not feed.has_kept_ahead(), "somebody waits"
+    await admit(ledger, 3)
+    feed.more(1)
+    assert await waiting == [pair(3)]
+    assert feed.has_kept_ahead(), "nobody has waited any more"

@@ -1,15 +1,18 @@
 """A file as what a run reads: held back until it has enough rows, and what is said of one that is gone."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.unit.dealt import now
 from tests.unit.lanes import Run
 from tests.unit.supply.queue_desk import HereLedger
 from worker.errors import TooFewRows
 from worker.sources import open_source
-from worker.supply.file import STDIN_GONE, FileInput, FileSupply
+from worker.supply import ingest
+from worker.supply.file import LONGEST_REST, REST, STDIN_GONE, FileInput, FileSupply
 from worker.tally import RunTally
 
 
@@ -48,6 +51,56 @@ async def test_an_input_with_fewer_rows_than_expected_is_refused_before_any_is_h
         with pytest.raises(TooFewRows, match="only 3 rows, expected are 4 or more"):
             await one.open(ledger, RunTally(), print)
     one.close()
+
+
+CHUNKS = 50
+
+
+@pytest.mark.parametrize(
+    ("most", "chunk_takes", "whole"),
+    [
+        (1, 0.01, CHUNKS * 0.01 * (1 + REST)),
+        (1, 10.0, CHUNKS * (10.0 + LONGEST_REST)),
+        (10, 0.01, CHUNKS * 0.01),
+        (0, 0.01, CHUNKS * 0.01),
+    ],
+    ids=["some are taken", "some are taken, and a pipe is slow", "all are waited for", "none is taken"],
+)
+def test_reading_rests_only_while_pairs_are_taken_and_none_is_waited_for(
+    virtual_time: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    chunk_takes: float,
+    whole: float,
+) -> None:
+    async def at_work(work: Callable[[], object]) -> object:
+        await asyncio.sleep(chunk_takes)
+        return work()
+
+    monkeypatch.setattr(ingest, "offload", at_work)
+    monkeypatch.setattr(ingest, "CHUNK", 10)
+    one = input_of(tmp_path, CHUNKS * 10)
+    tally = RunTally()
+
+    async def take(supply: FileSupply) -> None:
+        while most and not tally.complete:
+            await supply.take(most)
+            if most == 1:
+                await asyncio.sleep(chunk_takes / 2)
+
+    async def story() -> None:
+        async with HereLedger(tmp_path / "ledger.db") as ledger:
+            supply = await one.open(ledger, tally, print)
+            taking = asyncio.create_task(take(supply))
+            began = now()
+            await supply.read()
+            assert now() - began == pytest.approx(whole, rel=0.05)
+            await taking
+
+    virtual_time(story())
+    one.close()
+    assert (tally.rows, tally.complete) == (CHUNKS * 10, True)
 
 
 def test_rows_of_standard_input_that_nobody_has_read_are_lost(virtual_time: Run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import zstandard
@@ -39,7 +40,7 @@ class Desk:
         with open_source(str(self.input), columns=columns, delimiter=None) as source:
             async with Ledger(self.ledger, create=not self.ledger.exists()) as ledger:
                 await ledger.begin_session()
-                await ingest(source, ledger, lambda _: None, tally, limit)
+                await ingest(source, ledger, AsyncMock(), tally, limit)
         return tally
 
     def breaks_off(self, text: str = "cut short") -> str:
