@@ -8,9 +8,8 @@ sockets.
 import gzip
 import re
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import orjson
@@ -28,9 +27,6 @@ _LINK = re.compile(r"/?api/2\.0/crm/opportunity/([0-9]+)/contact/([0-9]+)(?:\.js
 _BATCH = re.compile(r"/api/2\.0/batch(?:\.json)?(?:\?.*)?", re.ASCII)
 _SOUGHT = re.compile(r"(?:^|&)filterValue=([0-9,]*)")
 _BOOKS = "/_stub"
-
-BUCKET = 0.1
-"""Seconds of one entry of the books' ``posts_at``."""
 
 _EXTRA_FIELDS = 10
 
@@ -71,11 +67,10 @@ class Books:
     Attributes:
         requests: that arrived, held ones included; looks into these books do not count.
         posts: links that were asked for, alone or in batches.
-        links: different pairs of those.
+        links: that it holds: different pairs.
         first: arrival of the first request.
         first_post: arrival of the first request that asked for a link.
         last: when the last request was answered.
-        posts_at: by the tenth of a second of the monotonic clock, how many links were asked for.
         holding: a request waits, because so many links were made already.
     """
 
@@ -85,7 +80,6 @@ class Books:
     first: float = 0.0
     first_post: float = 0.0
     last: float = 0.0
-    posts_at: Counter[int] = field(default_factory=Counter)
     holding: bool = False
 
 
@@ -115,10 +109,11 @@ class Stub:
         self._most = most
         self.books.holding = False
 
-    def open_books(self) -> None:
-        """Begin anew, with no links."""
-        self.books = Books()
-        self._linked.clear()
+    def open_books(self, *, keep: bool = False) -> None:
+        """Begin anew, with no links, unless they are to be kept."""
+        if not keep:
+            self._linked.clear()
+        self.books = Books(links=len(self._linked))
 
     def answer(self, method: str, target: str, body: bytes = b"") -> Answer | None:
         """Answer one request; None to leave it without an answer."""
@@ -134,7 +129,6 @@ class Stub:
         answer = self._answer(method, target, body)
         if books.posts > before:
             books.first_post = books.first_post or now
-            books.posts_at[int(now / BUCKET)] += books.posts - before
         books.links = len(self._linked)
         books.last = time.monotonic()
         return answer
@@ -205,10 +199,12 @@ class Stub:
         match word.partition("="):
             case ("open", _, _):
                 self.open_books()
+            case ("turn", _, _):
+                self.open_books(keep=True)
             case ("hold", _, most):
                 self.hold(int(most) if most else None)
         facts = {name: getattr(self.books, name) for name in Books.__slots__}
-        text = orjson.dumps({**facts, "cpu": time.process_time()}, option=orjson.OPT_NON_STR_KEYS)
+        text = orjson.dumps({**facts, "cpu": time.process_time()})
         return Answer("200 OK", (text,))
 
 

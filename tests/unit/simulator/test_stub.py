@@ -144,8 +144,8 @@ def test_the_books_tell_when_links_were_asked_for_and_can_be_opened_anew() -> No
 
     assert (told["requests"], told["posts"], told["links"]) == (3, 2, 1)
     assert 0.0 < stub.books.first <= stub.books.first_post <= stub.books.last
-    assert sum(stub.books.posts_at.values()) == 2
-    assert (books("open")["requests"], books()["posts"]) == (0, 0)
+    assert (books("turn")["requests"], books()["links"]) == (0, 1)
+    assert (books("open")["requests"], books()["links"]) == (0, 0)
 
 
 def test_it_can_be_told_to_answer_no_more_after_so_many_links() -> None:

@@ -12,7 +12,9 @@ from click.core import ParameterSource
 
 from worker.cli.output import draw, hand_over
 
-WORDS: dict[str, str] = {}
+WORDS = {
+    "size": "Measure a large input: memory, first request, resume, files at the end.",
+}
 """What can be measured but speed: word and what it is."""
 
 
@@ -30,9 +32,7 @@ class _Words(click.Group):
             if ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         ]
         if given:
-            raise click.UsageError(
-                f"{given[0]} is for the bench without a word; {args[0]} has its own options"
-            )
+            raise click.UsageError(f"{given[0]} is for the bench without a word, not for {args[0]}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - named by click

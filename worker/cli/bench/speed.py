@@ -4,15 +4,15 @@ Every contender is a process of its own that links pairs at the stub portal, twi
 starting and ending takes, and many. The stub's books say whether each link was made.
 """
 
-import operator
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from worker.cli.bench.figures import Figure, aligned, told
 from worker.cli.bench.measured import (
     BULKLINK,
     Measured,
@@ -90,31 +90,6 @@ class Row:
     net_requests_per_second: float | None
     peak_mb: float
     stub_busy: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """What two figures of one run say.
-
-    Attributes:
-        goal: what it is to be; None if it is only told.
-        value: None if what it is of was too short to be measured.
-        bound: how the value is to be to the goal.
-        holds: the goal is met; None without a goal, or without a value.
-    """
-
-    name: str
-    value: float | None
-    goal: float | None
-    bound: Literal[">", ">=", "<="] = ">="
-    holds: bool | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        if self.goal is not None and self.value is not None:
-            object.__setattr__(self, "holds", _BOUNDS[self.bound](self.value, self.goal))
-
-
-_BOUNDS = {">": operator.gt, ">=": operator.ge, "<=": operator.le}
 
 
 def measure_speed(
@@ -240,23 +215,23 @@ def _limited(stub: Stub) -> dict[str, float]:
     return found
 
 
-def _ratios(rows: dict[str, Row], limited: dict[str, float]) -> Iterator[Ratio]:
+def _ratios(rows: dict[str, Row], limited: dict[str, float]) -> Iterator[Figure]:
     single, batch = rows[SINGLE], rows[BATCHES]
-    yield Ratio("single / bare aiohttp, pairs/s", _faster(single, rows[BARE]), 0.70)
-    yield Ratio("batch / single, pairs/s", _faster(batch, single), 6)
+    yield Figure("single / bare aiohttp, pairs/s", _faster(single, rows[BARE]), 0.70)
+    yield Figure("batch / single, pairs/s", _faster(batch, single), 6)
     if CURL in rows:
-        yield Ratio("batch / curl -Z, pairs/s", _faster(batch, rows[CURL]), 1, ">")
-    yield Ratio("batch, CPU us/pair", batch.net_cpu_us_per_pair, 50, "<=")
-    yield Ratio(
+        yield Figure("batch / curl -Z, pairs/s", _faster(batch, rows[CURL]), 1, ">")
+    yield Figure("batch, CPU us/pair", batch.net_cpu_us_per_pair, 50, "<=")
+    yield Figure(
         f"batch / single at {LIMIT} requests/s, pairs/s", _ratio(limited[BATCHES], limited[SINGLE]), 40
     )
     # How often it could do meanwhile what it did.
-    yield Ratio("stub / single, requests/s", _ratio(1, single.stub_busy), 5)
-    yield Ratio("stub / batch, requests/s", _ratio(1, batch.stub_busy), 5)
+    yield Figure("stub / single, requests/s", _ratio(1, single.stub_busy), 5)
+    yield Figure("stub / batch, requests/s", _ratio(1, batch.stub_busy), 5)
     if WORK in rows:
         cost = _ratio(rows[WORK].net_cpu_us_per_pair, single.net_cpu_us_per_pair)
-        yield Ratio("work / single, pairs/s", _faster(rows[WORK], single), None)
-        yield Ratio("work / single, CPU us/pair", cost, None)
+        yield Figure("work / single, pairs/s", _faster(rows[WORK], single), None)
+        yield Figure("work / single, CPU us/pair", cost, None)
 
 
 def _faster(one: Row, other: Row) -> float | None:
@@ -275,11 +250,11 @@ def table(result: Mapping[str, Any]) -> list[str]:
     limited = result["limited"]
     lines += [
         "",
-        f"the stub answers{_figure(stub[SINGLE], 7)} requests/s, or{_figure(stub[BATCHES], 6)} batches",
+        f"the stub answers{aligned(stub[SINGLE], 7)} requests/s, or{aligned(stub[BATCHES], 6)} batches",
         f"at {LIMIT} requests/s: single {limited[SINGLE]:,.0f} pairs/s, batch {limited[BATCHES]:,.0f}",
         "",
     ]
-    return [*lines, *map(_shown, result["ratios"])]
+    return [*lines, *map(told, result["ratios"])]
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -291,17 +266,5 @@ def _line(row: Mapping[str, Any]) -> str:
         "net_requests_per_second": 12,
         "peak_mb": 9,
     }
-    figures = "".join(_figure(row[name], width) for name, width in widths.items())
-    return f"{row['name']:<16}{row['pairs']:>9,}{figures}{_figure(row['stub_busy'], 11, '.0%')}"
-
-
-def _figure(value: float | None, width: int, form: str = ",.0f") -> str:
-    return f"{'-' if value is None else format(value, form):>{width}}"
-
-
-def _shown(ratio: Mapping[str, Any]) -> str:
-    text = f"{ratio['name']:<42}{_figure(ratio['value'], 9, '.2f')}"
-    if ratio["goal"] is None:
-        return text
-    holds = {True: "holds", False: "missed", None: "too short to tell, give more --pairs"}[ratio["holds"]]
-    return f"{text}  goal {ratio['bound']} {ratio['goal']:g}: {holds}"
+    figures = "".join(aligned(row[name], width) for name, width in widths.items())
+    return f"{row['name']:<16}{row['pairs']:>9,}{figures}{aligned(row['stub_busy'], 11, '.0%')}"

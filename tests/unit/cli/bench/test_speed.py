@@ -9,7 +9,7 @@ import pytest
 
 from worker.cli.bench import speed
 from worker.cli.bench.measured import Measured, some_pairs
-from worker.cli.bench.speed import BARE, BATCHES, CURL, SINGLE, WORK, Ratio, Row, _ratios, _row, table
+from worker.cli.bench.speed import BARE, BATCHES, CURL, SINGLE, WORK, Row, _ratios, _row, table
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
@@ -51,21 +51,6 @@ def test_what_is_too_short_to_be_measured_is_no_figure() -> None:
     )
     assert lines[2].split()[2:] == ["200", "182", "4,500", "-", "-", "-", "70", "-"]
     assert sum("too short to tell" in line for line in lines) == 5
-
-
-@pytest.mark.parametrize(
-    ("bound", "value", "holds"),
-    [
-        (">", 1.0, False),
-        (">", 1.01, True),
-        (">=", 1.0, True),
-        (">=", 0.99, False),
-        ("<=", 1.0, True),
-        ("<=", 1.01, False),
-    ],
-)
-def test_a_goal_holds_or_is_missed(bound: str, value: float, holds: bool) -> None:
-    assert Ratio("x", value, 1.0, bound).holds is holds  # type: ignore[arg-type]
 
 
 def test_the_ratios_are_of_what_was_measured_and_are_told_with_their_goals() -> None:
