@@ -6,6 +6,7 @@ each step is durable before the next begins. All files of a run directory can be
 
 from worker.ledger.audit import audit, check
 from worker.ledger.branch import FORM, branch_ledger, put_fact
+from worker.ledger.history import Sample, SessionRecord, next_sample, samples_of, sessions_of
 from worker.ledger.intake import WORN_OUT, Arrival, Delivery
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import RunLock, is_locked, run_lock
@@ -36,6 +37,8 @@ __all__ = [
     "LedgerReader",
     "RowRecord",
     "RunLock",
+    "Sample",
+    "SessionRecord",
     "UndoLedger",
     "audit",
     "branch_ledger",
@@ -46,8 +49,11 @@ __all__ = [
     "is_locked",
     "links_made",
     "merge_ledgers",
+    "next_sample",
     "put_fact",
     "run_lock",
+    "samples_of",
+    "sessions_of",
     "undone_counts",
     "undone_rows",
 ]

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from worker.errors import LedgerBusy, LedgerError
+from worker.ledger import history
 from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Known, Store
@@ -112,6 +113,18 @@ class Ledger:
         Commits note the former, too; this is for sessions, or the ends of them, in which nothing is written.
         """
         await self._do(lambda store: store.beat(seconds, paused_seconds))
+
+    async def describe_session(self, version: str, settings: Mapping[str, object]) -> None:
+        """Note what this session was told: the version of the program, and its settings without secrets."""
+        await self._do(lambda store: history.describe(store, version, settings))
+
+    async def add_sample(self, sample: history.Sample) -> None:
+        """Note how far this session is."""
+        await self._do(lambda store: history.add_sample(store, sample))
+
+    async def end_session(self, code: int, message: str) -> None:
+        """Note how this session has ended."""
+        await self._do(lambda store: history.end(store, code, message))
 
     async def put_meta(self, **values: object) -> None:
         """Set named facts of the run."""

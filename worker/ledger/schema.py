@@ -13,7 +13,7 @@ _READER_WAITS = 10_000
 _WRITER_WAITS = 60_000
 """Milliseconds for which a statement waits while another program writes."""
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 
 PAGE_SIZE = 8_192
 """Bytes: three Contacts fit in; of a page of 4,096 one would leave nearly half empty."""
@@ -24,7 +24,20 @@ CREATE TABLE sessions (
     session INTEGER PRIMARY KEY,
     started_at REAL NOT NULL,
     seconds REAL NOT NULL DEFAULT 0,
-    paused_seconds REAL NOT NULL DEFAULT 0
+    paused_seconds REAL NOT NULL DEFAULT 0,
+    version TEXT NOT NULL DEFAULT '',  -- of the program
+    settings TEXT NOT NULL DEFAULT '{}',
+    end_code INTEGER,  -- none: nobody was there to write it
+    end_message TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE samples (  -- how far a session was after so many seconds
+    session INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    links INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    throttled INTEGER NOT NULL,
+    paused_seconds REAL NOT NULL,
+    permits INTEGER NOT NULL
 );
 CREATE TABLE rows (
     row INTEGER PRIMARY KEY,

@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 import worker
 from worker.errors import DurationReached, Exit, LedgerError, TooManyErrors, WorkerError
-from worker.ledger import Ledger, RunLock
+from worker.ledger import Ledger, RunLock, Sample, next_sample
 from worker.limits.hours import Rates, spoken
 from worker.models import Outcome
 from worker.portal.auth import Credentials
@@ -132,6 +132,7 @@ class Session:
             site = await self._access.open_site(stack, tell, [self.tally.observe, ledger.note])
             supply = await self.input.open(ledger, self.tally, tell)
             await ledger.begin_session()
+            await ledger.describe_session(worker.__version__, self.plan.saved)
             self.tally.begun = True
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
@@ -153,7 +154,9 @@ class Session:
                 code, message = Exit.RETRYABLE, self.input.lost
             seconds = asyncio.get_running_loop().time() - started
             await ledger.beat(seconds, site.limiter.paused_seconds)
+            await ledger.add_sample(self._sample(seconds, site))
             await ledger.put_meta(end_code=code, end_message=message)
+            await ledger.end_session(code, message)
             # Once more: the portal may have stopped taking batches meanwhile.
             await ledger.put_meta(transport=site.route.name, transport_reason=site.route.why)
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
@@ -210,11 +213,20 @@ class Session:
     async def _beat(self, ledger: Ledger, log: FilteringBoundLogger, site: Site) -> None:
         """Note now and then how it goes: a session that is killed lasted until then."""
         clock = asyncio.get_running_loop().time
-        started = clock()
+        started, due = clock(), 0.0
         while True:
             await asyncio.sleep(BEAT)
-            await ledger.beat(clock() - started, site.limiter.paused_seconds)
+            seconds = clock() - started
+            await ledger.beat(seconds, site.limiter.paused_seconds)
+            if seconds >= due:
+                due = next_sample(seconds)
+                await ledger.add_sample(self._sample(seconds, site))
             log.info("run.progress", rows=self.tally.rows, sent=self.tally.sent, **self.tally.by_state())
+
+    def _sample(self, seconds: float, site: Site) -> Sample:
+        tally, limiter = self.tally, site.limiter
+        counts = tally.settled_here, tally.sent, tally.throttled
+        return Sample(seconds, *counts, limiter.paused_seconds, limiter.permits.limit)
 
     async def _end_in_time(self, pipeline: Pipeline) -> None:
         if self.plan.max_duration is not None:
