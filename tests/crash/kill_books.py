@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.forks import Forked, ForkServer, simulator
 
 OPPORTUNITIES, CONTACTS = 2_000, 5_000
 
+# Ends within the table of latencies, so that more of them can be added.
 CALM = f"""
 [portal]
 opportunities = {OPPORTUNITIES}
@@ -129,6 +131,13 @@ class Portal:
     def posts(self) -> int:
         """Link POSTs that have arrived."""
         return int(self.books()["posts"])
+
+    def let_end(self) -> None:
+        """Wait until it has done what it was asked, also by those who are gone."""
+        deadline = time.monotonic() + PATIENCE
+        while (books := self.books())["requests"] > sum(books["by_status"].values()):
+            assert time.monotonic() < deadline, "the portal does not come to an end"
+            time.sleep(0.01)
 
     def links(self) -> set[tuple[int, int]]:
         """The links it holds."""
