@@ -156,8 +156,44 @@ def test_a_rollback_removes_exactly_the_links_that_the_run_made(
     verified = bulklink("verify", "one")
     assert verified.returncode == 0, verified.stderr
     before = portal.books()["requests"]
-    assert bulklink("rollback", "one").returncode == 0
+    again = bulklink("rollback", "one")
+    assert (again.returncode, again.stderr) == (
+        0,
+        f"run one: nothing is left to remove; {len(missing)} links removed before\n",
+    )
     assert portal.books()["requests"] == before
+    assert json.loads(done.stdout) == result(bulklink, "one", "rollback.json")
+
+
+def test_after_a_rollback_everything_tells_of_it(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal, missing = run_one(bulklink, simulate, HOLDINGS)
+    assert bulklink("verify", "one", "-q").returncode == 0
+    linked = read(bulklink, "one", "linked.csv")
+    assert bulklink("rollback", "one", *FAST, "-q").returncode == 0
+    report = result(bulklink, "one", "report.json")
+    assert (report["status"], report["exit_code"], report["counts"]["linked"]) == (
+        "rolled_back",
+        3,
+        len(missing),
+    )
+    assert report["rollback"]["counts"]["removed"] == len(missing)
+    assert (report["rollback"]["left"], report["verify"]["missing"]) == (0, 0)
+    page = (bulklink.folder / "runs/one/report.html").read_text()
+    assert f"Rolled back: {len(missing)} removed, none left" in page
+    assert f"{report['verify']['claimed']} links claimed, 0 missing" in page
+    standing = [row for row in linked if row["_status"] == "already_linked"]
+    assert read(bulklink, "one", "linked.csv") == standing
+    contacts = (bulklink.folder / "runs/one/contacts.jsonl").read_text()
+    assert len(contacts.splitlines()) == len(standing)
+    assert "  rolled_back  " in bulklink("runs").stdout
+    assert "run one: rolled back, exit code 3" in bulklink("report", "one").stdout
+    assert bulklink("report", "one", "--check").returncode == 0
+    assert bulklink("retry", "one").stderr == (
+        "run one: no row is worth another try; it was rolled back, and the"
+        f" {len(missing)} links that are gone since stay so: to make them again, run its rollback.csv\n"
+    )
+    again = bulklink.report("run", "runs/one/rollback.csv", "--portal", portal.url, *FAST)
+    assert again["counts"]["linked"] == len(missing)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM])

@@ -30,8 +30,9 @@ def command(run: str, **flags: Any) -> int:
     with LedgerReader(directory.ledger) as reader:
         saved = saved_for_retry(reader.facts())
     settings = load_settings(flags, saved)
-    session = start(directory, settings, lambda: load_settings(flags, saved))
+    session, note = start(directory, settings, lambda: load_settings(flags, saved))
+    if note:
+        say(settings, note)
     if session is None:
-        say(settings, f"run {directory.run_id}: no row is worth another try")
         return 0
     return work_and_report(session, settings)

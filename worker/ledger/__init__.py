@@ -5,7 +5,7 @@ each step is durable before the next begins. All files of a run directory can be
 """
 
 from worker.ledger.audit import audit, check
-from worker.ledger.branch import FORM, branch_ledger, put_fact
+from worker.ledger.branch import FORM, branch_ledger
 from worker.ledger.history import Sample, SessionRecord, next_sample, samples_of, sessions_of
 from worker.ledger.intake import WORN_OUT, Arrival, Delivery
 from worker.ledger.ledger import Ledger
@@ -20,7 +20,9 @@ from worker.ledger.undo import (
     count_claims,
     count_made,
     links_made,
+    undone_at,
     undone_counts,
+    undone_reasons,
     undone_rows,
 )
 
@@ -50,10 +52,11 @@ __all__ = [
     "links_made",
     "merge_ledgers",
     "next_sample",
-    "put_fact",
     "run_lock",
     "samples_of",
     "sessions_of",
+    "undone_at",
     "undone_counts",
+    "undone_reasons",
     "undone_rows",
 ]

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -57,28 +56,11 @@ def branch_ledger(path: Path, parent: Path) -> None:
             for sql in _BRANCH:
                 names = {"run": facts["run_id"], "now": time.time()}
                 db.execute(sql, {name: value for name, value in names.items() if f":{name}" in sql})
-            _put(db, {**known, "input_complete": True})
+            facts_of_it = {**known, "input_complete": True}
+            db.executemany(
+                "INSERT INTO meta VALUES (?, ?)",
+                [(name, json.dumps(value)) for name, value in facts_of_it.items()],
+            )
             db.execute("COMMIT")
     except sqlite3.Error as error:
         raise trouble(path, error) from error
-
-
-def put_fact(path: Path, name: str, value: object) -> None:
-    """Set a named fact of a run that nobody works on.
-
-    Raises:
-        LedgerError: its ledger cannot be written.
-    """
-    try:
-        with closing(connect(path, mode="rw")) as db:
-            _put(db, {name: value})
-            db.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error as error:
-        raise trouble(path, error) from error
-
-
-def _put(db: sqlite3.Connection, facts: Mapping[str, object]) -> None:
-    db.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-        [(name, json.dumps(value)) for name, value in facts.items()],
-    )

@@ -155,8 +155,15 @@ class LedgerReader:
         )
         return map(_record, found)
 
-    def rows(self, statuses: Sequence[Status], *, bodies: bool = False) -> Iterator[RowRecord]:
-        """Rows in these states, in input order, one at a time; with their Contacts if asked.
+    def rows(
+        self, statuses: Sequence[Status], *, bodies: bool = False, standing: bool = False
+    ) -> Iterator[RowRecord]:
+        """Rows in these states, in input order, one at a time.
+
+        Args:
+            statuses: the states.
+            bodies: with their Contacts.
+            standing: without those whose link a rollback has removed.
 
         Those of a retry have the numbers that they have in the run that read them first.
         """
@@ -165,8 +172,10 @@ class LedgerReader:
             "SELECT coalesce((SELECT number FROM origins o WHERE o.row = l.row), row), line, cells,"
             " opportunity_id, contact_id, status, reason, http_status, attempts,"
             " CASE WHEN ? THEN coalesce((SELECT body FROM contacts c WHERE c.row = l.row), '') ELSE '' END"
-            " FROM links l WHERE status IN (SELECT value FROM json_each(?)) ORDER BY l.row",
-            (bodies, wanted),
+            " FROM links l WHERE status IN (SELECT value FROM json_each(?))"
+            " AND NOT (? AND row IN (SELECT row FROM undone WHERE state IN ('removed', 'gone')))"
+            " ORDER BY l.row",
+            (bodies, wanted, standing),
         )
         yield from map(_record, found)
 

@@ -70,6 +70,22 @@ def undone_counts(reader: LedgerReader) -> dict[Undo, int]:
     return {state: found.get(state, 0) for state in Undo}
 
 
+def undone_at(reader: LedgerReader) -> float | None:
+    """When a rollback of this run last did something, in epoch seconds; None if there was none."""
+    at: float | None
+    (at,) = next(reader.query("SELECT max(coalesce(settled_at, begun_at)) FROM undone"))
+    return at
+
+
+def undone_reasons(reader: LedgerReader) -> dict[str, int]:
+    """Why links were kept or not removed."""
+    return dict(
+        reader.query(
+            "SELECT reason, count(*) FROM undone WHERE state IN ('kept', 'failed') GROUP BY 1 ORDER BY 1"
+        )
+    )
+
+
 def undone_rows(reader: LedgerReader) -> Iterator[Undoing]:
     """What became of each link, in input order."""
     for row, state, reason, http_status in reader.query(

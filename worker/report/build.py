@@ -10,6 +10,8 @@ from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader
 from worker.models import Status
 from worker.reasons import hint_for
+from worker.report.rollback import RolledBack, rolled_back
+from worker.report.verification import Verification
 
 SCHEMA_VERSION = 1
 
@@ -24,7 +26,10 @@ FILES = (
     "run.log",
 )
 
-RunStatus = Literal["completed", "completed_with_failures", "aborted", "interrupted"]
+VERIFY_FILES = ("verify.json", "verify.csv")
+ROLLBACK_FILES = ("rollback.json", "rollback.csv")
+
+RunStatus = Literal["completed", "completed_with_failures", "aborted", "interrupted", "rolled_back"]
 
 
 class _Part(BaseModel):
@@ -87,6 +92,8 @@ class Report(_Part):
     Attributes:
         parent: the run whose rows this one has tried again; null if it is no retry.
         retries: runs that have tried again what this one left, oldest first.
+        verify: what the last verify found, as in its verify.json; null if there was none.
+        rollback: what rollbacks did; null if there was none.
     """
 
     schema_version: int
@@ -103,6 +110,8 @@ class Report(_Part):
     files: dict[str, str]
     parent: str | None = None
     retries: tuple[str, ...] = ()
+    verify: Verification | None = None
+    rollback: RolledBack | None = None
 
     def to_json(self) -> str:
         """The report as indented JSON text."""
@@ -130,12 +139,17 @@ def build_report(reader: LedgerReader) -> Report:
     started = sessions[0][0] if sessions else 0.0
     finished = sessions[-1][0] + sessions[-1][1] if sessions else 0.0
     exit_code = exit_code_of(facts, states)
+    undone = rolled_back(reader)
+    is_undone = undone is not None and undone.undone and undone.rolled_back_at.timestamp() >= finished
+    more = (*VERIFY_FILES * ("verify" in facts), *ROLLBACK_FILES * (undone is not None))
     return Report(
         schema_version=SCHEMA_VERSION,
         run_id=facts["run_id"],
         parent=facts.get("parent"),
         retries=tuple(facts.get("retries", ())),
-        status=_run_status(facts, exit_code),
+        status="rolled_back" if is_undone else _run_status(facts, exit_code),
+        verify=facts.get("verify"),
+        rollback=undone,
         exit_code=exit_code,
         message=facts.get("end_message", ""),
         portal=facts["portal"],
@@ -177,7 +191,7 @@ def build_report(reader: LedgerReader) -> Report:
             )
             for cause in reader.causes()
         ),
-        files={name: name for name in FILES},
+        files={name: name for name in (*FILES, *more)},
     )
 
 

@@ -1,10 +1,11 @@
-"""What rollback did: rollback.json, and the words about it on the terminal."""
+"""What rollback did: rollback.json, its place in report.json, and the words about it on the terminal."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
 from worker.errors import Exit
+from worker.ledger import LedgerReader, count_made, undone_at, undone_counts, undone_reasons
 from worker.models import Undo
 from worker.reasons import HINTS_OF_ROLLBACK
 from worker.report.summary import counted
@@ -17,6 +18,51 @@ _MEANING = {
     Undo.KEPT: "left as they are",
     Undo.FAILED: "could not be removed; roll back again",
 }
+
+
+class RolledBack(BaseModel):
+    """What all rollbacks of a run have done, as its report tells it; from the ledger, also after a kill.
+
+    Attributes:
+        rolled_back_at: when the last one last did something.
+        counts: links by what became of them.
+        left: links that the run made, and that may still be there.
+        reasons: why links were kept or not removed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rolled_back_at: datetime
+    counts: dict[str, int]
+    left: int
+    reasons: dict[str, int]
+
+    @property
+    def undone(self) -> int:
+        """Links of the run that are there no more."""
+        return self.counts[Undo.REMOVED] + self.counts[Undo.GONE]
+
+    @property
+    def words(self) -> str:
+        """What became of the links, in a few words."""
+        said = [f"{count:,} {state}" for state, count in self.counts.items() if count]
+        said.append(
+            f"{counted(self.left, 'link')} of the run may still be there" if self.left else "none left"
+        )
+        return ", ".join(said)
+
+
+def rolled_back(reader: LedgerReader) -> RolledBack | None:
+    """What all rollbacks of a run have done; None if there was none."""
+    at = undone_at(reader)
+    if at is None:
+        return None
+    return RolledBack(
+        rolled_back_at=datetime.fromtimestamp(at, UTC),
+        counts={str(state): count for state, count in undone_counts(reader).items()},
+        left=count_made(reader)[0],
+        reasons=undone_reasons(reader),
+    )
 
 
 class Rollback(BaseModel):
@@ -54,6 +100,10 @@ class Rollback(BaseModel):
 
     def summary(self, directory: str) -> list[str]:
         """A few lines; states without links are left out."""
+        if not self.requests and not self.left and not self.counts[Undo.KEPT]:
+            removed = counted(self.counts[Undo.REMOVED] + self.counts[Undo.GONE], "link")
+            before = f"; {removed} removed before" if any(self.counts.values()) else ""
+            return [f"run {self.run_id}: nothing is left to remove{before}"]
         effort = f"{counted(self.requests, 'request')} in {self.seconds:,.1f} s"
         width = max(len(f"{count:,}") for count in self.counts.values())
         return [

@@ -36,6 +36,10 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
         lines.append(
             f"  a retry of run {report.parent}; both: bulklink report {report.parent} {report.run_id}"
         )
+    if report.rollback:
+        lines.append(f"  its rollback: {report.rollback.words}; the rows: {directory}/rollback.csv")
+    if report.verify:
+        lines.append(f"  verified {report.verify.verified_at:%Y-%m-%d %H:%M:%S} UTC: {report.verify.words}")
     width = len(f"{report.counts['rows']:,}")
     lines += [
         f"  {report.counts[status]:>{width},} {status:<14} {meaning}"

@@ -43,6 +43,16 @@ class Verification(BaseModel):
             return Exit.DIFFERENCES
         return Exit.RETRYABLE if self.unread else Exit.OK
 
+    @property
+    def words(self) -> str:
+        """What it found, in a few words."""
+        said = [f"{counted(self.claimed, 'link')} claimed, {self.missing:,} missing"]
+        if self.removed:
+            said.append(f"{counted(self.removed, 'link')} removed by rollback, {self.back:,} there again")
+        if self.unread:
+            said.append(f"{self.unread:,} could not be looked for")
+        return "; ".join(said)
+
     def to_json(self) -> str:
         """The verification as indented JSON text."""
         return self.model_dump_json(indent=2) + "\n"

@@ -1,12 +1,15 @@
 """Begin a run over what an earlier one left."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from worker.errors import UsageError, WorkerError
-from worker.ledger import LedgerReader, branch_ledger, put_fact, run_lock
+from worker.ledger import Ledger, LedgerReader, branch_ledger, run_lock
 from worker.models import Status
+from worker.report.rollback import ROLLBACK_CSV
+from worker.report.summary import counted
 from worker.run import advice
 from worker.run.access import refuse_other_access, shared_rate
 from worker.run.directory import RunDirectory, new_run
@@ -23,8 +26,12 @@ def saved_for_retry(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts["settings"], "limit": None, "min_rows": None}
 
 
-def start(directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]) -> Session | None:
+def start(
+    directory: RunDirectory, settings: Settings, reload: Callable[[], Settings]
+) -> tuple[Session | None, str]:
     """Make ready a new run over the rows of another that are worth another try; None if none is.
+
+    With it comes what is to be said first: why there is none, or what is not tried again.
 
     The new one has them in its ledger, with their lines, before anything is sent; it names that run as its
     parent, and once it has begun it is named there as one of the retries.
@@ -47,10 +54,19 @@ def start(directory: RunDirectory, settings: Settings, reload: Callable[[], Sett
         if not facts.get("input_complete") and facts["input_path"] != "-":
             what = advice.go_on(directory, settings, facts)
             raise UsageError(f"run {directory.run_id} has not read all rows yet: {what}")
-        if not any(report.counts[status] for status in FILES["retry.csv"]):
-            return None
+        left = sum(report.counts[status] for status in FILES["retry.csv"])
+        note = f"run {directory.run_id}: no row is worth another try" if not left else ""
+        if report.rollback is not None and report.rollback.undone:
+            what = f"{counted(left, 'row')} that it left {'is' if left == 1 else 'are'} tried again"
+            note = (
+                f"{note or f'run {directory.run_id}: {what}'}; it was rolled back, and the"
+                f" {counted(report.rollback.undone, 'link')} that are gone since stay so:"
+                f" to make them again, run its {ROLLBACK_CSV}"
+            )
+        if not left:
+            return None, note
         refuse_other_access(directory, settings, facts)
-        return _branch(directory, facts, settings, reload)
+        return _branch(directory, facts, settings, reload), note
 
 
 def _branch(
@@ -79,13 +95,13 @@ def _branch(
     return session
 
 
-def _tell_parent(parent: RunDirectory, run_id: str) -> None:
+async def _tell_parent(parent: RunDirectory, run_id: str) -> None:
     """Name a retry in the ledger and the reports of its parent.
 
     One that is being worked on, or that cannot be written any more, goes without: the retry names it anyway.
     """
     with suppress(WorkerError), run_lock(parent.path):
-        with LedgerReader(parent.ledger) as reader:
-            told = reader.facts().get("retries", [])
-        put_fact(parent.ledger, "retries", [*told, run_id])
-        write_report(parent)
+        async with Ledger(parent.ledger, create=False) as ledger:
+            told = await ledger.fact("retries") or []
+            await ledger.put_meta(retries=[*told, run_id])
+        await asyncio.to_thread(write_report, parent)

@@ -15,13 +15,15 @@ from worker.ledger import (
     count_made,
     links_made,
     undone_counts,
+    undone_reasons,
     undone_rows,
 )
-from worker.models import Undo, Undoing
+from worker.models import Undoing
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.access import Access
 from worker.run.advice import named
 from worker.run.directory import RunDirectory
+from worker.run.files import write_files
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import go_through, opened
 from worker.run.log import log_what_is_left
@@ -50,7 +52,7 @@ def roll_back(
     access: Access,
     show: Callable[[LinkTally], None],
 ) -> Rollback:
-    """Remove what is left of the links that a run made, and write rollback.json and rollback.csv.
+    """Remove what is left of the links that a run made, and write rollback.json, rollback.csv and its files.
 
     Each step is in the run's ledger before the next, so that it can be ended at any time and done again.
 
@@ -109,6 +111,7 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
     with LedgerReader(directory.ledger) as reader:
         left, _ = count_made(reader)
         counts = undone_counts(reader)
+        reasons = undone_reasons(reader)
         undone = list(undone_rows(reader))
         records = reader.some_rows([one.row for one in undone])
         write_records(
@@ -119,7 +122,6 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
                 for row, one in zip(records, undone, strict=True)
             ),
         )
-    reasons = [one.reason for one in undone if one.state in {Undo.KEPT, Undo.FAILED}]
     rollback = Rollback(
         run_id=directory.run_id,
         portal=settings.portal or "",
@@ -129,8 +131,11 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
         throttled=tally.throttled,
         counts={str(state): count for state, count in counts.items()},
         left=left,
-        reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        reasons=reasons,
     )
-    with replaced(directory.path / "rollback.json") as file:
-        file.write(rollback.to_json())
+    path = directory.path / "rollback.json"
+    if rollback.requests or not path.exists():  # one that had nothing to do leaves what the last one did
+        with replaced(path) as file:
+            file.write(rollback.to_json())
+    write_files(directory)
     return rollback

@@ -1,5 +1,6 @@
 """Prove what a run claims: every link that it says is there is at the portal, and none that was removed."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -7,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from worker.dispatch import Finished
-from worker.ledger import LedgerReader, check, claims, count_claims
+from worker.ledger import Ledger, LedgerReader, check, claims, count_claims
 from worker.operations.base import Operation
 from worker.report.verification import VERIFY_CSV, Verification
 from worker.run.access import Access
 from worker.run.advice import named
 from worker.run.directory import RunDirectory
+from worker.run.files import write_report
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import go_through, opened
 from worker.run.progress import show_often
@@ -31,7 +33,9 @@ def verify(
     access: Access,
     show: Callable[[LinkTally], None],
 ) -> Verification:
-    """Look for every link that a run claims, and write verify.json and verify.csv. Changes nothing else.
+    """Look for every link that a run claims, and write verify.json and verify.csv.
+
+    Nothing is changed at the portal; the ledger and the report are told what was found.
 
     Raises:
         LedgerError: the run's ledger is damaged.
@@ -85,4 +89,11 @@ def verify(
         )
     with replaced(directory.path / "verify.json") as file:
         file.write(verification.to_json())
+    asyncio.run(_note(directory, verification))
+    write_report(directory)
     return verification
+
+
+async def _note(directory: RunDirectory, verification: Verification) -> None:
+    async with Ledger(directory.ledger, create=False) as ledger:
+        await ledger.put_meta(verify=verification.model_dump(mode="json"))

@@ -19,7 +19,8 @@ FILES: Mapping[str, tuple[Status, ...]] = MappingProxyType(
         "retry.csv": (Status.RETRYABLE, Status.UNKNOWN, Status.NOT_ATTEMPTED),
     }
 )
-"""Which rows go where. A duplicate is in none: its pair is, where it stood first."""
+"""Which rows go where. A duplicate is in none: its pair is, where it stood first. Links that a rollback has
+removed are no longer in linked.csv; rollback.csv has them."""
 
 ADDED = ("_line", "_status", "_http_status", "_reason", "_attempts")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -54,7 +55,7 @@ def write_outcomes(reader: LedgerReader, path: Path) -> None:
     """Write the rows of one file of :data:`FILES`, in input order; header only if there are none."""
     statuses = FILES[path.name]
     form = form_of(reader)
-    rows = reader.rows(statuses)
+    rows = reader.rows(statuses, standing=Status.LINKED in statuses)
     write_records(
         path,
         form,

@@ -1,7 +1,6 @@
 """What another run has left, as what a retry reads: the rows are in its ledger before it begins."""
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from worker.ledger import Ledger
@@ -20,11 +19,16 @@ class RetryInput:
         parent: the directory of that run.
         of: its facts.
         look_first: what the portal holds is looked for before a pair is noted as about to be sent.
-        begun: called once the portal takes us.
+        begun: awaited once the portal takes us.
     """
 
     def __init__(
-        self, parent: Path, of: Mapping[str, object], *, look_first: bool, begun: Callable[[], None]
+        self,
+        parent: Path,
+        of: Mapping[str, object],
+        *,
+        look_first: bool,
+        begun: Callable[[], Awaitable[None]],
     ) -> None:
         path = str(parent.resolve())
         self._rows = FileInput(path, None, complete=True, look_first=look_first, limit=None)
@@ -40,7 +44,7 @@ class RetryInput:
 
     async def open(self, ledger: Ledger, tally: RunTally, tell: Callable[[str], None]) -> Supply:
         """The rows, to be fed from this ledger."""
-        await asyncio.to_thread(self._begun)
+        await self._begun()
         return await self._rows.open(ledger, tally, tell)
 
     def close(self) -> None:

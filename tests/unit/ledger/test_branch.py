@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import LedgerBlocked, LedgerError
-from worker.ledger import Delivery, LedgerReader, audit, branch_ledger, merge_ledgers, put_fact
-from worker.ledger.schema import SCHEMA_VERSION, connect
+from worker.errors import LedgerError
+from worker.ledger import Delivery, LedgerReader, audit, branch_ledger, merge_ledgers
+from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, PreState, Result, Row, Status
 
@@ -204,23 +204,3 @@ def test_a_ledger_that_cannot_be_made_is_named(run: Make, tmp_path: Path) -> Non
         db.execute("DROP TABLE undone")
     with pytest.raises(LedgerError, match=r"retry\.db"):
         branch_ledger(tmp_path / "retry.db", parent)
-
-
-def test_a_fact_is_put_into_a_closed_ledger_and_leaves_no_other_file(run: Make, tmp_path: Path) -> None:
-    parent = run(None)
-    put_fact(parent, "retries", ["a"])
-    put_fact(parent, "retries", ["a", "b"])
-    with LedgerReader(parent) as reader:
-        assert reader.facts()["retries"] == ["a", "b"]
-    assert [path.name for path in tmp_path.iterdir()] == ["run.db"]
-
-
-def test_a_fact_that_cannot_be_put_is_told_with_the_ledgers_name(run: Make) -> None:
-    parent = run(None)
-    with closing(connect(parent, mode="rw")) as db:
-        db.execute("DROP TABLE meta")
-        db.execute("CREATE TABLE meta (name TEXT, value TEXT CHECK (name = 'schema_version'))")
-        db.execute("INSERT INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
-    with pytest.raises(LedgerError, match=r"run\.db") as told:
-        put_fact(parent, "retries", [])
-    assert not isinstance(told.value, LedgerBlocked)

@@ -21,7 +21,9 @@ from worker.ledger import (
     count_claims,
     count_made,
     links_made,
+    undone_at,
     undone_counts,
+    undone_reasons,
     undone_rows,
 )
 from worker.ledger.schema import connect
@@ -304,6 +306,25 @@ async def test_a_removal_can_be_begun_and_concluded_again_and_the_last_word_coun
     assert undone(path) == [Undoing(1, Undo.REMOVED, "", 200), Undoing(2, Undo.KEPT, "not_found", 404)]
     assert rows_made(path) == [2]
     assert faults(path) == []
+
+
+async def test_when_something_was_last_undone_and_why_not_all_of_it_are_known(
+    path: Path, db: sqlite3.Connection, store: Store
+) -> None:
+    for row in (1, 2, 3, 4):
+        write(store, pair(row), Kind(Status.LINKED, seen=True))
+    db.close()
+    with LedgerReader(path) as reader:
+        assert (undone_at(reader), undone_reasons(reader)) == (None, {})
+    before = datetime.now(UTC).timestamp()
+    async with UndoLedger(path, create=False) as ledger:
+        await ledger.begin([1])
+        with LedgerReader(path) as reader:
+            assert (undone_at(reader) or 0) >= before
+        ends = [Undoing(1, Undo.REMOVED, "unheard"), Undoing(2, Undo.KEPT, "not_found", 404)]
+        await ledger.conclude([*ends, Undoing(3, Undo.KEPT, "not_found"), Undoing(4, Undo.FAILED, "timeout")])
+    with LedgerReader(path) as reader:
+        assert undone_reasons(reader) == {"not_found": 2, "timeout": 1}
 
 
 async def test_the_moments_of_a_removal_are_noted(path: Path, db: sqlite3.Connection, store: Store) -> None:

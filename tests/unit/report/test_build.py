@@ -20,6 +20,7 @@ from worker.ledger.store import Store
 from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Status
 from worker.reasons import HINTS
 from worker.report.build import FILES, Report, build_report, exit_code_of
+from worker.report.verification import Verification
 
 FACTS: dict[str, Any] = {
     "run_id": "monday",
@@ -168,6 +169,8 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "files": {name: name for name in FILES},
         "parent": None,
         "retries": [],
+        "verify": None,
+        "rollback": None,
     }
 
 
@@ -206,6 +209,60 @@ def test_sessions_are_summed_without_the_gaps_between_them(path: Path, store: St
     assert report.timing.pairs_per_second == 2.0
     assert report.timing.started_at == datetime.fromtimestamp(1000, UTC)
     assert report.timing.finished_at == datetime.fromtimestamp(2003, UTC)
+
+
+@pytest.mark.parametrize(
+    ("ends", "at", "status"),
+    [
+        (("removed", "kept"), 2000.0, "rolled_back"),
+        (("gone", "failed"), 2000.0, "rolled_back"),
+        (("kept", "failed"), 2000.0, "completed"),
+        (("removed", "gone"), 1001.0, "completed"),  # and the run went on since
+    ],
+)
+def test_a_run_whose_links_were_removed_is_rolled_back_until_it_goes_on(
+    path: Path, store: Store, ends: tuple[str, str], at: float, status: str
+) -> None:
+    store.begin_session()
+    admit(store, pair(1), pair(2))
+    store.looked([1, 2])
+    for row in (1, 2):
+        settle(store, row, Status.LINKED)
+    store.put_meta({"end_code": 0})
+    store._db.execute("UPDATE sessions SET started_at = 1000, seconds = 5")
+    store.execute(
+        "INSERT INTO undone (row, begun_at, state, reason, settled_at) VALUES (?, 1, ?, 'timeout', ?)",
+        [(row, end, at - 10 * (row - 1)) for row, end in enumerate(ends, 1)],
+    )
+    report = report_of(path)
+    assert (report.status, report.exit_code, report.counts["linked"]) == (status, 0, 2)
+    assert report.rollback is not None
+    assert report.rollback.rolled_back_at == datetime.fromtimestamp(at, UTC)
+    assert {state: n for state, n in report.rollback.counts.items() if n} == dict.fromkeys(ends, 1)
+    assert report.rollback.left == sum(end in {"kept", "failed"} for end in ends)
+    assert report.rollback.reasons.get("timeout", 0) == report.rollback.left
+    assert set(report.files) >= {"rollback.json", "rollback.csv"}
+    assert "verify.json" not in report.files
+
+
+def test_what_verify_found_last_is_in_the_report(path: Path, store: Store) -> None:
+    found = Verification(
+        run_id="monday",
+        portal="p",
+        verified_at=datetime(2026, 1, 2, tzinfo=UTC),
+        seconds=1.5,
+        requests=2,
+        throttled=0,
+        claimed=3,
+        missing=1,
+        removed=0,
+        back=0,
+        unread=0,
+    )
+    store.put_meta({"verify": found.model_dump(mode="json")})
+    report = report_of(path)
+    assert (report.verify, report.rollback) == (found, None)
+    assert set(report.files) >= {"verify.json", "verify.csv"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lxml import html
 
+from tests.unit.report.test_summary import ROLLBACK, VERIFY
 from worker.models import Status
 from worker.report.build import Report
 from worker.report.html import write_html
@@ -107,7 +108,9 @@ def test_a_run_without_rows_and_causes_has_a_page(tmp_path: Path) -> None:
     assert "pairs.csv, not read to its end" in text
 
 
-@pytest.mark.parametrize("place", ["run_id", "portal", "message", "input", "reason", "retries", "files"])
+@pytest.mark.parametrize(
+    "place", ["run_id", "portal", "message", "input", "reason", "retries", "files", "parent", "again", "kept"]
+)
 def test_what_others_wrote_is_shown_and_not_run(tmp_path: Path, place: str) -> None:
     plain = report().model_dump()
     hostile: dict[str, dict[str, Any]] = {
@@ -115,6 +118,8 @@ def test_what_others_wrote_is_shown_and_not_run(tmp_path: Path, place: str) -> N
         "reason": {"causes": ({**plain["causes"][0], "reason": HOSTILE, "hint": HOSTILE},)},
         "retries": {"requests": {**plain["requests"], "retries_by_reason": {HOSTILE: 1}}},
         "files": {"files": {HOSTILE: HOSTILE}},
+        "again": {"retries": (HOSTILE,)},
+        "kept": {"rollback": {**ROLLBACK, "reasons": {HOSTILE: 1}}},
     }
     page = page_of(tmp_path, report(**hostile.get(place, {place: HOSTILE})))
     tree = html.fromstring(page)
@@ -123,6 +128,23 @@ def test_what_others_wrote_is_shown_and_not_run(tmp_path: Path, place: str) -> N
     assert "<script" not in page
     assert not list(tree.iter("script", "img"))
     assert not [name for element in tree.iter() for name in element.attrib if str(name).startswith("on")]
+
+
+def test_the_page_tells_what_became_of_a_run_after_its_end(tmp_path: Path) -> None:
+    made = report(status="rolled_back", rollback=ROLLBACK, verify=VERIFY, parent="sunday", retries=("a", "b"))
+    text = words(page_of(tmp_path, made))
+    for said in (
+        "Run monday: rolled back, exit code 5.",
+        "Rolled back: 2 removed, 1 kept, 1 link of the run may still be there.",
+        "A retry of run sunday.",
+        "Tried again: run a, run b.",
+        "kept or failed: not_found",
+        "2026-01-02 03:04:05",
+        "3 links claimed, 1 missing",
+    ):
+        assert said in text
+    assert "Rollback" not in words(page_of(tmp_path, report()))
+    assert "Verification" not in words(page_of(tmp_path, report()))
 
 
 def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from worker.errors import Exit
 from worker.models import Undo
-from worker.report.rollback import Rollback
+from worker.report.rollback import Rollback, RolledBack
 
 
 def rollback(
@@ -60,6 +60,32 @@ def test_a_rollback_of_nothing() -> None:
         "run monday: rolled back, exit code 0; 1 request in 0.0 s",
         "  the rows: runs/monday/rollback.csv",
     ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [({}, ""), ({Undo.REMOVED: 2_000, Undo.GONE: 1}, "; 2,001 links removed before")],
+)
+def test_when_nothing_is_left_to_remove_that_is_said(counts: dict[Undo, int], said: str) -> None:
+    made = rollback(counts, requests=0)
+    assert made.exit_code is Exit.OK
+    assert made.summary("runs/monday") == [f"run monday: nothing is left to remove{said}"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "left"), [({Undo.KEPT: 1}, 0), ({Undo.FAILED: 1}, 1), ({Undo.REMOVED: 1}, 1)]
+)
+def test_it_is_not_said_of_one_that_could_not_ask(counts: dict[Undo, int], left: int) -> None:
+    assert "nothing is left" not in rollback(counts, requests=0, left=left).summary("runs/monday")[0]
+
+
+def test_a_report_tells_of_rollbacks_in_a_few_words() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    counts = {str(state): 0 for state in Undo}
+    none = RolledBack(rolled_back_at=at, counts={**counts, "removed": 2_000, "gone": 1}, left=0, reasons={})
+    assert (none.words, none.undone) == ("2,000 removed, 1 gone, none left", 2_001)
+    some = RolledBack(rolled_back_at=at, counts={**counts, "kept": 1}, left=1, reasons={"not_found": 1})
+    assert (some.words, some.undone) == ("1 kept, 1 link of the run may still be there", 0)
 
 
 def test_every_state_and_reason_is_told_and_what_they_mean() -> None:

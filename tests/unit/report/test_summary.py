@@ -66,6 +66,27 @@ def report(
     return Report.model_validate({**values, **changes})
 
 
+ROLLBACK = {
+    "rolled_back_at": datetime(2026, 1, 2, tzinfo=UTC),
+    "counts": {"removed": 2, "gone": 0, "kept": 1, "failed": 0},
+    "left": 1,
+    "reasons": {"not_found": 1},
+}
+VERIFY = {
+    "run_id": "monday",
+    "portal": "p",
+    "verified_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "seconds": 1.0,
+    "requests": 2,
+    "throttled": 0,
+    "claimed": 3,
+    "missing": 1,
+    "removed": 0,
+    "back": 0,
+    "unread": 0,
+}
+
+
 def lines_of(made: Report) -> list[str]:
     return summary(made, "runs/monday", "bulklink resume monday")
 
@@ -271,3 +292,16 @@ def test_only_what_there_is_is_left_to_do(status: Status, says: str, says_not: s
 
 def test_nothing_is_left_after_a_run_whose_rows_are_all_linked() -> None:
     assert left(report({Status.LINKED: 3, Status.ALREADY_LINKED: 2, Status.DUPLICATE: 1}), "runs/it") == ""
+
+
+def test_what_became_of_a_run_after_its_end_is_told_too() -> None:
+    made = report({"linked": 3}, status="rolled_back", rollback=ROLLBACK, verify=VERIFY, parent="sunday")
+    assert lines_of(made)[:4] == [
+        "run monday: rolled back, exit code 0",
+        "  a retry of run sunday; both: bulklink report sunday monday",
+        (
+            "  its rollback: 2 removed, 1 kept, 1 link of the run may still be there;"
+            " the rows: runs/monday/rollback.csv"
+        ),
+        "  verified 2026-01-02 03:04:05 UTC: 3 links claimed, 1 missing",
+    ]

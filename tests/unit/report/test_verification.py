@@ -100,3 +100,21 @@ def test_the_json_has_stable_keys_and_reads_back() -> None:
 def test_a_key_that_there_is_none_of_is_refused() -> None:
     with pytest.raises(ValidationError, match="lost"):
         verification(lost=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "2,000,000 links claimed, 0 missing"),
+        ({"missing": 1}, "2,000,000 links claimed, 1 missing"),
+        (
+            {"claimed": 1, "removed": 2, "back": 1, "unread": 3},
+            (
+                "1 link claimed, 0 missing; 2 links removed by rollback, 1 there again;"
+                " 3 could not be looked for"
+            ),
+        ),
+    ],
+)
+def test_a_report_tells_of_it_in_a_few_words(changes: dict[str, int], words: str) -> None:
+    assert verification(**changes).words == words

@@ -51,6 +51,16 @@ def test_a_line_per_link_that_stands_in_input_order(tmp_path: Path, store: Store
     )
 
 
+def test_a_link_that_a_rollback_has_removed_is_there_no_more(tmp_path: Path, store: Store) -> None:
+    for row in range(1, 6):
+        settle(store, row, Status.LINKED, b"{}")
+    store.execute(
+        "INSERT INTO undone (row, begun_at, state) VALUES (?, 1, ?)",
+        [(1, "removed"), (2, "gone"), (3, "kept"), (4, "failed"), (5, None)],
+    )
+    assert [json.loads(line)["row"] for line in written(tmp_path).splitlines()] == [3, 4, 5]
+
+
 def test_a_contact_goes_out_byte_by_byte_as_it_came(tmp_path: Path, store: Store) -> None:
     """Neither the order of keys nor the spelling of a number or a letter is ours to change."""
     body = '{"z":1.0,"a":1e2,"name":"Zo\\u00eb €","__type":null,"z":2}'.encode()

@@ -100,6 +100,15 @@ def test_the_files_of_a_small_run(tmp_path: Path, store: Store) -> None:
     )
 
 
+def test_only_a_link_that_a_rollback_has_removed_is_left_out(tmp_path: Path, store: Store) -> None:
+    for row, status in enumerate((Status.LINKED, Status.LINKED, Status.UNKNOWN), 1):
+        admit(store, pair(row), "1", str(row))
+        settle(store, row, status, Attempt(Result.OK, http_status=201))
+    store.execute("INSERT INTO undone (row, begun_at, state) VALUES (?, 1, 'removed')", [(1,), (3,)])
+    assert [line.split(b",")[1] for line in written(tmp_path, "linked.csv").splitlines()[1:]] == [b"2"]
+    assert [line.split(b",")[1] for line in written(tmp_path, "retry.csv").splitlines()[1:]] == [b"3"]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_without_rows_has_a_header_only(tmp_path: Path, store: Store, name: str) -> None:
     admit(store, pair(1), "1", "1", "")
