@@ -152,6 +152,10 @@ class Kind(StrEnum):
     LOGIN = "login"
 
 
+QUESTIONS = frozenset({Kind.PROBE, Kind.LOGIN})
+"""What others wait for, and what does none of their work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What an operation wants of the portal next.

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 _LONGEST = 30
@@ -72,6 +73,11 @@ def parse_error_limit(text: str) -> ErrorLimit:
     if match and not match[2] and "." not in match[1]:
         return ErrorLimit(count=int(match[1]))
     raise ValueError(f"{text!r} is not a number like 100 or a share like 5%")
+
+
+def format_moment(time: float) -> str:
+    """A time since the epoch as the clock on the wall shows it, with date and zone."""
+    return datetime.fromtimestamp(time, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def parse_duration(text: str) -> float:

@@ -55,6 +55,13 @@ NO_ITEM = "no_item"
 BLOCKED = "blocked_by_proxy"
 """Of a 403 or 407 that is not the API's own."""
 
+UNAVAILABLE = "unavailable"
+MAINTENANCE = "maintenance"
+"""Of a 503 that says nothing of our pace: with some text, and without any. Between successes they come from a
+proxy that finds us too fast; without any success, from a portal that is down or closed (contract 3.4)."""
+
+BUSY_OR_CLOSED = frozenset({UNAVAILABLE, MAINTENANCE})
+
 HINTS: Mapping[str, str] = {
     NO_ITEM: "A batch came back without an answer for this pair, and no look could tell; a retry may.",
     "error_in_success": "The portal reported success and an error at once; a retry asks again.",
@@ -83,8 +90,8 @@ HINTS: Mapping[str, str] = {
     "throttled": "The portal asked to slow down; if it is frequent, set a lower rate.",
     "refused": "The portal refuses this request, and would refuse it again; its status says why.",
     "not_the_api": "Something answers in the place of the CRM API; check the base URL, its port and proxies.",
-    "maintenance": "The portal is being moved, restored or encrypted; wait until that is over.",
-    "unavailable": "The portal was not available for a while; try again later.",
+    MAINTENANCE: "The portal is being moved, restored or encrypted, or has too much to do; try again later.",
+    UNAVAILABLE: "The portal was not available for a while, or had too much to do; try again later.",
     "gateway_error": "The proxy got no answer from the portal in time; the portal may have stored the link.",
     "not_supported": "The portal does not know this kind of request; its version may be too old.",
     "server_page": "A web page says that the portal failed, or the address is wrong; check it, then retry.",

@@ -146,7 +146,9 @@ def test_a_portal_that_closes_in_the_middle_stops_the_run_and_resume_finishes_it
 ) -> None:
     closing = simulate(f'[[outages]]\nkind = "{kind}"\nafter = 50\nseconds = 3.0')
 
-    report = bulklink.report("run", pairs, "--portal", closing.url, "--rate", "200/s")
+    report = bulklink.report(
+        "run", pairs, "--portal", closing.url, "--rate", "200/s", "--give-up-after", "1s"
+    )
 
     assert (report["exit_code"], report["status"]) == (6, "aborted")
     assert named in report["message"]

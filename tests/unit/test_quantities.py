@@ -1,12 +1,20 @@
 """Durations and rates: what is read, what is refused by name, and that what is written can be read."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.quantities import Rate, format_duration, parse_duration, parse_error_limit, parse_rate
+from worker.quantities import (
+    Rate,
+    format_duration,
+    format_moment,
+    parse_duration,
+    parse_error_limit,
+    parse_rate,
+)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +207,16 @@ def test_a_limit_of_errors_is_a_number_or_a_share_of_a_hundred_or_more(
 def test_what_is_no_limit_of_errors_is_refused_by_its_text(text: str) -> None:
     with pytest.raises(ValueError, match="is not a number like 100 or a share like 5%"):
         parse_error_limit(text)
+
+
+def test_a_moment_is_told_as_the_clock_on_the_wall_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert format_moment(1_767_225_600.9) == "2026-01-01 09:00:00 JST"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("text", ["0", "100", "5%", "2.5%"])

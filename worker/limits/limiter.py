@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Self
 
 from worker.limits.budget import TIME_SHARE, RetryBudget
 from worker.limits.permits import Permits
+from worker.limits.ramp import Ramp
 from worker.limits.throttler import PacedThrottler, SharedThrottler, TurnBook
-from worker.models import Request, Result
+from worker.models import QUESTIONS, Request, Result
 from worker.quantities import Rate
 
 if TYPE_CHECKING:
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
 _WORKS = {Result.OK, Result.PERMANENT}
 
-LONGEST_FLOOR = 32.0
-"""Seconds; when the portal throttles again and again, everyone is held back for at least as long as that."""
+FLOOR, LONGEST_FLOOR = 1.0, 32.0
+"""Seconds for which everyone is held back at least, when the portal throttles and names no time; it doubles
+from the one to the other as long as nothing but that is answered."""
+
+JITTER, LEAST_JITTER, MOST_JITTER = 0.1, 0.1, 5.0
+"""What a pause lasts longer at most than asked: a share of it, within these seconds. The portal's clock and
+ours need not agree to the millisecond, and others who were told the same are not to come back all at once."""
 
 
 class Limiter:
@@ -32,7 +38,7 @@ class Limiter:
         rate: at most so many requests in any window of so many seconds, whatever they are for.
         concurrency: at most so many requests in flight.
         link_rate: at most so many links and removals in any window; None for as many as requests carry.
-        max_pause: seconds; a longer Retry-After is waited for in pieces of this length, one probe each.
+        max_pause: seconds; no pause is longer. Who asks for more is not waited for, see :class:`Outage`.
         rng: source of jitter.
         turns: shared with other processes, which together keep to the rate; None for a rate of our own.
 
@@ -56,6 +62,8 @@ class Limiter:
         self.observers: list[Callable[[Request], None]] = []
         self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
         self._throttler.change_links(link_rate)
+        self._ramp = Ramp()
+        self._first_come = asyncio.Lock()
         self._resized = asyncio.Event()
         self._max_pause = max_pause
         self._rng = rng
@@ -108,8 +116,14 @@ class Limiter:
         self._throttler.hold()
 
     def let_go(self) -> None:
-        """Let everyone send again, under the same limits as ever."""
+        """Let everyone send again, slowly at first, under the same limits as ever."""
+        self._ramp.begin()
         self._throttler.let_go()
+
+    @property
+    def pauses_in_a_row(self) -> int:
+        """Pauses since anything was answered but that we are too fast."""
+        return self._throttled_in_a_row
 
     async def turn(self, *, past_hold: bool = False, links: int = 0) -> None:
         """Wait until one more request fits under the rates; of a :class:`Slot`, just before sending."""
@@ -121,15 +135,20 @@ class Limiter:
         The first one for as long as it says. From the second in a row on also for at least a floor that
         doubles each time: what the portal names (nothing, 0, a date gone by) was not enough.
 
+        After each pause it starts slowly: see :class:`worker.limits.ramp.Ramp`. A question that was throttled
+        holds nobody else back, unless it was told for how long: whoever asks it spaces its tries.
+
         An answer that is no refusal, but used up what the portal allows in its window, holds everyone back
         until the next window, unless that is beyond the longest pause.
         """
         if request.result is Result.THROTTLED:
-            self._pause(request.retry_after)
+            if request.retry_after is not None or request.kind not in QUESTIONS:
+                self._pause(request.retry_after)
         else:
             self._throttled_in_a_row = 0
-            if request.result in _WORKS and request.retry_after is not None:
-                self._await_quota(request.retry_after)
+            quota = request.retry_after if request.result in _WORKS else None
+            if quota is not None and quota <= self._max_pause:
+                self._hold_back(quota)
         for observer in self.observers:
             observer(request)
 
@@ -138,31 +157,42 @@ class Limiter:
             # An answer that comes in a pause is to a request sent before it, and tells nothing new.
             self._throttled_in_a_row += 1
         doubled = self._throttled_in_a_row - (1 if named is None else 2)
-        floor = min(2.0**doubled, LONGEST_FLOOR) if doubled >= 0 else 0.0
+        floor = min(FLOOR * 2.0 ** min(doubled, 10), LONGEST_FLOOR) if doubled >= 0 else 0.0
         seconds = min(max(named or 0.0, floor), self._max_pause)
-        self._throttler.pause(self._a_little_later(seconds))
+        self._hold_back(seconds)
 
-    def _await_quota(self, seconds: float) -> None:
-        if seconds <= self._max_pause:
-            self._throttler.pause(self._a_little_later(seconds))
+    def _hold_back(self, seconds: float) -> None:
+        jitter = min(max(JITTER * seconds, LEAST_JITTER), MOST_JITTER)
+        self._throttler.pause(seconds + self._rng.uniform(0.0, jitter))
+        self._ramp.begin()
 
-    def _a_little_later(self, seconds: float) -> float:
-        """The portal's clock and ours need not agree to the millisecond."""
-        return seconds + self._rng.uniform(0.0, 0.1)
+    async def leave(self, links: int) -> int:
+        """Wait for the slow start after a pause, then for a turn; gives what :meth:`back` is to be told."""
+        async with self._first_come:
+            await self._ramp.room()
+            await self.turn(links=links)
+            return self._ramp.leaves(self.permits.limit)
+
+    def back(self, left: int, *, answered: bool) -> None:
+        """What left is over; ``answered`` if it was, and not told to be slower."""
+        self._ramp.returns(left, answered=answered)
 
 
 class Slot:
     """One request's place: a permit, then a turn. Use as an async context manager around sending."""
 
-    __slots__ = ("_limiter", "_links", "_past_hold")
+    __slots__ = ("_answered", "_left", "_limiter", "_links", "_past_hold")
 
     def __init__(self, limiter: Limiter, *, past_hold: bool, links: int) -> None:
         self._limiter = limiter
         self._past_hold = past_hold
         self._links = links
+        self._answered = False
+        self._left = 0
 
     def observe(self, request: Request) -> None:
         """Say how the request fared."""
+        self._answered = request.http_status is not None and request.result is not Result.THROTTLED
         self._limiter.observe(request)
 
     async def __aenter__(self) -> Self:
@@ -171,7 +201,7 @@ class Slot:
             return self
         await self._limiter.permits.acquire()
         try:
-            await self._limiter.turn(links=self._links)
+            self._left = await self._limiter.leave(self._links)
         except BaseException:
             self._limiter.permits.release()
             raise
@@ -181,6 +211,7 @@ class Slot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._past_hold:
+            self._limiter.back(self._left, answered=self._answered)
             self._limiter.permits.release()
 
 

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from worker.errors import OutageError, PortalUnreachable
+from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limits.breaker import Breaker
-from worker.limits.limiter import Limiter
-from worker.models import Kind, Request, Result
+from worker.limits.limiter import JITTER, Limiter
+from worker.limits.waits import TOO_LONG, asks_to_wait
+from worker.models import QUESTIONS, Request, Result
 from worker.quantities import format_duration
+from worker.reasons import BUSY_OR_CLOSED, HINTS, MAINTENANCE
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
@@ -17,8 +19,11 @@ LONGEST_WAIT = 60.0
 LONG_PAUSE = 5.0
 """Seconds; a pause that the portal asks for is told to the user from this length on."""
 
+PAUSES = 3
+"""In a row for a 503 that does not say that we are too fast. After one more it is the portal that fails and
+not our pace: the pauses were ever longer, and nothing was done between them."""
+
 _WORKS = {Result.OK, Result.PERMANENT}
-_QUESTIONS = {Kind.PROBE, Kind.LOGIN}
 
 
 class Outage:
@@ -47,13 +52,14 @@ class Outage:
         self._wait = FIRST_WAIT
         self._unreachable = False
         self._held = False
-        self._throttled = False
+        self._refusal: Request | None = None
+        self._too_long: float | None = None
         self._told_until = 0.0
         self._failing_since: float | None = None
 
     def observe(self, request: Request) -> None:
         """Learn from a request, after the limiter has; after one failure too many everyone is held."""
-        if request.kind in _QUESTIONS:
+        if request.kind in QUESTIONS:
             return  # that it answers those is no work done
         self._breaker.observe(request)
         if request.result in _WORKS:
@@ -62,7 +68,7 @@ class Outage:
         elif self._failing_since is None:
             self._failing_since = asyncio.get_running_loop().time()
         self._take_note_of_throttling(request)
-        if self._breaker.is_open:
+        if self._breaker.is_open or self._is_out_of_order(request):
             self._limiter.hold()
             self._held = True
             self._changed.set()
@@ -71,10 +77,13 @@ class Outage:
         """Wait for trouble, and each time for its end. Runs until cancelled.
 
         Raises:
-            OutageError: the portal has answered, but not worked, for too long.
-            PortalError: it refuses us, or has not answered at all for too long.
+            OutageError: the portal has answered, but not worked, for too long, or asks to wait for longer.
+            PortalError: it refuses us, has been closed or has not answered at all for too long.
         """
         while True:
+            if self._too_long is not None:
+                lasted = format_duration(self._give_up_after)
+                raise OutageError(f"the portal {asks_to_wait(self._too_long)}; {TOO_LONG.format(lasted)}")
             if self._held:  # the breaker itself may have heard of good answers since
                 answer = await self._until_it_answers()
                 self._held = False
@@ -82,26 +91,41 @@ class Outage:
                 self._tell("")
                 self._limiter.let_go()
                 self._take_note_of_throttling(answer)
-            left = self._time_left() if self._throttled else None
+                continue
+            left = self._time_left() if self._refusal is not None else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._changed.wait()
             self._changed.clear()
 
+    def _is_out_of_order(self, request: Request) -> bool:
+        unexplained = request.result is Result.THROTTLED and request.reason in BUSY_OR_CLOSED
+        return unexplained and self._limiter.pauses_in_a_row > PAUSES
+
     def _take_note_of_throttling(self, request: Request) -> None:
         throttled = request.result is Result.THROTTLED
-        if throttled is not self._throttled:
-            self._throttled = throttled
+        if throttled or self._refusal is not None:
+            self._refusal = request if throttled else None
             self._changed.set()
+        if throttled and (request.retry_after or 0.0) > self._left:
+            self._too_long = request.retry_after
+        self._tell_of_pause(request)
+
+    def _tell_of_pause(self, request: Request) -> None:
+        throttled = request.result is Result.THROTTLED
         pause = self._limiter.pause_left
         until = asyncio.get_running_loop().time() + pause
-        if throttled and pause >= LONG_PAUSE and until > self._told_until + 1.0:
-            note = f"the portal asks to slow down: sending again in {pause:.0f} s"
-            if request.retry_after is not None and request.retry_after > pause + 1.0:
-                note += f" (it names {format_duration(request.retry_after)})"
+        if pause >= LONG_PAUSE and (throttled or request.retry_after is not None):
+            if until <= self._told_until + 1.0:
+                return
             self._told_until = until
-            self._tell(note)
-        elif self._told_until and not throttled:
+            if not throttled:
+                self._tell(f"the portal {asks_to_wait(pause)}: its quota is used up")
+            elif request.retry_after is not None and request.retry_after * (1.0 + 2 * JITTER) >= pause:
+                self._tell(f"the portal {asks_to_wait(request.retry_after)}")
+            else:
+                self._tell(f"the portal asks to slow down: sending again in {pause:.0f} s")
+        elif self._told_until and not throttled and not pause:
             self._told_until = 0.0
             self._tell("")
 
@@ -119,29 +143,40 @@ class Outage:
             # Also after an answer: if the pairs go on failing, the next outage begins where this one ended.
             self._wait = min(self._wait * 2, LONGEST_WAIT)
             request = await self._question()
-            if request.result in _WORKS or request.result is Result.THROTTLED:
+            throttled = request.result is Result.THROTTLED and request.reason not in BUSY_OR_CLOSED
+            if request.result in _WORKS or throttled:
                 return request
 
     async def _question(self) -> Request:
         request = await self._ask()
         self._unreachable = request.http_status is None
+        self._refusal = request if request.result is Result.THROTTLED else None
         return request
+
+    @property
+    def _left(self) -> float:
+        """Seconds until it is time to give up."""
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            # An answer that was on its way when the breaker opened: the portal worked until now.
+            self._failing_since = now
+        return self._failing_since + self._give_up_after - now
 
     def _time_left(self) -> float:
         """Seconds until it is given up.
 
         Raises:
-            OutageError, PortalUnreachable: it is time.
+            OutageError, PortalClosed, PortalUnreachable: it is time.
         """
-        now = asyncio.get_running_loop().time()
-        if self._failing_since is None:
-            # An answer that was on its way when the breaker opened: the portal worked until now.
-            self._failing_since = now
-        left = self._failing_since + self._give_up_after - now
-        if left > 0:
+        if (left := self._left) > 0:
             return left
         lasted = format_duration(self._give_up_after)
-        if self._throttled:
+        why = "" if self._refusal is None else self._refusal.reason
+        if why == MAINTENANCE:
+            raise PortalClosed(
+                f"the portal has answered 503 for {lasted}, {MAINTENANCE}: {HINTS[MAINTENANCE]}"
+            )
+        if self._refusal is not None and why not in BUSY_OR_CLOSED:
             raise OutageError(f"the portal has only asked to slow down for {lasted}")
         if self._unreachable:
             raise PortalUnreachable(f"the portal has not been reachable for {lasted}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from worker.models import Attempt, Result, Status
-from worker.reasons import INTERNAL_FAULT, SERVER_ERROR
+from worker.reasons import BUSY_OR_CLOSED, INTERNAL_FAULT, SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class RetryPolicy:
         max_server_errors: HTTP 500 answers after which more of them are not worth sending.
         max_internal_faults: 403 answers that claim an internal fault.
         max_throttled: throttled answers, which do not count as attempts.
+        max_unexplained: those of them that do not speak of our pace: when other pairs go through meanwhile,
+            it may be this one.
         max_unreadable: times that the members cannot be read before it stays unknown what they would say.
         max_seconds: time spent sending and backing off; time in our own queue is not counted.
         base: ceiling of the first backoff, in seconds; it doubles with each further one.
@@ -60,6 +62,7 @@ class RetryPolicy:
     max_server_errors: int = 3
     max_internal_faults: int = 2
     max_throttled: int = 100
+    max_unexplained: int = 20
     max_unreadable: int = 3
     max_seconds: float = 600.0
     base: float = 0.5
@@ -133,7 +136,7 @@ class RetryPolicy:
         if last.result not in (Result.THROTTLED, Result.AMBIGUOUS):
             return None
         throttled = sum(a.result is Result.THROTTLED for a in looks)
-        if throttled >= self.max_throttled or len(looks) - throttled >= self.max_unreadable:
+        if self._throttled_too_often(looks) or len(looks) - throttled >= self.max_unreadable:
             return None
         return Reread(self._backoff(looks, rng))
 
@@ -143,11 +146,16 @@ class RetryPolicy:
         alike = sum(a.reason == last_reason for a in attempts)
         return (
             spent >= self.max_seconds
-            or throttled >= self.max_throttled
+            or self._throttled_too_often(attempts)
             or len(attempts) - throttled >= self.max_attempts
             or (last_reason == SERVER_ERROR and alike >= self.max_server_errors)
             or (last_reason == INTERNAL_FAULT and alike >= self.max_internal_faults)
         )
+
+    def _throttled_too_often(self, attempts: tuple[Attempt, ...]) -> bool:
+        throttled = [a.reason for a in attempts if a.result is Result.THROTTLED]
+        unexplained = sum(reason in BUSY_OR_CLOSED for reason in throttled)
+        return len(throttled) >= self.max_throttled or unexplained >= self.max_unexplained
 
     def _backoff(self, attempts: tuple[Attempt, ...], rng: Random) -> float:
         if attempts[-1].result is Result.THROTTLED:

@@ -115,6 +115,9 @@ class Batch:
             # if it is told the same, the run ends in order.
             self._alone = True
             verdict = Verdict(Result.AMBIGUOUS, verdict.reason, hint=verdict.hint)
+        if verdict.result is Result.THROTTLED:
+            # Nobody slows down a single item: it was not carried out, as it says, and everyone else was.
+            verdict = replace(verdict, result=Result.TRANSIENT)
         return attempt_of(ask, verdict, read, status, finding.seconds)
 
 
@@ -134,8 +137,7 @@ async def why_no_batch(client: PortalClient) -> str:
             continue
         is_there = verdict.result is Result.OK or verdict.reason == NOT_FOUND
         is_refused = verdict.stop is not None or verdict.result is Result.PERMANENT or finding.final
-        throttled = verdict.result is Result.THROTTLED
-        if is_there or is_refused or not await tries.again(finding.retry_after, throttled=throttled):
+        if is_there or is_refused or not await tries.again(finding.retry_after, throttled=verdict.is_pacing):
             tries.end()
             return "" if is_there else f"{finding.detail} {verdict.reason}"
 

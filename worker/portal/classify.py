@@ -13,7 +13,14 @@ from typing import Literal
 from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
 from worker.models import Result
 from worker.portal.wire import Envelope, NotAnEnvelope, WireFormat, read_envelope
-from worker.reasons import BAD_REQUEST, HINTS, HINTS_OF_READS
+from worker.reasons import (
+    BAD_REQUEST,
+    BUSY_OR_CLOSED,
+    HINTS,
+    HINTS_OF_READS,
+    MAINTENANCE,
+    UNAVAILABLE,
+)
 
 
 class BodyKind(StrEnum):
@@ -62,6 +69,11 @@ class Verdict:
     reason: str
     stop: type[PortalError] | None = None
     hint: str = ""
+
+    @property
+    def is_pacing(self) -> bool:
+        """Whether it can mean nothing but that we are too fast."""
+        return self.result is Result.THROTTLED and self.reason not in BUSY_OR_CLOSED
 
 
 _ENVELOPE = frozenset({BodyKind.JSON_ENVELOPE, BodyKind.XML_ENVELOPE})
@@ -141,8 +153,9 @@ RULES: tuple[Rule, ...] = (
     # Without its envelope it is not the API that speaks, so nothing is said about a pair.
     Rule("policy", "not_the_api", WrongBaseUrl, _4XX),
     Rule("8", "throttled", Result.THROTTLED, {503}, is_paced=True),
-    Rule("3.4", "maintenance", PortalClosed, {503}, _EMPTY),
-    Rule("policy", "unavailable", Result.TRANSIENT, {503}),
+    # One answer does not tell a portal that is closed from a proxy that finds us too fast: what goes on does.
+    Rule("3.4", MAINTENANCE, Result.THROTTLED, {503}, _EMPTY),
+    Rule("policy", UNAVAILABLE, Result.THROTTLED, {503}),
     Rule("3.4", "gateway_error", Result.AMBIGUOUS, {502, 504, *range(520, 530)}),
     Rule("policy", "not_supported", Result.PERMANENT, {501, 505}, _ENVELOPE),
     Rule("policy", "not_the_api", WrongBaseUrl, {501, 505}),

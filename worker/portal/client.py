@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
-from worker.errors import PortalUnreachable, WrongBaseUrl
+from worker.errors import PortalClosed, PortalUnreachable, WrongBaseUrl
 from worker.limits import Limiter
 from worker.models import Ask, Kind, Request, Result
 from worker.portal.auth import Credentials, Tokens
@@ -23,7 +23,7 @@ from worker.portal.login import log_in
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import WireFormat
-from worker.reasons import BAD_REQUEST, BLOCKED, RENEWED
+from worker.reasons import BAD_REQUEST, BLOCKED, MAINTENANCE, RENEWED
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -139,8 +139,9 @@ class PortalClient:
                 return
             if verdict.reason == RENEWED:
                 continue
-            throttled = verdict.result is Result.THROTTLED
-            if finding.final or not await tries.again(finding.retry_after, throttled=throttled):
+            if finding.final or not await tries.again(finding.retry_after, throttled=verdict.is_pacing):
+                if verdict.reason == MAINTENANCE:
+                    raise PortalClosed(f"{self._http.origin}: {finding.detail} {MAINTENANCE}: {verdict.hint}")
                 raise PortalUnreachable(f"{self._http.origin}: {finding.detail}: {verdict.hint}")
 
     def tries(self) -> Tries:

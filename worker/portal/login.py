@@ -50,8 +50,7 @@ async def log_in(http: Http, limiter: Limiter, waiting: Waiting, username: str, 
         if token is not None:
             tries.end()
             return token
-        throttled = verdict.result is Result.THROTTLED
-        if final or not await tries.again(named, throttled=throttled):
+        if final or not await tries.again(named, throttled=verdict.is_pacing):
             raise PortalUnreachable(f"{http.origin}: log-in failed: {detail}")
 
 

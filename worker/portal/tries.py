@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.errors import PortalUnreachable
+from worker.limits.waits import TOO_LONG, asks_to_wait
 from worker.quantities import format_duration
 
 MOST = 4
@@ -12,7 +13,7 @@ MOST = 4
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
-"""Seconds between two tries; the pause doubles from the first to the longest."""
+"""Seconds between two tries; the pause doubles from the first to the longest, unless a time is named."""
 
 LONG_PAUSE = 5.0
 """Seconds; from this length on a pause is told to the user."""
@@ -62,23 +63,26 @@ class Tries:
             throttled: that we are to be slower is all that it says.
 
         Raises:
-            PortalUnreachable: the portal has throttled us for too long.
+            PortalUnreachable: the portal has throttled us for too long, or asks to wait for too long.
         """
         self.made += 1
         self._throttled += throttled
         if not throttled and self.made - self._throttled >= MOST:
             return False
-        pause = FIRST_PAUSE * 2.0 ** min(self.made - 1, 16)
+        pause = min(FIRST_PAUSE * 2.0 ** min(self.made - 1, 16), LONGEST_PAUSE)
         if named is not None:
             pause = max(named, pause if throttled and self._throttled > 1 else 0.0)
-        pause = min(pause, LONGEST_PAUSE)
         if throttled:
             left = self._give_up_at - asyncio.get_running_loop().time()
+            lasted = format_duration(self._waiting.give_up_after)
             if left <= 0:
-                lasted = format_duration(self._waiting.give_up_after)
                 raise PortalUnreachable(f"{self._origin}: has only asked to slow down for {lasted}")
+            if named is not None and named > left:
+                raise PortalUnreachable(f"{self._origin}: {asks_to_wait(named)}; {TOO_LONG.format(lasted)}")
             pause = min(pause, left)
             self._tell(pause, named)
+        else:
+            pause = min(pause, LONGEST_PAUSE)
         await asyncio.sleep(pause)
         return True
 
@@ -90,8 +94,9 @@ class Tries:
     def _tell(self, pause: float, named: float | None) -> None:
         if pause < LONG_PAUSE:
             return
-        note = f"the portal asks to slow down: asking again in {pause:.0f} s"
-        if named is not None and named > pause + 1.0:
-            note += f" (it names {format_duration(named)})"
         self._told = True
-        self._waiting.tell(note)
+        self._waiting.tell(
+            f"the portal asks to slow down: asking again in {pause:.0f} s"
+            if named is None or named < pause
+            else f"the portal {asks_to_wait(named)}"
+        )

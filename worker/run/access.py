@@ -39,9 +39,6 @@ from worker.supply.shared_rate import SharedTurns
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
 
-MAX_PAUSE = 300.0
-"""Seconds: when the portal asks for a longer pause, it is asked again this often whether it is over."""
-
 
 def credentials_of(settings: Settings) -> Credentials:
     """Who we say we are."""
@@ -124,7 +121,12 @@ async def open_site(
     rates = rates_of(settings)
     rate, link_rate, _ = rates.at_present()
     limiter = Limiter(
-        rate, settings.concurrency, link_rate=link_rate, max_pause=MAX_PAUSE, rng=rng, turns=turns
+        rate,
+        settings.concurrency,
+        link_rate=link_rate,
+        max_pause=settings.give_up_after,
+        rng=rng,
+        turns=turns,
     )
     limiter.observers.extend(observers)
     hours = Hours(rates, limiter, tell)

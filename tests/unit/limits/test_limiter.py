@@ -288,8 +288,9 @@ def test_after_a_pause_turns_are_paced_and_come_in_no_burst(virtual_time: Run, r
 def test_retry_after_is_honoured_and_a_little_later(
     virtual_time: Run, retry_after: float, share: float
 ) -> None:
-    """The portal's clock and ours need not agree to the millisecond."""
+    """The portal's clock and ours need not agree, and others were told the same."""
     rng = Dealt(share)
+    jitter = max(0.1, 0.1 * retry_after)
 
     async def work() -> float:
         limiter = Limiter(Rate(10, 1.0), 1, max_pause=4.0, rng=rng)
@@ -298,11 +299,11 @@ def test_retry_after_is_honoured_and_a_little_later(
         await limiter.turn()
         return now() - begin
 
-    assert virtual_time(work()) == pytest.approx(retry_after + 0.1 * share)
-    assert rng.asked == [(0.0, 0.1)]
+    assert virtual_time(work()) == pytest.approx(retry_after + jitter * share)
+    assert rng.asked == [(0.0, jitter)]
 
 
-def test_a_longer_retry_after_is_waited_for_in_pieces(virtual_time: Run) -> None:
+def test_no_pause_is_longer_than_the_longest(virtual_time: Run) -> None:
     async def work() -> tuple[float, float]:
         limiter = Limiter(Rate(10, 1.0), 1, max_pause=4.0, rng=Dealt())
         begin = now()
@@ -311,6 +312,21 @@ def test_a_longer_retry_after_is_waited_for_in_pieces(virtual_time: Run) -> None
         return now() - begin, limiter.paused_seconds
 
     assert virtual_time(work()) == (pytest.approx(4.0), pytest.approx(4.0))
+
+
+@pytest.mark.parametrize("kind", [Kind.PROBE, Kind.LOGIN])
+def test_a_throttled_question_holds_others_back_only_if_it_is_told_for_how_long(
+    virtual_time: Run, kind: Kind
+) -> None:
+    async def work() -> list[float]:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+        held = []
+        for named in (None, 7.0):
+            limiter.observe(Request(kind, Result.THROTTLED, reason="throttled", retry_after=named))
+            held.append(limiter.pause_left)
+        return held
+
+    assert virtual_time(work()) == [0.0, 7.0]
 
 
 async def pauses(limiter: Limiter, requests: list[Request]) -> list[float]:

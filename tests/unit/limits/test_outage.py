@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from itertools import cycle
+from dataclasses import replace
+from itertools import chain, cycle, repeat
 from random import Random
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limits import Limiter
 from worker.limits.breaker import WINDOW
-from worker.limits.outage import LONGEST_WAIT, Outage
+from worker.limits.outage import LONGEST_WAIT, PAUSES, Outage
 from worker.models import Kind, Request, Result
 from worker.quantities import Rate
 
@@ -38,7 +39,7 @@ class Portal:
 
 def calm(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
     """A portal of which nothing is known yet."""
-    limiter = Limiter(Rate(1000, 1.0), 8, max_pause=300.0, rng=Random(1))  # noqa: S311 - jitter
+    limiter = Limiter(Rate(1000, 1.0), 8, max_pause=900.0, rng=Random(1))  # noqa: S311 - jitter
     notes: list[str] = []
     return Outage(limiter, portal.question, give_up_after, notes.append), limiter, notes
 
@@ -164,7 +165,7 @@ async def sends(outage: Outage, limiter: Limiter, answer: Callable[[], Request])
         return sent
 
 
-@pytest.mark.parametrize("retry_after", [None, 0.0, 1.0, 86400.0])
+@pytest.mark.parametrize("retry_after", [None, 0.0, 1.0])
 def test_throttling_without_end_ends_after_the_time_allowed_and_is_not_hammered(
     virtual_time: Run, retry_after: float | None
 ) -> None:
@@ -209,15 +210,165 @@ def test_a_pair_that_is_done_in_between_begins_the_time_allowed_anew(virtual_tim
 def test_a_long_pause_is_told_at_once_and_once_and_so_is_its_end(virtual_time: Run) -> None:
     async def story() -> None:
         outage, limiter, notes = calm(Portal(UP))
-        for answer in (*[throttled(4.0)] * 3, *[throttled(20.0)] * 3, *[throttled(86400.0)] * 3):
+        for answer in (*[throttled(4.0)] * 3, *[throttled(20.0)] * 3, *[throttled(600.0)] * 3):
             limiter.observe(answer)
             outage.observe(answer)
-        assert notes == [
-            "the portal asks to slow down: sending again in 20 s",
-            "the portal asks to slow down: sending again in 300 s (it names 1d)",
+        assert [note.partition(", until 20")[0] for note in notes] == [
+            "the portal asks to wait 20 s",
+            "the portal asks to wait 10 min",
         ]
+        outage.observe(DONE)  # it was sent before
+        assert len(notes) == 2
+        await limiter.turn()
         outage.observe(DONE)
         assert notes[2:] == [""]
+
+    virtual_time(story())
+
+
+def test_a_pause_that_is_longer_than_what_was_named_is_told_as_ours(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, notes = calm(Portal(UP))
+        for _ in range(5):
+            limiter.observe(throttled(0.0))
+            outage.observe(throttled(0.0))
+            await limiter.turn()
+        assert notes == ["the portal asks to slow down: sending again in 8 s"]
+
+    virtual_time(story())
+
+
+def test_a_quota_that_is_used_up_is_told_if_the_next_one_is_far_off(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, notes = calm(Portal(UP))
+        for left in (4.0, 60.0, 60.0):
+            answer = replace(DONE, retry_after=left)
+            limiter.observe(answer)
+            outage.observe(answer)
+        (note,) = notes
+        assert note.startswith("the portal asks to wait 6")
+        assert note.endswith(": its quota is used up")
+
+    virtual_time(story())
+
+
+def test_a_wait_that_is_longer_than_is_waited_for_ends_at_once_and_says_until_when(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, notes = calm(Portal(UP), give_up_after=900.0)
+        watching = asyncio.create_task(outage.watch())
+        await asyncio.sleep(1.0)
+        began = asyncio.get_running_loop().time()
+        for answer in (DONE, throttled(86400.0), DONE):
+            limiter.observe(answer)
+            outage.observe(answer)
+        with pytest.raises(OutageError, match=r"asks to wait 24 h, until 20.*; --give-up-after is 15m"):
+            await watching
+        assert asyncio.get_running_loop().time() == began
+        assert notes[0].startswith("the portal asks to wait 24 h, until 20")
+
+    virtual_time(story())
+
+
+def test_a_wait_counts_against_what_was_waited_before(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, _ = calm(Portal(UP), give_up_after=900.0)
+        began = asyncio.get_running_loop().time()
+        answers = iter([throttled(500.0), throttled(500.0)])
+        sending = asyncio.create_task(sends(outage, limiter, lambda: next(answers)))
+        with pytest.raises(OutageError, match="asks to wait 8 min"):
+            await outage.watch()
+        assert 500.0 <= asyncio.get_running_loop().time() - began <= 505.0
+        sending.cancel()
+
+    virtual_time(story())
+
+
+def test_a_question_that_is_told_to_wait_for_too_long_ends_it_too(virtual_time: Run) -> None:
+    async def story() -> None:
+        portal = Portal(Request(Kind.PROBE, Result.THROTTLED, reason="throttled", retry_after=86400.0))
+        outage, _, _ = opened(portal)
+        with pytest.raises(OutageError, match="asks to wait 24 h"):
+            await outage.watch()
+        assert len(portal.asked) == 1
+
+    virtual_time(story())
+
+
+def unexplained(reason: str, kind: Kind = Kind.LINK) -> Request:
+    return Request(kind, Result.THROTTLED, 1, reason=reason, http_status=503)
+
+
+@pytest.mark.parametrize("reason", ["unavailable", "maintenance"])
+def test_a_503_between_successes_is_pace_and_nobody_asks_whether_the_portal_works(
+    virtual_time: Run, reason: str
+) -> None:
+    async def story() -> None:
+        portal = Portal(UP)
+        outage, limiter, notes = calm(portal, give_up_after=20.0)
+        answers = cycle([unexplained(reason), unexplained(reason), DONE])
+        watching = asyncio.create_task(outage.watch())
+        sending = asyncio.create_task(sends(outage, limiter, lambda: next(answers)))
+        await asyncio.sleep(1000.0)
+        sending.cancel()
+        watching.cancel()
+        assert (portal.asked, notes) == ([], [])
+        assert len(await sending) > 800
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "words"),
+    [
+        ("unavailable", OutageError, "the portal has failed for 100s"),
+        ("maintenance", PortalClosed, "has answered 503 for 100s, maintenance: "),
+    ],
+)
+def test_a_503_that_goes_on_without_any_success_is_a_portal_that_is_down_or_closed(
+    virtual_time: Run, reason: str, error: type[Exception], words: str
+) -> None:
+    """After a few pauses it is asked something harmless, so that no pair is sent in vain."""
+
+    async def story() -> None:
+        portal = Portal(unexplained(reason, Kind.PROBE))
+        outage, limiter, notes = calm(portal, give_up_after=100.0)
+        began = asyncio.get_running_loop().time()
+        sending = asyncio.create_task(sends(outage, limiter, lambda: unexplained(reason)))
+        with pytest.raises(error, match=words):
+            await outage.watch()
+        assert asyncio.get_running_loop().time() - began == pytest.approx(100.0, abs=0.1)
+        sending.cancel()
+        assert len(await sending) == PAUSES + 1
+        assert len(portal.asked) >= 5
+        assert notes[-1].startswith("the portal fails: asking again in")
+
+    virtual_time(story())
+
+
+def test_when_a_portal_that_answered_503_works_again_everyone_sends_again(virtual_time: Run) -> None:
+    async def story() -> None:
+        portal = Portal(*[unexplained("maintenance", Kind.PROBE)] * 3, UP)
+        outage, limiter, _ = calm(portal, give_up_after=100.0)
+        watching = asyncio.create_task(outage.watch())
+        answers = chain([unexplained("maintenance")] * (PAUSES + 1), repeat(DONE))
+        sending = asyncio.create_task(sends(outage, limiter, lambda: next(answers)))
+        await asyncio.sleep(60.0)
+        watching.cancel()
+        sending.cancel()
+        assert len(portal.asked) == 4
+        assert len(await sending) > 500
+
+    virtual_time(story())
+
+
+def test_a_portal_of_which_only_the_questions_pass_is_given_up_too(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, limiter, _ = calm(Portal(UP), give_up_after=100.0)
+        sending = asyncio.create_task(sends(outage, limiter, lambda: unexplained("maintenance")))
+        with pytest.raises(PortalClosed):
+            await asyncio.wait_for(outage.watch(), 200.0)
+        sending.cancel()
+        assert len(await sending) < 40
 
     virtual_time(story())
 

@@ -240,6 +240,19 @@ def test_a_throttled_reread_is_repeated_within_the_bound_on_throttled_answers() 
     )
 
 
+@pytest.mark.parametrize("reason", ["unavailable", "maintenance"])
+def test_a_503_that_does_not_speak_of_our_pace_is_no_attempt_but_is_not_sent_for_as_often(
+    reason: str,
+) -> None:
+    policy = replace(POLICY, max_throttled=50, max_unexplained=20)
+    again = Attempt(Result.THROTTLED, reason, 503)
+    assert after(*[again] * 19, *[THROTTLED] * 30, OK, policy=policy) == LINKED
+    assert after(*[THROTTLED] * 30, *[again] * 19, policy=policy) == RetryIn(0.0)
+    assert after(*[again] * 20, policy=policy) == Settle(Status.RETRYABLE, reason, 503)
+    looks = policy.look_again((again,) * 19, Highest()), policy.look_again((again,) * 20, Highest())
+    assert looks == (Reread(0.0), None)
+
+
 def test_members_that_cannot_be_read_are_asked_for_again_with_backoff_and_then_it_stays_unknown() -> None:
     unreadable = Attempt(Result.AMBIGUOUS, "timeout")
     looks = (THROTTLED, unreadable)

@@ -27,7 +27,7 @@ from tests.unit.lanes import (
     throttled,
 )
 from worker.errors import CannotUndo, LedgerError, PortalRefused
-from worker.limits.limiter import LONGEST_FLOOR
+from worker.limits.limiter import JITTER, LONGEST_FLOOR
 from worker.models import Ask, Exchange, Kind, Made, Request, Result, Undo, Undoing
 from worker.operations.policy import RetryPolicy
 from worker.quantities import Rate
@@ -321,7 +321,7 @@ def test_throttled_and_transient_answers_are_tried_again_after_a_wait(virtual_ti
     sent = portal.sent(Kind.UNLINK)
     assert [one.because for one in sent] == ["", "throttled", "unavailable", "timeout"]
     waits = [later.time - earlier.time for earlier, later in pairwise(sent)]
-    assert waits == [pytest.approx(0.05 + wait) for wait in (30.0, 4.0, 8.0)]
+    assert waits == [pytest.approx(0.05 + wait) for wait in (30.0 * (1 + JITTER), 4.0, 8.0)]
 
 
 def test_a_removal_is_given_up_when_it_has_taken_too_long(virtual_time: Run) -> None:
@@ -339,7 +339,7 @@ def test_a_throttled_removal_holds_everyone_back(virtual_time: Run) -> None:
     world = World(portal)
     virtual_time(world.remove_from([made(7, at)] for at in range(1, 20)))
     longest = max(later.time - earlier.time for earlier, later in pairwise(portal.books))
-    assert longest == pytest.approx(40.0, abs=0.1)
+    assert longest == pytest.approx(40.0 * (1 + JITTER), abs=0.1)
     assert portal.members == {}
 
 
@@ -409,7 +409,7 @@ def test_a_throttled_removal_uses_no_retries_up(virtual_time: Run) -> None:
     portal = holding(7, latency=(0.01,))
     portal.answers(1, 7, *[throttled()] * 60)
     virtual_time(World(portal, rate=Rate(10, 1.0)).remove(made(7)))
-    floors = sum(min(2.0**number, LONGEST_FLOOR) for number in range(59))
+    floors = sum((1 + JITTER) * min(2.0**number, LONGEST_FLOOR) for number in range(59))
     assert portal.books[-1].time - portal.books[0].time == pytest.approx(floors, abs=8.0)
     assert portal.members == {}
 
