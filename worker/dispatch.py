@@ -7,7 +7,7 @@ durable: that bounds what a crash leaves in doubt.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from worker.errors import WorkerError
@@ -149,7 +149,8 @@ class Dispatcher:
         async with self._transport.ready(asks), self._limiter.slot(links=links) as slot:
             if self._stop.is_set():
                 return  # a permit given back let us through before run() could cancel us
-            with self._uncancelled(lane):
+            self._busy.add(lane)  # within it a stop waits for this lane, as long as the grace lasts
+            try:
                 exchange = await self._send(group, asks)
                 slot.observe(exchange.request)
                 again: list[tuple[Operation[Any], Again]] = []
@@ -165,6 +166,8 @@ class Dispatcher:
                 self._concluding[lane] = [operation for operation, _ in finished]
                 following = await self._conclude(finished) if finished else ()
                 del self._concluding[lane], self._in_hand[lane]
+            finally:
+                self._busy.discard(lane)
         self._scheduler.follow(following)
         breaks_off = next((operation for operation, step in again if step.absent), None)
         for operation, step in again:
@@ -183,12 +186,3 @@ class Dispatcher:
             for operation in group:
                 operation.returns()
             raise
-
-    @contextmanager
-    def _uncancelled(self, lane: "asyncio.Task[Any]") -> Iterator[None]:
-        """Within the block a stop waits for this lane, as long as the grace lasts."""
-        self._busy.add(lane)
-        try:
-            yield
-        finally:
-            self._busy.discard(lane)

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -33,7 +34,21 @@ _TICK = 0.2
 _CLOSING_WAITS = 1000
 """Milliseconds for which readers are waited for at the end; nothing is lost if they stay longer."""
 
-_Job = tuple[Callable[[Store], Any], "asyncio.Future[Any]"]
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Something to do, and who waits for it.
+
+    Attributes:
+        work: what is done; of a job that only settles pairs, None.
+        outcomes: of such a job; those of neighbours are written together.
+        requests: to be noted in the same commit.
+    """
+
+    future: "asyncio.Future[Any]"
+    requests: Sequence[Request]
+    work: Callable[[Store], Any] | None = None
+    outcomes: Sequence[Outcome] = ()
 
 
 class Ledger:
@@ -168,7 +183,7 @@ class Ledger:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Write the last word on pairs."""
-        await self._do(lambda store: store.settle(outcomes))
+        await self._put(None, outcomes)
 
     async def count(self, unsettled: Mapping[int, Sequence[Attempt]]) -> None:
         """Add what was sent in vain for rows that this session leaves without an outcome."""
@@ -192,17 +207,16 @@ class Ledger:
         return await self._do(lambda store: store.known(after, limit))
 
     async def _do(self, work: Callable[[Store], _T]) -> _T:
-        future: asyncio.Future[_T] = self._loop.create_future()
+        done: _T = await self._put(work)
+        return done
+
+    def _put(
+        self, work: Callable[[Store], Any] | None, outcomes: Sequence[Outcome] = ()
+    ) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = self._loop.create_future()
         requests, self._requests = self._requests, []
-
-        def both(store: Store) -> _T:
-            result = work(store)
-            if requests:  # after the work: it may begin the session that they belong to
-                store.note(requests)
-            return result
-
-        self._jobs.put((both, future))
-        return await future
+        self._jobs.put(_Job(future, requests, work, outcomes))
+        return future
 
     def _serve(self) -> None:
         closing = False
@@ -226,7 +240,7 @@ class Ledger:
         if self._broken is None:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                answers = [(future, work(self._store)) for work, future in batch]
+                answers = self._work(batch)
                 self._store.mark_time()
                 self._db.execute("COMMIT")
             except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits for an answer
@@ -237,8 +251,28 @@ class Ledger:
         if self._broken is not None:
             # Nothing of the batch is in, and what its callers built on would be missing: from here on the
             # ledger only says no, so that no request can leave without an intent on disk.
-            answers = [(future, self._broken) for _, future in batch]
+            answers = [(job.future, self._broken) for job in batch]
         self._loop.call_soon_threadsafe(_resolve, answers)
+
+    def _work(self, batch: list[_Job]) -> list[tuple["asyncio.Future[Any]", Any]]:
+        """Do all of it, with as few statements as can be: each one hands the interpreter over and back."""
+        answers: list[tuple[asyncio.Future[Any], Any]] = []
+        outcomes: list[Outcome] = []
+        for job in batch:
+            if job.work is None:
+                outcomes += job.outcomes
+                answers.append((job.future, None))
+                continue
+            if outcomes:  # what comes after them may build on them
+                self._store.settle(outcomes)
+                outcomes = []
+            answers.append((job.future, job.work(self._store)))
+        if outcomes:
+            self._store.settle(outcomes)
+        # Last of all: the work may have begun the session that they belong to.
+        if requests := [request for job in batch for request in job.requests]:
+            self._store.note(requests)
+        return answers
 
 
 def _resolve(answers: list[tuple["asyncio.Future[Any]", Any]]) -> None:

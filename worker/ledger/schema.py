@@ -123,9 +123,9 @@ CREATE VIEW latencies AS
 """
 
 
-def seal(text: str) -> int:
-    """What a text is sealed with, to know it by later."""
-    return zlib.crc32(text.encode())
+def seal(text: str | bytes) -> int:
+    """What a text, or its UTF-8, is sealed with, to know it by later."""
+    return zlib.crc32(text if isinstance(text, bytes) else text.encode())
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:

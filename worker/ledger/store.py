@@ -13,9 +13,6 @@ from worker.ledger.intake import Arrival, Delivery, Intake
 from worker.ledger.schema import seal
 from worker.models import Attempt, Outcome, Pair, PreState, Request, Result, Row, Status, ids_of
 
-_SCAN = 1000
-"""Rows read at once in search of pairs that wait."""
-
 MARK = 0.05
 """Seconds of a session that a kill may leave uncounted."""
 
@@ -169,7 +166,7 @@ class Store:
     def _claim_together(self, limit: int) -> list[Pair]:
         given: list[Pair] = []
         while len(given) < limit:
-            found = self._next(_SCAN)
+            found = self._next(limit)
             if not found:
                 break
             for row, line, key, doubt, pre in found:
@@ -230,12 +227,12 @@ class Store:
                 for r in requests
             ],
         )
-        repeated = Counter(reason for request in requests for reason in request.repeated)
-        self._db.executemany(
-            "INSERT INTO repeats VALUES (?, ?)"
-            " ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
-            list(repeated.items()),
-        )
+        if repeated := Counter(reason for request in requests for reason in request.repeated):
+            self._db.executemany(
+                "INSERT INTO repeats VALUES (?, ?)"
+                " ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
+                list(repeated.items()),
+            )
 
     def _intend(self, rows: Sequence[int]) -> None:
         now = time.time()
@@ -277,8 +274,7 @@ class Store:
             pre = PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None
             rows.append((int(plain), outcome.status, outcome.reason, outcome.http_status, now, pre, row))
             if outcome.body:
-                body = outcome.body.decode()
-                contacts.append((row, body, seal(body)))
+                contacts.append((row, outcome.body.decode(), seal(outcome.body)))
         self._db.executemany(
             "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
             " settled_at = ?, pre = coalesce(?, pre) WHERE row = ?",

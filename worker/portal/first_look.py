@@ -5,37 +5,57 @@ come meanwhile (contract 10.5). So until one look was told, and again when one f
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
+from types import TracebackType
 
 from worker.models import Ask, Attempt, Kind, Result
 
 
 class FirstLook:
-    """Who may look at members at the same time as others."""
+    """Who may look at members at the same time as others.
+
+    Attributes:
+        alone: held by whoever looks while nothing was told yet.
+        is_told: the last look that was answered told something.
+    """
 
     def __init__(self) -> None:
-        self._alone = asyncio.Lock()
-        self._is_told = False
+        self.alone = asyncio.Lock()
+        self.is_told = False
 
-    @asynccontextmanager
-    async def turn(self, asks: Iterable[Ask]) -> AsyncIterator[None]:
+    def turn(self, asks: Iterable[Ask]) -> "Turn":
         """Wait, if these look at members, until they may; to be taken before a slot, which would go stale."""
-        if self._is_told or not any(ask.kind is Kind.LOOK for ask in asks):
-            yield
-            return
-        await self._alone.acquire()
-        if self._is_told:  # by the one that was waited for
-            self._alone.release()
-            yield
-            return
-        try:
-            yield
-        finally:
-            self._alone.release()
+        return Turn(self, asks)
 
     def learn(self, asks: Sequence[Ask], attempts: Sequence[Attempt]) -> None:
         """Take answers into account."""
         for ask, attempt in zip(asks, attempts, strict=True):
             if ask.kind is Kind.LOOK and attempt.result is not Result.THROTTLED:
-                self._is_told = attempt.result in (Result.OK, Result.PERMANENT)
+                self.is_told = attempt.result in (Result.OK, Result.PERMANENT)
+
+
+class Turn:
+    """The right to look at members now. Use as an async context manager around sending."""
+
+    __slots__ = ("_asks", "_first_look", "_is_alone")
+
+    def __init__(self, first_look: FirstLook, asks: Iterable[Ask]) -> None:
+        self._first_look = first_look
+        self._asks = asks
+        self._is_alone = False
+
+    async def __aenter__(self) -> None:
+        first_look = self._first_look
+        if first_look.is_told or not any(ask.kind is Kind.LOOK for ask in self._asks):
+            return
+        await first_look.alone.acquire()
+        if first_look.is_told:  # by the one that was waited for
+            first_look.alone.release()
+        else:
+            self._is_alone = True
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_alone:
+            self._first_look.alone.release()

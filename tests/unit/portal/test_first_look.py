@@ -13,6 +13,7 @@ from worker.errors import PortalRefused
 from worker.limits import Limiter
 from worker.models import Ask, Attempt, Kind, Result
 from worker.portal.first_look import FirstLook
+from worker.portal.single import Single
 from worker.quantities import Rate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -94,3 +95,18 @@ def test_after_a_look_that_failed_the_next_one_goes_alone_again(
     virtual_time(story())
     _, _, (_, answered), *others = sorted(world.sent)
     assert (min(began for began, _ in others) >= answered) == alone
+
+
+def test_a_look_that_gets_no_token_lets_the_next_one_look(virtual_time: Run) -> None:
+    class Client:
+        async def ready(self) -> None:
+            raise PortalRefused("no")
+
+    async def work() -> None:
+        single = Single(Client())  # type: ignore[arg-type]  # no more of a client is needed
+        for _ in range(2):
+            with pytest.raises(PortalRefused):
+                async with asyncio.timeout(1.0), single.ready([LOOK]):
+                    pass
+
+    virtual_time(work())
