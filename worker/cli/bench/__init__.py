@@ -53,7 +53,7 @@ class _Words(click.Group):
 @click.group("bench", cls=_Words, invoke_without_command=True, subcommand_metavar="[WORD [OPTIONS]]")
 @click.option(
     "--pairs",
-    type=click.IntRange(100, 1_000_000),
+    type=click.IntRange(200, 1_000_000),
     default=10_000,
     show_default=True,
     help="How many to link one by one; by batch it is five times as many.",

@@ -3,13 +3,14 @@
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from worker.cli.bench import speed
-from worker.cli.bench.measured import Measured, some_pairs
-from worker.cli.bench.speed import BARE, BATCHES, CURL, SINGLE, WORK, Row, _ratios, _row, table
+from worker.cli.bench.measured import Measured, Stub, some_pairs
+from worker.cli.bench.speed import BARE, BATCHES, CURL, SINGLE, WORK, Row, _contenders, _ratios, _row, table
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
@@ -80,6 +81,24 @@ def test_the_ratios_are_of_what_was_measured_and_are_told_with_their_goals() -> 
     assert not [ratio.name for ratio in without if "curl" in ratio.name or "work" in ratio.name]
 
 
+def test_curl_is_left_out_where_there_is_none_and_queues_are_measured_when_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    told: list[str] = []
+
+    contenders = list(_contenders(Stub("http://stub"), 4, "redis://:pass@broker", told.append))
+
+    assert told == ["curl is not on the PATH: left out"]
+    assert [one.name for one in contenders][-2:] == ["publish", "work, single"]
+    assert {one.queue for one in contenders[:-2]} == {None}
+    for one in contenders:
+        words = one.words(tmp_path / "pairs.csv", 10)
+        assert "pass" not in " ".join(words)  # a list of processes shows them
+        if "run" in words or "work" in words:
+            assert {"--transport", "--existing"} <= set(words)
+
+
 def test_no_pair_is_made_twice() -> None:
     assert len(set(some_pairs(120_000))) == 120_000
 
@@ -93,14 +112,14 @@ def test_the_bench_measures_every_contender_and_tells_ratios_with_goals(
     monkeypatch.setattr(speed, "_LIMITED_SINGLE", 10)
     monkeypatch.setattr(speed, "_LIMITED_BATCH", 200)
 
-    done = command("bench", "--pairs", "100", "--json")
+    done = command("bench", "--pairs", "200", "--json")
 
     assert done.code == 0, done.err
     result = json.loads(done.out)
     curl = ["curl -Z"] if shutil.which("curl") else []
     names = ["bare aiohttp", *curl, "single", "single, looking", "batch", "batch, looking"]
     assert [(row["name"], row["pairs"]) for row in result["rows"]] == [
-        (name, 500 if name.startswith("batch") else 100) for name in names
+        (name, 1000 if name.startswith("batch") else 200) for name in names
     ]
     assert all(row["peak_mb"] > 10 and row["cpu_us_per_pair"] > 0 for row in result["rows"])
     assert [ratio["goal"] for ratio in result["ratios"]] == [0.7, 6, *([1] if curl else []), 50, 40, 5, 5]
