@@ -26,6 +26,7 @@ VERBS = {
     "check": "Read and judge an input, without a network.",
     "report": "Rebuild the files and the report of a run.",
     "runs": "List runs.",
+    "status": "Say how far a run is, also one at work.",
     "explain": "Say what a reason, a state or an exit code means.",
     "simulate": "Serve the portal simulator.",
     "demo": "Simulator, sample input, run and report, without any set-up.",

@@ -332,6 +332,7 @@ class Settings(BaseModel):
                 "verify": "Print verify.json.",
                 "rollback": "Print rollback.json; with --dry-run the two counts.",
                 "runs": "Print report.json of each run, a line each.",
+                "status": "Print the report as it stands now.",
                 "publish": "Print publish.json.",
                 "explain": "Print each as JSON, a line each.",
                 "dead": "Print each message with its reason as JSON, a line each.",
