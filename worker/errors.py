@@ -92,7 +92,7 @@ class OutputError(WorkerError):
 
 
 class LockedError(WorkerError):
-    """Another process works on the same run."""
+    """Another process works on the same run, or on the same input."""
 
     exit_code = Exit.LOCKED
 

@@ -11,7 +11,7 @@ from worker.cli.options import RUN, settings_options
 
 @click.command("resume", cls=GroupedCommand)
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=runs)
-@settings_options(*RUN, inherits=True)
+@settings_options(*RUN, "same_input_anyway", inherits=True)
 def command(run: str | None, **flags: Any) -> int:
     """Go on with RUN, by default the latest: rows without an outcome are sent, no other.
 

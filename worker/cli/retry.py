@@ -11,7 +11,7 @@ from worker.cli.options import RUN, settings_options
 
 @click.command("retry", cls=GroupedCommand)
 @click.argument("run", metavar="RUN", shell_complete=runs)
-@settings_options(*RUN, "run_id", inherits=True)
+@settings_options(*RUN, "same_input_anyway", "run_id", inherits=True)
 def command(run: str, **flags: Any) -> int:
     """Begin a new run over the rows of RUN that are worth another try: those in its retry.csv.
 

@@ -20,7 +20,7 @@ from worker.cli.options import INPUT, RUN, settings_options
     ],
 )
 @click.argument("input_path", metavar="INPUT", shell_complete=files)
-@settings_options(*RUN, *INPUT, "run_id", "dry_run")
+@settings_options(*RUN, *INPUT, "same_input_anyway", "run_id", "dry_run")
 def command(input_path: str, **flags: Any) -> int:
     """Link every pair of INPUT, a CSV or JSONL file (.gz and .zst too; - is standard input).
 

@@ -16,7 +16,7 @@ EXIT_CODES: Mapping[str, str] = {
         "authentication, permission, a server that is not the portal, or a portal or broker that is closed"
         " or not reachable"
     ),
-    "7": "another process works on the same run",
+    "7": "another process works on the same run, or links the same input at the same portal",
     "8": "`verify` found differences; `rollback` kept some links: see `verify.csv`, `rollback.csv`",
     "10": "`--max-duration` reached; resume goes on",
     "130, 143": 'stopped by SIGINT, SIGTERM after a clean drain, unless the report says "at once";'

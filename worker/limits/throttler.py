@@ -127,13 +127,14 @@ class PacedThrottler(Throttler):
 class TurnBook(Protocol):
     """Where several processes write down whose turn it is."""
 
-    async def book(self, *, step: float, late: float, pause: float) -> float:
+    async def book(self, *, step: float, late: float, pause: float, urgent: bool = False) -> float:
         """Take the next turn.
 
         Args:
             step: seconds from this turn to the one after it, whoever takes that.
             late: seconds for which a turn can still be used.
             pause: seconds from now in which there is no turn for anyone.
+            urgent: for a question that others wait for. It may pass a pause; a far book need not allow it.
 
         Returns:
             When it is due, by the clock of the running loop.
@@ -142,13 +143,32 @@ class TurnBook(Protocol):
             WorkerError: nobody will ever get a turn here.
         """
 
+    async def postpone(self, by: float, before: float) -> bool:
+        """A turn is used later than it may be: put all that are not booked yet off.
+
+        Args:
+            by: seconds for which it is used too late.
+            before: the first turn that is put off must be due no later than that, or it would be no use.
+
+        Returns:
+            Whether that was done; if not, the turn must not be used.
+        """
+
+    async def give_back(self, due: float, step: float) -> None:
+        """A turn was not used. Who takes the next one may have it; a book that cannot tell lets it lapse.
+
+        Args:
+            due: of the turn, as :meth:`book` gave it.
+            step: with which it was booked.
+        """
+
 
 class SharedThrottler(PacedThrottler):
     """Turns that are paced together with those of other processes.
 
     One turn is booked at a time, so that nobody keeps turns from others. A pause that this process is told
-    of holds all of them back. A turn that could not be used when it was due is let go, and another booked:
-    one from each process, all used at the end of a pause, would be a burst.
+    of holds all of them back. A turn that must not be used when it was due is given back, and another
+    booked: one from each process, all used at the end of a pause, would be a burst.
 
     Args:
         rate: of all of them together; each must name the same.
@@ -162,13 +182,17 @@ class SharedThrottler(PacedThrottler):
     async def _until_due(self, *, past_hold: bool) -> None:
         """Wait for a turn. A cancelled waiter may leave one unused."""
         clock = asyncio.get_running_loop().time
-        late = HEADROOM / 2 * self.period
         while True:
             if not past_hold:
                 await self._free.wait()
-            pause = max(0.0, self._paused_until - clock())
-            due = await self._turns.book(step=self._step, late=late, pause=pause)
-            await asyncio.sleep(max(0.0, due - clock()))
-            is_late = clock() - due > late
-            if (past_hold or self._free.is_set()) and not self.paused and not is_late:
-                return
+            step, late = self._step, HEADROOM / 2 * self.period
+            pause = 0.0 if past_hold else max(0.0, self._paused_until - clock())
+            due = await self._turns.book(step=step, late=late, pause=pause, urgent=past_hold)
+            while (wait := due - clock()) > 0 and step == self._step:  # noqa: ASYNC110 - it waits for the time
+                await asyncio.sleep(min(wait, LOOK_AGAIN))
+            if step == self._step and (past_hold or (self._free.is_set() and not self.paused)):
+                # A window that begins with a late turn must not hold one more: its last one is late, too.
+                by, before = clock() - due - late, due + self.rate_limit * step
+                if by <= 0 or await self._turns.postpone(by, before):
+                    return
+            await self._turns.give_back(due, step)

@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 from structlog.typing import FilteringBoundLogger
 
 from worker.errors import UsageError
+from worker.host import HostTurns, common_folder, portal_name
 from worker.ledger import LedgerReader
-from worker.limits import Limiter
+from worker.limits import Limiter, TurnBook
 from worker.limits.hours import Hours, Rates
 from worker.models import Request
 from worker.operations.policy import RetryPolicy
@@ -89,6 +90,18 @@ async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
         await asyncio.wait({task})
 
 
+def _turns_of_this_machine(
+    stack: AsyncExitStack, portal: str, tell: Callable[[str], None]
+) -> TurnBook | None:
+    """Turns that all of this user's processes here share that work on the portal; None if that cannot be."""
+    try:
+        return stack.enter_context(HostTurns(common_folder() / f"turns-{portal_name(portal)}"))
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        tell(f"the rate is of this process alone, whoever else works on the portal from here ({why})")
+        return None
+
+
 async def open_site(
     stack: AsyncExitStack,
     settings: Settings,
@@ -113,10 +126,13 @@ async def open_site(
     portal = settings.portal or ""
     files = settings.ca_file, settings.client_cert, settings.client_key
     tls = tls_context(*files) if portal.startswith("https:") or any(files) else None
-    turns = None
-    if shared is not None:
-        turns = SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
-        await stack.enter_async_context(turns)
+    turns: TurnBook | None = None
+    if shared is None:
+        turns = _turns_of_this_machine(stack, portal, tell)
+    else:
+        turns = await stack.enter_async_context(
+            SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
+        )
     rng = Random()  # noqa: S311 - spreads pauses
     rates = rates_of(settings)
     rate, link_rate, _ = rates.at_present()

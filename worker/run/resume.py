@@ -9,7 +9,7 @@ from worker.run import advice
 from worker.run.access import refuse_other_access, shared_rate
 from worker.run.directory import RunDirectory
 from worker.run.report import MERGED
-from worker.run.run import file_input, session_of
+from worker.run.run import claim_input, file_input, session_of
 from worker.run.session import Session
 from worker.settings import Settings
 from worker.sources import open_source
@@ -23,7 +23,7 @@ def start(directory: RunDirectory, settings: Settings, reload: Callable[[], Sett
     Raises:
         UsageError: another portal is named than the one the run began with, or no shared rate if it had one.
         InputError: the rest of the input is wanted and cannot be read.
-        LockedError: another process works on it.
+        LockedError: another process works on it, or on the same input.
     """
     # Held from here on: what is read now must still be so when the session begins.
     lock = run_lock(directory.path)
@@ -55,7 +55,13 @@ def _start(
     source = None
     if not complete and path != "-":
         source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
-    input_ = file_input(path, source, settings, complete=complete)
+    try:
+        claim = claim_input(path, directory, settings)
+    except WorkerError:
+        if source is not None:
+            source.close()
+        raise
+    input_ = file_input(path, source, settings, claim, complete=complete)
     session = session_of(directory, lock, settings, input_, rate=rate, fresh=False, reload=reload)
     session.tally.rows = sum(states.values())
     session.tally.complete = complete

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.errors import LedgerBlocked, StoppedError, UsageError, WorkerError
+from worker.errors import LedgerBlocked, LockedError, StoppedError, UsageError, WorkerError
+from worker.host import Claim, Taken, claim, common_folder, portal_name
 from worker.ledger import RunLock
 from worker.limits.hours import Rates
 from worker.portal.auth import Credentials
@@ -42,6 +43,7 @@ def start(settings: Settings, input_path: str, reload: Callable[[], Settings]) -
     Raises:
         UsageError: no portal is named.
         InputError: the input cannot be read at all.
+        LockedError: another run links it just now.
     """
     refuse_no_portal(settings)
     rate = shared_rate(settings)
@@ -52,7 +54,14 @@ def start(settings: Settings, input_path: str, reload: Callable[[], Settings]) -
         source.close()
         raise
     path = input_path if input_path == "-" else str(Path(input_path).resolve())
-    input_ = file_input(path, source, settings, complete=False)
+    try:
+        claim = claim_input(path, directory, settings)
+    except WorkerError:
+        source.close()
+        directory.discard()
+        lock.release()
+        raise
+    input_ = file_input(path, source, settings, claim, complete=False)
     return session_of(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
 
 
@@ -66,7 +75,31 @@ def refuse_no_portal(settings: Settings) -> None:
         raise UsageError("no portal: give --portal URL or set BULKLINK_PORTAL")
 
 
-def file_input(path: str, source: Source | None, settings: Settings, *, complete: bool) -> FileInput:
+def claim_input(path: str, directory: RunDirectory, settings: Settings) -> Claim | None:
+    """Keep other processes of this user from linking the same input; None if it cannot be told which it is.
+
+    Raises:
+        LockedError: one does just now, and the user does not want both.
+    """
+    if path == "-":
+        return None
+    who = {"run_id": directory.run_id, "input": path}
+    try:
+        portal = portal_name(settings.portal or "")
+        return claim(common_folder(), portal, Path(path), who, anyway=settings.same_input_anyway)
+    except Taken as taken:
+        run, other = taken.by.get("run_id", "of another process"), taken.by.get("input", path)
+        what = "it" if other == path else f"the same, as {other},"
+        raise LockedError(
+            f"{path}: run {run} links {what} there just now: wait for it, or give --same-input-anyway"
+        ) from None
+    except OSError:
+        return None
+
+
+def file_input(
+    path: str, source: Source | None, settings: Settings, claim: Claim | None, *, complete: bool
+) -> FileInput:
     """A file as what a run reads, see :class:`worker.supply.file.FileInput`."""
     return FileInput(
         path,
@@ -75,6 +108,7 @@ def file_input(path: str, source: Source | None, settings: Settings, *, complete
         look_first=settings.existing == "check",
         limit=settings.limit,
         min_rows=settings.min_rows,
+        claim=claim,
     )
 
 

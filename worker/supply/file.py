@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from worker.errors import TooFewRows
+from worker.host import Claim
 from worker.ledger import Ledger
 from worker.models import Outcome, Pair
 from worker.sources import Source
@@ -31,6 +32,7 @@ class FileInput:
         look_first: what the portal holds is looked for before a pair is noted as about to be sent.
         limit: most rows to read.
         min_rows: nothing is fed before so many were read; None to feed the first ones at once.
+        claim: keeps others from linking the same input; None if nothing does.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class FileInput:
         look_first: bool,
         limit: int | None,
         min_rows: int | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self.facts = {"input_path": path, "input_name": Path(path).name}
         self.lost = "" if complete or source is not None else STDIN_GONE
@@ -49,6 +52,7 @@ class FileInput:
         self._look_first = look_first
         self._limit = limit
         self._min_rows = min_rows
+        self._claim = claim
 
     async def open(self, ledger: Ledger, tally: RunTally, tell: Callable[[str], None]) -> "FileSupply":  # noqa: ARG002 - a file has no trouble that passes
         """The file, to be read into this ledger.
@@ -66,9 +70,11 @@ class FileInput:
         return supply
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let others have it."""
         if self._source is not None:
             self._source.close()
+        if self._claim is not None:
+            self._claim.release()
 
 
 class FileSupply:

@@ -27,10 +27,17 @@ class SharedTurns:
         self._wait_for = wait_for
         self._retry = BrokerRetry(tell, Random())  # noqa: S311 - spreads tries
 
-    async def book(self, *, step: float, late: float, pause: float) -> float:
+    async def book(self, *, step: float, late: float, pause: float, urgent: bool = False) -> float:  # noqa: ARG002 - none passes a pause here
         """Take the next turn, see :class:`worker.limits.TurnBook`."""
         book = partial(self._rate.book, step=step, late=late, pause=pause)
         return await self._retry.call(book)
+
+    async def postpone(self, by: float, before: float) -> bool:  # noqa: ARG002 - see below
+        """Never: it would cost as much as to book another turn."""
+        return False
+
+    async def give_back(self, due: float, step: float) -> None:
+        """Let it lapse: to ask whether somebody has booked since would cost as much as to book another."""
 
     async def __aenter__(self) -> Self:
         """Connect.

@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Coroutine
-from itertools import cycle, pairwise
+from itertools import count, cycle, pairwise
 from random import Random
 from typing import Any
 
@@ -34,8 +34,9 @@ class Book:
         self.due = 0.0
         self.booked = 0
         self.error: Exception | None = None
+        self.keeps_order = False
 
-    async def book(self, *, step: float, late: float, pause: float) -> float:
+    async def book(self, *, step: float, late: float, pause: float, urgent: bool = False) -> float:  # noqa: ARG002 - this one has no pauses to pass
         await asyncio.sleep(self.distance)
         if self.error is not None:
             raise self.error
@@ -45,6 +46,16 @@ class Book:
         self.due = turn + step
         await asyncio.sleep(self.distance)
         return turn
+
+    async def postpone(self, by: float, before: float) -> bool:
+        if self.keeps_order or self.due > before:
+            return False
+        self.due += by
+        return True
+
+    async def give_back(self, due: float, step: float) -> None:
+        if self.due == due + step:
+            self.due = due
 
 
 async def turns(throttlers: list[SharedThrottler], waiters: int, each: int) -> list[float]:
@@ -197,6 +208,7 @@ def test_a_turn_that_is_missed_is_let_go(virtual_time: Run, monkeypatch: pytest.
 
     async def work() -> tuple[list[float], int]:
         book = Book()
+        book.keeps_order = True
         throttler = SharedThrottler(Rate(10, 1.0), book)
         given = await turns([throttler], 1, 3)
 
@@ -213,6 +225,29 @@ def test_a_turn_that_is_missed_is_let_go(virtual_time: Run, monkeypatch: pytest.
     given, booked = virtual_time(work())
     assert booked == 5
     assert given[-1] - given[-2] > 0.5
+
+
+@pytest.mark.parametrize("lateness", [0.004, 0.02, 0.15])
+def test_a_turn_that_is_taken_late_puts_off_those_that_are_not_booked_and_is_not_lost(
+    virtual_time: Run, monkeypatch: pytest.MonkeyPatch, lateness: float
+) -> None:
+    """Each lateness costs what it is beyond the headroom, not a turn; and no window holds more."""
+    rate = Rate(50, 1.0)
+    numbers = count()
+    sleep = asyncio.sleep
+
+    async def sometimes_late(seconds: float) -> None:
+        await sleep(seconds + (lateness if seconds > 0 and not next(numbers) % 7 else 0.0))
+
+    async def work() -> list[float]:
+        book = Book()
+        return await turns([SharedThrottler(rate, book) for _ in range(2)], 1, 100)
+
+    monkeypatch.setattr(asyncio, "sleep", sometimes_late)
+    given = virtual_time(work())
+    assert most_in_any_window(given, 1.0) <= 50
+    lost = max(0.0, lateness - 0.006) * 200 / 7
+    assert given[-1] - given[0] <= 199 * 0.02024 + 1.3 * lost + 0.1
 
 
 def test_a_far_book_starves_nobody(virtual_time: Run) -> None:

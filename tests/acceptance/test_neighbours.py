@@ -1,0 +1,110 @@
+"""Processes on one machine that work on one portal, and people who work there meanwhile."""
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import CommandLine, SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+CALM = "[latency]\nseconds = 0.01\n"
+
+
+def write_pairs(folder: Path, name: str, opportunity: int, count: int) -> str:
+    rows = "".join(f"{opportunity},{n}\n" for n in range(1, count + 1))
+    (folder / name).write_text(f"opportunity_id,contact_id\n{rows}")
+    return name
+
+
+def most_in_a_second(arrivals: list[float]) -> int:
+    return max(sum(begin <= at < begin + 1.0 for at in arrivals) for begin in arrivals)
+
+
+@pytest.mark.alone
+def test_two_processes_keep_to_one_rate_together_and_use_it(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    """Each with runs of its own, and in its own time."""
+    portal = simulate(CALM)
+    with ExitStack() as stack:
+        runs = []
+        for number in (1, 2):
+            write_pairs(bulklink.folder, f"{number}.csv", number, 90)
+            words = ("run", f"{number}.csv", "--portal", portal.url, "--rate", "50/s", "--existing", "post")
+            more = ("--transport", "single", "--runs-dir", f"runs{number}", "-q")
+            runs.append(stack.enter_context(bulklink.start(*words, *more)))
+        ended = [(run.communicate(timeout=60)[1], run.returncode) for run in runs]
+    assert [code for _, code in ended] == [0, 0], ended
+    assert len(portal.links()) == 180
+    arrivals: list[float] = sorted(portal.books("/arrivals"))
+    assert most_in_a_second(arrivals) <= 50
+    both = arrivals[10:-10]  # they need not begin or end at once
+    assert 0.95 * 50 <= (len(both) - 1) / (both[-1] - both[0]) <= 50
+
+
+def test_the_same_input_is_not_linked_twice_at_once_unless_that_is_wanted(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate(CALM)
+    write_pairs(bulklink.folder, "pairs.csv", 1, 60)
+    write_pairs(bulklink.folder, "copy.csv", 1, 60)
+    slowly = ("--portal", portal.url, "--rate", "20/s", "-q")
+    with bulklink.start("run", "pairs.csv", *slowly, "--run-id", "first") as first:
+        while portal.books()["posts"] < 2:
+            time.sleep(0.02)
+        for name in ("pairs.csv", "copy.csv"):
+            refused = bulklink("run", name, *slowly, "--run-id", "second", "--runs-dir", "elsewhere")
+            assert refused.returncode == 7
+            (line,) = refused.stderr.splitlines()
+            assert "run first links" in line
+            assert "--same-input-anyway" in line
+        assert not list((bulklink.folder / "elsewhere").glob("*"))
+        anyway = bulklink("run", "copy.csv", *slowly, "--limit", "3", "--same-input-anyway")
+        assert anyway.returncode == 0, anyway.stderr
+        first.communicate(timeout=60)
+    assert first.returncode == 0
+    again = bulklink("run", "pairs.csv", "--portal", portal.url, "--rate", "500/s", "-q")
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_run_that_was_killed_keeps_nobody_from_its_input(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate(CALM)
+    write_pairs(bulklink.folder, "pairs.csv", 1, 60)
+    slowly = ("--portal", portal.url, "--rate", "20/s", "-q")
+    with bulklink.start("run", "pairs.csv", *slowly, "--run-id", "first") as first:
+        while portal.books()["posts"] < 2:
+            time.sleep(0.02)
+        first.kill()
+    assert bulklink("resume", "first", "--rate", "500/s", "-q").returncode == 0
+    assert len(portal.links()) == 60
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("transport", ["single", "batch"])
+def test_no_second_holds_more_links_than_the_link_rate_however_they_travel(
+    bulklink: "CommandLine", simulate: "Simulate", transport: str
+) -> None:
+    portal = simulate(CALM)
+    write_pairs(bulklink.folder, "pairs.csv", 1, 120)
+    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "400/s", "--link-rate", "40/s")
+    begin = time.monotonic()
+    done = bulklink(*words, "--transport", transport, "--existing", "post", "--json", "-q")
+    report = json.loads(done.stdout)
+    assert report["counts"]["linked"] == 120
+    # The first 40 may leave at once, if they share a request.
+    assert report["timing"]["seconds"] >= 120 / 40 - 1.1
+    assert time.monotonic() - begin < 20
+    if transport == "single":
+        assert most_in_a_second(sorted(portal.books("/arrivals"))[1:]) <= 40
+    else:
+        assert report["requests"]["items"] / report["requests"]["batches"] <= 40
