@@ -27,6 +27,12 @@ class Rate:
         """The same limit as a mean, in requests per second."""
         return self.limit / self.period
 
+    def at(self, per_second: float) -> "Rate":
+        """As many requests in a longer or shorter window, so that they are so many a second on the mean."""
+        if per_second == self.per_second:
+            return self
+        return Rate(self.limit, self.limit / per_second)
+
     def __str__(self) -> str:
         window = format_duration(self.period)
         return f"{self.limit}/{window.removeprefix('1') if window in {'1s', '1m', '1h', '1d'} else window}"

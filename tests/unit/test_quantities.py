@@ -222,3 +222,10 @@ def test_a_moment_is_told_as_the_clock_on_the_wall_shows_it(monkeypatch: pytest.
 @pytest.mark.parametrize("text", ["0", "100", "5%", "2.5%"])
 def test_a_limit_of_errors_is_written_as_it_is_read(text: str) -> None:
     assert str(parse_error_limit(text)) == text
+
+
+def test_a_rate_can_be_had_at_another_pace() -> None:
+    rate = Rate(500, 10.0)
+
+    assert rate.at(25.0) == Rate(500, 20.0)
+    assert rate.at(50.0) is rate

@@ -1,6 +1,10 @@
 """How many operations go into one batch: as many as the portal answers in a few seconds. Pure."""
 
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TARGET = 3.0
 """Seconds that a batch is to take."""
@@ -30,6 +34,9 @@ class BatchSize:
         ceiling: never more operations than that.
         longest: seconds that the slowest batch may take; its answer must come before a time-out, and within
             the time that a stop allows.
+
+    Attributes:
+        may_change: whether it may go by the last answers now; one that was far too large changes it anyway.
     """
 
     def __init__(self, ceiling: int = CEILING, *, longest: float) -> None:
@@ -37,6 +44,7 @@ class BatchSize:
         self._target = min(TARGET, longest)
         self._seconds: deque[float] = deque(maxlen=_WINDOW)
         self.size = max(FLOOR, min(START, self._ceiling))
+        self.may_change: Callable[[], bool] = lambda: True
 
     def observe(self, items: int, seconds: float) -> None:
         """Take a batch into account that was answered, or not in time; small ones say too little."""
@@ -45,7 +53,7 @@ class BatchSize:
         elif 2 * items >= self.size:
             self._seconds.append(seconds * self.size / items)
             wanted = self.size * self._target / max(*self._seconds, 1e-3)
-            if wanted < self.size or len(self._seconds) >= _AGREE:
+            if self.may_change() and (wanted < self.size or len(self._seconds) >= _AGREE):
                 self._change(int(min(wanted, max(self.size * GROWTH, self.size + 1))))
 
     def too_large(self, items: int) -> None:

@@ -10,7 +10,11 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from worker.limits.adaptive_concurrency import AdaptiveConcurrency
+from worker.limits.adaptive_rate import AdaptiveRate
 from worker.limits.budget import TIME_SHARE, RetryBudget
+from worker.limits.change import Change, Knob, Learned
+from worker.limits.controller import Controller
 from worker.limits.permits import Permits
 from worker.limits.ramp import Ramp
 from worker.limits.throttler import PacedThrottler, SharedThrottler, TurnBook
@@ -41,10 +45,15 @@ class Limiter:
         max_pause: seconds; no pause is longer. Who asks for more is not waited for, see :class:`Outage`.
         rng: source of jitter.
         turns: shared with other processes, which together keep to the rate; None for a rate of our own.
+        adapts_rate: what the portal throttles lowers the rate, which comes back in quiet times; never above
+            ``rate``.
+        learned: earlier at this portal; what is learned now goes on from there.
 
     Attributes:
         budget: what retries may take from what is fresh.
+        controller: turns what is not fixed.
         observers: each is told of every request that was sent, once its answer is known.
+        tell_change: each is told of a limit that was changed.
     """
 
     def __init__(
@@ -56,10 +65,19 @@ class Limiter:
         max_pause: float,
         rng: Random,
         turns: TurnBook | None = None,
+        adapts_rate: bool = False,
+        learned: Learned | None = None,
     ) -> None:
+        self._rate = rate
+        self._learned = learned or Learned()
+        self.controller = Controller(
+            AdaptiveRate(rate.per_second, self._learned.rate) if adapts_rate else None
+        )
         self.permits = Permits(concurrency)
         self.budget = RetryBudget(_retries_per_second(rate))
         self.observers: list[Callable[[Request], None]] = []
+        self.tell_change: list[Callable[[Change], None]] = []
+        self._flying = 0
         self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
         self._throttler.change_links(link_rate)
         self._ramp = Ramp()
@@ -68,6 +86,7 @@ class Limiter:
         self._max_pause = max_pause
         self._rng = rng
         self._throttled_in_a_row = 0
+        self._keep_to_rate()
 
     @property
     def pause_left(self) -> float:
@@ -96,15 +115,39 @@ class Limiter:
         return Slot(self, past_hold=past_hold, links=links)
 
     def change(self, rate: Rate, link_rate: Rate | None) -> None:
-        """Go on under other rates, of requests and of links."""
-        self._throttler.change(rate)
+        """Go on under other rates, of requests and of links; a rate that is learned is bounded by it."""
+        self._rate = rate
+        if self.controller.rate is not None:
+            self.controller.rate.bound(rate.per_second)
         self._throttler.change_links(link_rate)
-        self.budget.change(_retries_per_second(rate))
+        self._keep_to_rate()
 
-    def resize(self, concurrency: int) -> None:
-        """Go on with another number of permits; requests in flight beyond a lower one are not cut off."""
-        self.permits.resize(concurrency)
+    def resize(self, concurrency: int, *, adapts: bool = False) -> None:
+        """Go on with another number of permits; requests in flight beyond a lower one are not cut off.
+
+        Args:
+            concurrency: so many, or at most so many.
+            adapts: the number is learned.
+        """
+        if not adapts:
+            self.controller.concurrency = None
+        elif self.controller.concurrency is None:
+            start = self._learned.concurrency
+            self.controller.concurrency = AdaptiveConcurrency(concurrency, _now(), start)
+        else:
+            self.controller.concurrency.bound(concurrency, _now())
+        adaptive = self.controller.concurrency
+        self._resize(concurrency if adaptive is None else adaptive.limit)
+
+    def _resize(self, permits: int) -> None:
+        self.permits.resize(permits)
         self._resized.set()
+
+    def _keep_to_rate(self) -> None:
+        adaptive = self.controller.rate
+        rate = self._rate if adaptive is None else self._rate.at(adaptive.value)
+        self._throttler.change(rate)
+        self.budget.change(_retries_per_second(rate))
 
     async def resized(self) -> None:
         """Wait until the number of permits has been changed, since it was last waited for."""
@@ -149,8 +192,25 @@ class Limiter:
             quota = request.retry_after if request.result in _WORKS else None
             if quota is not None and quota <= self._max_pause:
                 self._hold_back(quota)
+        for change in self.controller.observe(request, _now()):
+            self._turn(change)
         for observer in self.observers:
             observer(request)
+
+    def flying(self, more: int) -> None:
+        """So many more requests are in flight than before; of a :class:`Slot`."""
+        self._flying += more
+        if self.controller.concurrency is not None:
+            self.controller.flying(self._flying, _now())
+
+    def _turn(self, change: Change) -> None:
+        """Do what the controller has decided."""
+        if change.knob is Knob.RATE:
+            self._keep_to_rate()
+        elif change.knob is Knob.CONCURRENCY:
+            self._resize(int(change.now))
+        for tell in self.tell_change:
+            tell(change)
 
     def _pause(self, named: float | None) -> None:
         if not self._throttler.paused:
@@ -205,6 +265,7 @@ class Slot:
         except BaseException:
             self._limiter.permits.release()
             raise
+        self._limiter.flying(1)
         return self
 
     async def __aexit__(
@@ -212,7 +273,12 @@ class Slot:
     ) -> None:
         if not self._past_hold:
             self._limiter.back(self._left, answered=self._answered)
+            self._limiter.flying(-1)
             self._limiter.permits.release()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _retries_per_second(rate: Rate) -> float:
