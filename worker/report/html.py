@@ -1,27 +1,114 @@
-"""report.html: the report as one offline page."""
+"""report.html: the report as one offline page, which reads also where neither style nor script may run."""
 
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from worker.ledger import SessionRecord
 from worker.models import Status
 from worker.report.build import Report
+from worker.report.chart import Lines, over_time, side_by_side
+from worker.report.figures import CAUSES, Figures
+from worker.report.verdict import next_steps, verdict
 from worker.sinks import replaced
 
+_COLORS: Mapping[Status, str] = {
+    Status.LINKED: "#1a8754",
+    Status.ALREADY_LINKED: "#1a8754",
+    Status.DUPLICATE: "#6b7f99",
+    Status.INVALID: "#c0392b",
+    Status.REJECTED: "#c0392b",
+    Status.RETRYABLE: "#b9770e",
+    Status.UNKNOWN: "#b9770e",
+    Status.NOT_ATTEMPTED: "#b9770e",
+}
+_OF_INTEREST = ("rate", "concurrency", "transport", "existing", "link_rate", "timeout", "max_attempts")
+"""Settings that say how a session worked; the others are in the ledger."""
 
-def write_html(report: Report, path: Path) -> None:
-    """Write the page; whatever comes from the input or the portal is escaped."""
+
+def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path: Path) -> None:
+    """Write the page; whatever comes from the input or the portal is escaped.
+
+    Args:
+        report: what became of the run.
+        figures: what the page shows beside it.
+        facts: of the run, from its ledger.
+        path: of the page.
+    """
     environment = Environment(
         loader=PackageLoader("worker", "report"), autoescape=True, undefined=StrictUndefined
     )
+    style, script = (files("worker.report").joinpath(f"page.{kind}").read_text() for kind in ("css", "js"))
+    zone = timezone(timedelta(minutes=facts.get("utc_offset", 0)))
+    page = environment.get_template("page.html").render(
+        report=report,
+        figures=figures,
+        verdict=verdict(report),
+        steps=next_steps(report, facts.get("runs_dir", "runs")),
+        states=_states(report),
+        causes=_causes(report, figures),
+        more_causes=max(0, len(report.causes) - CAUSES),
+        links=_over_time(figures, [one.links for one in figures.stretches]),
+        requests=_over_time(figures, [one.requests for one in figures.stretches]),
+        answers=side_by_side(figures.latencies) if figures.latencies else None,
+        # Ours, and nothing of anybody else in it.
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        utc=_text,
+        local=lambda moment: f" ({_text(moment.astimezone(zone))} local)" if zone.utcoffset(None) else "",
+        moment=lambda seconds: _text(datetime.fromtimestamp(seconds, UTC)),
+        told=_told,
+    )
+    with replaced(path) as file:
+        file.write(page)
+
+
+def _over_time(figures: Figures, of: Sequence[float]) -> Lines | None:
+    return over_time(figures.stretches, of) if figures.stretches else None
+
+
+def _states(report: Report) -> list[dict[str, Any]]:
     rows = report.counts["rows"]
-    states = [
+    return [
         {
             "name": str(status),
             "count": report.counts[status],
             "share": report.counts[status] / rows * 100 if rows else 0,
+            "color": _COLORS[status],
         }
         for status in Status
     ]
-    with replaced(path) as file:
-        file.write(environment.get_template("page.html").render(report=report, states=states))
+
+
+def _causes(report: Report, figures: Figures) -> list[dict[str, Any]]:
+    examples = figures.examples or {}
+    return [
+        {
+            **cause.model_dump(),
+            "examples": examples.get((cause.reason, cause.http_status), ()),
+            "file": "rejected.csv or retry.csv",
+        }
+        for cause in report.causes[:CAUSES]
+    ]
+
+
+def _told(session: SessionRecord) -> str:
+    said = {name: session.settings[name] for name in _OF_INTEREST if session.settings.get(name) is not None}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.items())
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

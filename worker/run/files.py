@@ -7,6 +7,7 @@ from pathlib import Path
 from worker.errors import OutputError
 from worker.ledger import LedgerReader, audit, check
 from worker.report.build import Report, build_report
+from worker.report.figures import figures_of
 from worker.report.html import write_html
 from worker.run.directory import RunDirectory
 from worker.sinks import CHECK_PREFIX, FILES, replaced, sweep, write_contacts, write_outcomes
@@ -45,7 +46,8 @@ def write_report(directory: RunDirectory, into: Path | None = None) -> Report:
     folder = into or directory.path
     with LedgerReader(directory.ledger) as reader:
         report = build_report(reader)
-    write_html(report, folder / "report.html")
+        figures, facts = figures_of(reader), reader.facts()
+    write_html(report, figures, facts, folder / "report.html")
     with replaced(folder / "report.json") as file:
         file.write(report.to_json())
     return report

@@ -125,7 +125,12 @@ def session_of(
     """A session, as the settings say; for the arguments see :class:`worker.run.session.Session`."""
     saved = settings.to_save()
     plan = RunPlan(
-        facts={"portal": settings.portal, "settings": saved, "shared_rate": rate and rate.shown},
+        facts={
+            "portal": settings.portal,
+            "settings": saved,
+            "shared_rate": rate and rate.shown,
+            "runs_dir": str(settings.runs_dir),
+        },
         saved=saved,
         look_first=settings.existing == "check",
         grace=settings.grace,

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -127,7 +128,11 @@ class Session:
             await stack.enter_async_context(ledger)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.
-                facts = {"run_id": self.directory.run_id, "version": worker.__version__}
+                facts = {
+                    "run_id": self.directory.run_id,
+                    "version": worker.__version__,
+                    "utc_offset": _utc_offset(),
+                }
                 await ledger.put_facts({**facts, **self.plan.facts, **self.input.facts})
             site = await self._access.open_site(stack, tell, [self.tally.observe, ledger.note])
             supply = await self.input.open(ledger, self.tally, tell)
@@ -248,3 +253,9 @@ class Session:
         show_now(self.tally, show)
         if note:
             log.warning("run.note", note=note)
+
+
+def _utc_offset() -> int:
+    """Minutes by which the local time is ahead of UTC just now."""
+    offset = datetime.now(UTC).astimezone().utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() / 60)
