@@ -67,7 +67,7 @@ class App:
         self.books.arrived(route, at)
         status = items = 0
         try:
-            reply = await self._reply(request, route, query, at)
+            reply = self._announced(await self._reply(request, route, query, at))
             response = await send(request, reply)
             status, items = 0 if reply.ending in {"reset", "hang"} else reply.status, reply.items
         finally:
@@ -111,8 +111,18 @@ class App:
             return self._spoil(outage, ask, self._methods.linked(ask, 201))
         if not self._rate.lets_in(at):
             throttle = self._scenario.throttle
-            return replies.page(throttle.status, replies.retry_after(throttle.retry_after))
+            refuse = replies.empty if throttle.body == "empty" else replies.page
+            return refuse(throttle.status, replies.retry_after(throttle.retry_after))
         return replies.site_page(400) if len(query) >= _TOO_LONG else None
+
+    def _announced(self, reply: Reply) -> Reply:
+        """Tell what is left of the limit, if the scenario's portal does."""
+        throttle = self._scenario.throttle
+        if not throttle.announces:
+            return reply
+        left = self._rate.quota(time.monotonic())
+        headers = replies.quota(throttle.announces, throttle.limit, throttle.window, *left)
+        return replace(reply, headers=(*reply.headers, *headers))
 
     async def _work(self, ask: Ask, posts: int) -> Reply:
         async with self._workers:

@@ -114,3 +114,9 @@ class RateDoor:
             return False
         self._served.append(now)
         return True
+
+    def quota(self, now: float) -> tuple[int, float]:
+        """Tell how many more are served now, and in how many seconds there will be one more again."""
+        served = [at for at in self._served if at > now - self._throttle.window]
+        reset = served[0] + self._throttle.window - now if served else 0.0
+        return max(0, self._throttle.limit - len(served)), reset

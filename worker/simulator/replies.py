@@ -163,6 +163,19 @@ def retry_after(text: str) -> tuple[tuple[str, str], ...]:
     return (("Retry-After", text),)
 
 
+def quota(form: str, limit: int, window: float, remaining: int, reset: float) -> tuple[tuple[str, str], ...]:
+    """Write what is left of a limit, in one of the forms of ``Throttle.announces``."""
+    if form == "ietf":
+        left = ("RateLimit", f'"default";r={remaining};t={reset:.3f}')
+        return (("RateLimit-Policy", f'"default";q={limit};w={window:g}'), left)
+    if form == "ratelimit":
+        prefix, until = "RateLimit", f"{reset:.3f}"
+    else:
+        prefix, until = "X-RateLimit", f"{(time.time() + reset) * 1000:.0f}"
+    names = (("Limit", str(limit)), ("Remaining", str(remaining)), ("Reset", until))
+    return tuple((f"{prefix}-{name}", value) for name, value in names)
+
+
 def phrase_of(status: int) -> str:
     """Give the standard reason phrase, also for a status that has none."""
     try:

@@ -126,12 +126,18 @@ class Throttle:
         status: status of a refusal.
         retry_after: text of the header: seconds, ``date:+2`` for an HTTP date two seconds ahead, any garbage,
             or empty for no header.
+        body: what a refusal carries. nginx's limit_req answers a page of 503 without a header.
+        announces: how each answer tells what is left of the limit, if at all: ``ietf`` as ``RateLimit`` and
+            ``RateLimit-Policy``, ``ratelimit`` as ``RateLimit-Remaining`` and its like, ``x-ratelimit`` the
+            same with ``X-`` and the reset in milliseconds since 1970.
     """
 
     limit: int = 0
     window: float = 10.0
     status: int = 503
     retry_after: str = "2"
+    body: Literal["html", "empty"] = "html"
+    announces: Literal["", "ietf", "ratelimit", "x-ratelimit"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,5 +73,16 @@ def test_no_window_holds_more_than_the_limit() -> None:
     ]
 
 
+def test_what_is_left_of_a_limit_comes_back_with_the_oldest_that_was_served() -> None:
+    door = RateDoor(Throttle(limit=2, window=1.0))
+    left = [door.quota(0.0)]
+    for at in (0.0, 0.5, 0.75):
+        door.lets_in(at)
+        left.append(door.quota(at))
+    left.append(door.quota(1.25))
+
+    assert left == [(2, 0.0), (1, 1.0), (0, 0.5), (0, 0.25), (1, 0.25)]
+
+
 def test_no_limit_lets_everybody_in() -> None:
     assert all(RateDoor(Throttle()).lets_in(0.0) for _ in range(1000))

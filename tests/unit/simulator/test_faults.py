@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Coroutine
 from email.utils import parsedate_to_datetime
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -252,6 +253,38 @@ async def test_the_throttle_refuses_what_is_too_much_for_its_window(portal: Port
     assert answers[2][1]["retry-after"] == "1"
     assert answers[2][2].startswith(b"<html>")
     assert portal.books.by_status == {201: 3, 503: 1}
+
+
+async def test_a_refusal_may_have_no_body_and_no_header(portal: Portal, ask: Ask) -> None:
+    portal.scenario = Scenario(throttle=Throttle(limit=1, window=60.0, retry_after="", body="empty"))
+    await ask(portal, "POST", LINK)
+    status, headers, body = await ask(portal, "POST", LINK)
+    assert (status[:3], body, "retry-after" in headers) == ("503", b"", False)
+
+
+@pytest.mark.parametrize(
+    ("announces", "names"),
+    [
+        ("", set()),
+        ("ietf", {"ratelimit", "ratelimit-policy"}),
+        ("ratelimit", {"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}),
+        ("x-ratelimit", {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}),
+    ],
+)
+async def test_what_is_left_of_a_limit_is_told_with_each_answer(
+    portal: Portal, ask: Ask, announces: Any, names: set[str]
+) -> None:
+    portal.scenario = Scenario(throttle=Throttle(limit=2, window=60.0, announces=announces))
+    answers = [(await ask(portal, "POST", LINK))[1] for _ in range(3)]
+    assert [{name for name in headers if "ratelimit" in name} for headers in answers] == [names] * 3
+    if announces == "ietf":
+        assert [headers["ratelimit"].partition(";t=")[0] for headers in answers] == [
+            f'"default";r={left}' for left in (1, 0, 0)
+        ]
+        assert {headers["ratelimit-policy"] for headers in answers} == {'"default";q=2;w=60'}
+    elif announces:
+        (remaining,) = (name for name in names if name.endswith("remaining"))
+        assert [headers[remaining] for headers in answers] == ["1", "0", "0"]
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5"])

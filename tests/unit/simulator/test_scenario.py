@@ -8,7 +8,7 @@ _EXAMPLES = Path(__file__).parents[2] / "scenarios"
 
 
 def test_every_scenario_of_the_package_can_be_read() -> None:
-    assert set(Scenario.names()) >= {"calm", "demo"}
+    assert set(Scenario.names()) >= {"calm", "demo", "limit_req"}
     for name in Scenario.names():
         assert isinstance(Scenario.named(name), Scenario)
 
