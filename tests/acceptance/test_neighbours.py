@@ -108,3 +108,29 @@ def test_no_second_holds_more_links_than_the_link_rate_however_they_travel(
         assert most_in_a_second(sorted(portal.books("/arrivals"))[1:]) <= 40
     else:
         assert report["requests"]["items"] / report["requests"]["batches"] <= 40
+
+
+def test_what_was_learned_of_a_portal_is_where_the_next_run_begins_until_it_is_forgotten(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    """The size of batches: at first 20; those of a fast portal grow."""
+    portal = simulate("[latency]\nseconds = 0.002\n")
+    batches = []
+    for number in (1, 2, 3):
+        write_pairs(bulklink.folder, f"{number}.csv", number, 600)
+        words = ("run", f"{number}.csv", "--portal", portal.url, "--transport", "batch", "--existing", "post")
+        report = bulklink.report(*words, "-q", *(["--forget"] if number == 3 else []))
+        assert report["counts"]["linked"] == 600
+        batches.append(report["requests"]["batches"])
+    first, second, third = batches
+    assert second < first
+    assert abs(third - first) <= 2
+    (file,) = (bulklink.folder / "runs" / ".portals").iterdir()
+    assert json.loads(file.read_text())["batch_size"]["value"] > 20
+    listed = bulklink("runs")
+    assert len(listed.stdout.splitlines()) >= 3
+    assert ".portals" not in listed.stdout + listed.stderr
+    file.write_text("{")
+    damaged = bulklink("run", "1.csv", "--portal", portal.url, "--transport", "batch", "--progress", "plain")
+    assert damaged.returncode == 0
+    assert "damaged; what was learned of this portal is not used" in damaged.stderr

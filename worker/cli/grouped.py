@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 GROUPS: "Mapping[str, Sequence[str]]" = {
     "Input": ("columns", "delimiter", "limit", "min_rows", "same_input_anyway"),
     "Portal": ("portal", "existing", "transport", "batch_size", "wire"),
-    "Pace": ("rate", "link_rate", "timezone", "shared_rate", "concurrency"),
+    "Pace": ("rate", "link_rate", "timezone", "shared_rate", "concurrency", "forget"),
     "Queue": ("drain", "results", "lease", "max_deliveries", "retry_delay", "wait_for_broker"),
     "Trouble": ("max_attempts", "max_errors", "max_duration", "give_up_after", "timeout", "grace"),
     "Way to the portal": ("allow_http", "ca_file", "client_cert", "client_key", "proxy"),

@@ -22,7 +22,7 @@ _PAGE = struct.Struct("<8sddd")
 """A word that says what it is; when the next turn is due; and, if a pause lies before that, when the next one
 in the pause is due, and when the pause ends."""
 
-_MOST_SECONDS = 3_600.0
+_MOST_SECONDS = 86_400.0
 _MOST_STEPS = 1_000
 """A turn that is due later than that is none: somebody has written nonsense."""
 

@@ -34,16 +34,17 @@ class BatchSize:
         ceiling: never more operations than that.
         longest: seconds that the slowest batch may take; its answer must come before a time-out, and within
             the time that a stop allows.
+        start: operations in the first batch, if it is known what is good.
 
     Attributes:
         may_change: whether it may go by the last answers now; one that was far too large changes it anyway.
     """
 
-    def __init__(self, ceiling: int = CEILING, *, longest: float) -> None:
+    def __init__(self, ceiling: int = CEILING, *, longest: float, start: int | None = None) -> None:
         self._ceiling = min(ceiling, CEILING)
         self._target = min(TARGET, longest)
         self._seconds: deque[float] = deque(maxlen=_WINDOW)
-        self.size = max(FLOOR, min(START, self._ceiling))
+        self.size = max(FLOOR, min(start or START, self._ceiling))
         self.may_change: Callable[[], bool] = lambda: True
 
     def observe(self, items: int, seconds: float) -> None:

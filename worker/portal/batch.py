@@ -54,6 +54,11 @@ class Batch:
         """Most operations that the next request carries."""
         return 1 if self._alone or self._forbidden else self._size.size
 
+    @property
+    def sizes(self) -> BatchSize:
+        """What says how many, as long as batches are taken."""
+        return self._size
+
     def ready(self, asks: Sequence[Ask]) -> AbstractAsyncContextManager[None]:
         """Wait until these may be sent, see :meth:`worker.portal.single.Single.ready`."""
         return self._single.ready(asks)

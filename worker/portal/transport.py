@@ -28,11 +28,13 @@ class BatchLimits:
         most: operations; None for what the portal answers in good time.
         timeout: seconds after which an answer is not waited for any longer.
         grace: seconds that requests on their way get when the work is stopped.
+        start: operations in the first one; None if nothing is known of the portal.
     """
 
     most: int | None
     timeout: float
     grace: float
+    start: int | None = None
 
 
 @dataclass(slots=True)
@@ -72,5 +74,5 @@ async def choose(
     if why:
         return Route(Single(client), "single", f"the portal takes no batches: {why}")
     longest = min(OF_TIMEOUT * limits.timeout, max(LEAST, OF_GRACE * limits.grace))
-    size = BatchSize(limits.most or CEILING, longest=longest)
+    size = BatchSize(limits.most or CEILING, longest=longest, start=limits.start)
     return Route(Batch(client, size, forbidden), "batch", "the portal takes them")

@@ -2,9 +2,10 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,13 @@ from worker.errors import UsageError
 from worker.host import HostTurns, common_folder, portal_name
 from worker.ledger import LedgerReader
 from worker.limits import Limiter, TurnBook
+from worker.limits.change import Learned
+from worker.limits.controller import Controller
 from worker.limits.hours import Hours, Rates
 from worker.models import Request
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
+from worker.portal.batch import Batch
 from worker.portal.client import PortalClient
 from worker.portal.tls import tls_context
 from worker.portal.transport import BatchLimits, choose
@@ -31,6 +35,7 @@ from worker.portal.tries import Waiting
 from worker.queues import open_rate, parse_rate_address
 from worker.run.directory import RunDirectory
 from worker.run.log import open_log
+from worker.run.memory import Memory
 from worker.settings import Settings, load_settings
 from worker.settings.addresses import is_loopback, proxy_url
 from worker.settings.fields import ENVIRONMENT
@@ -39,6 +44,10 @@ from worker.supply.shared_rate import SharedTurns
 
 if TYPE_CHECKING:
     from worker.queues.redis.rate import RedisRate
+
+
+REMEMBER_EVERY = 60.0
+"""Seconds."""
 
 
 def credentials_of(settings: Settings) -> Credentials:
@@ -102,6 +111,30 @@ def _turns_of_this_machine(
         return None
 
 
+def worth_keeping(controller: Controller, before: Learned) -> Learned:
+    """What was learned since; not that a rate was never lowered, if no higher one is known to be too much."""
+    learned, rate = controller.learned, controller.rate
+    if rate is not None and rate.value >= rate.ceiling <= (before.rate or math.inf):
+        return replace(learned, rate=None)
+    return learned
+
+
+@asynccontextmanager
+async def remembered(memory: Memory, learned: Callable[[], Learned]) -> AsyncIterator[None]:
+    """Keep what is learned within the block: at its end, and now and then, for it may end by a kill."""
+
+    async def now_and_then() -> None:
+        while True:
+            await asyncio.sleep(REMEMBER_EVERY)
+            memory.keep(learned(), time.time())
+
+    async with beside(now_and_then):
+        try:
+            yield
+        finally:
+            memory.keep(learned(), time.time())
+
+
 async def open_site(
     stack: AsyncExitStack,
     settings: Settings,
@@ -133,6 +166,12 @@ async def open_site(
         turns = await stack.enter_async_context(
             SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
         )
+    memory = Memory(settings.runs_dir, portal)
+    if settings.forget:
+        memory.forget()
+    learned, wrong = memory.recall(time.time())
+    if wrong:
+        tell(wrong)
     rng = Random()  # noqa: S311 - spreads pauses
     rates = rates_of(settings)
     rate, link_rate, _ = rates.at_present()
@@ -143,6 +182,7 @@ async def open_site(
         max_pause=settings.give_up_after,
         rng=rng,
         turns=turns,
+        learned=learned,
     )
     limiter.observers.extend(observers)
     hours = Hours(rates, limiter, tell)
@@ -159,7 +199,7 @@ async def open_site(
     )
     await stack.enter_async_context(client)
     await client.probe()
-    limits = BatchLimits(settings.batch_size, settings.timeout, settings.grace)
+    limits = BatchLimits(settings.batch_size, settings.timeout, settings.grace, learned.batch_size)
 
     def forbidden() -> None:
         site.take_no_more_batches()
@@ -175,6 +215,9 @@ async def open_site(
         give_up_after=settings.give_up_after,
         tell=tell,
     )
+    if isinstance(route.transport, Batch):
+        limiter.controller.sizes(route.transport.sizes)
+    await stack.enter_async_context(remembered(memory, lambda: worth_keeping(limiter.controller, learned)))
     return site
 
 

@@ -281,6 +281,10 @@ class Settings(BaseModel):
     min_rows: Annotated[int | None, Option("N", saved=True)] = Field(
         default=None, ge=1, description="Refuse an input of fewer rows before anything is sent (exit code 2)."
     )
+    forget: Annotated[bool, Option()] = Field(
+        default=False,
+        description="Begin without what earlier runs have learned of the portal, and drop that.",
+    )
     same_input_anyway: Annotated[bool, Option()] = Field(
         default=False,
         description="Go on although another run links the same input at the same portal just now.",

@@ -146,3 +146,12 @@ def test_after_an_answer_that_was_too_large_batches_never_get_beyond_half_of_tha
     assert size.size == CEILING // 2
     size.too_large(1)
     assert size.size == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "ceiling", "first"), [(80, 200, 80), (80, 50, 50), (None, 200, 20), (1, 200, 1)]
+)
+def test_what_is_known_of_a_portal_is_where_it_begins_but_never_above_the_ceiling(
+    start: int | None, ceiling: int, first: int
+) -> None:
+    assert BatchSize(ceiling, longest=60.0, start=start).size == first

@@ -477,7 +477,7 @@ def test_no_words_of_a_library_reach_a_user(toml: Callable[[str], str], name: st
     except UsageError as error:
         said = str(error)
     assert f"{name}: " in said
-    assert not re.search(r"[Ii]nput|valid|<class|pydantic|expected", said)
+    assert not re.search(r"[Ii]nput|valid|<class|pydantic|expected", said.replace(name, ""))
 
 
 @pytest.mark.parametrize(("value", "said"), [("true", "True"), ("inf", "inf"), ("nan", "nan")])
