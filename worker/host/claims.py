@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from worker.host.held import hold, let_go
+from worker.host.held import hold, let_go, sweep
 
 
 class Taken(Exception):  # noqa: N818 - it says what is so
@@ -49,6 +49,7 @@ def claim(folder: Path, portal: str, path: Path, who: dict[str, str], *, anyway:
         OSError: the folder cannot be used.
     """
     held: dict[Path, int] = {}
+    sweep(folder, "input-*")
     try:
         for key in _keys(path):
             name = hashlib.sha256(f"{portal}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -54,6 +54,13 @@ def let_go(path: Path, handle: int) -> None:
     os.close(handle)
 
 
+def sweep(folder: Path, names: str) -> None:
+    """Remove files of such names that nobody holds: who was killed could not."""
+    for path in folder.glob(names):
+        with suppress(OSError):
+            let_go(path, os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK))
+
+
 def is_at(path: Path, handle: int) -> bool:
     """Whether the open file is the one that is there now."""
     try:

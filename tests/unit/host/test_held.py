@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.host.held import hold, is_at, let_go, share
+from worker.host.held import hold, is_at, let_go, share, sweep
 
 HOLD = """
 import sys, time
@@ -114,3 +114,31 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
         hold(tmp_path / "file")
     assert time.monotonic() - begin < 0.1
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_what_nobody_holds_is_swept_away_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "left").write_text("by one who was killed")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    alone, shared = hold(tmp_path / "alone", alone=True), hold(tmp_path / "shared")
+    assert alone is not None
+    assert shared is not None
+    share(shared[0])
+    (tmp_path / "other").touch()
+    sweep(tmp_path, "[!o]*")
+    assert {path.name for path in tmp_path.iterdir()} == {"alone", "shared", "folder", "link", "other"}
+    let_go(tmp_path / "alone", alone[0])
+    let_go(tmp_path / "shared", shared[0])
+
+
+def test_a_disk_that_cannot_lock_is_an_error_and_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr("fcntl.flock", cannot)
+    with pytest.raises(OSError, match="not supported"):
+        hold(tmp_path / "file")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.dealt import now
-from worker.host.turns import HostTurns
+from worker.host.turns import HostTurns, _of_this_process
 from worker.limits.throttler import SharedThrottler
 from worker.quantities import Rate
 
@@ -292,6 +292,18 @@ def test_who_is_stopped_in_the_middle_of_a_booking_holds_the_others_up_for_a_sec
         return waited
 
     assert virtual_time(story()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_threads_of_one_process_wait_for_each_other(virtual_time: Run, path: Path) -> None:
+    async def story() -> float:
+        with HostTurns(path) as book:
+            begin = now()
+            _of_this_process.acquire()  # as a thread does that is in the middle of a booking
+            asyncio.get_running_loop().call_later(0.01, _of_this_process.release)
+            await due(book)
+            return now() - begin
+
+    assert virtual_time(story()) == pytest.approx(0.01, abs=0.002)
 
 
 def test_a_file_that_cannot_be_begun_is_not_held(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
