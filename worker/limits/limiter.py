@@ -234,7 +234,7 @@ class Limiter:
             return self._ramp.leaves(self.permits.limit)
 
     def back(self, left: int, *, answered: bool) -> None:
-        """What left is over; ``answered`` if it was, and not told to be slower."""
+        """What left is over; ``answered`` if it was."""
         self._ramp.returns(left, answered=answered)
 
 
@@ -252,7 +252,7 @@ class Slot:
 
     def observe(self, request: Request) -> None:
         """Say how the request fared."""
-        self._answered = request.http_status is not None and request.result is not Result.THROTTLED
+        self._answered = request.http_status is not None
         self._limiter.observe(request)
 
     async def __aenter__(self) -> Self:

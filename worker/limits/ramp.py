@@ -52,7 +52,7 @@ class Ramp:
 
         Args:
             left: what :meth:`leaves` gave.
-            answered: it got an answer that did not ask us to be slower.
+            answered: it got an answer. One that asks us to be slower has begun anew before.
         """
         if left == self._pauses and self._allowed is not None:
             self._in_flight -= 1

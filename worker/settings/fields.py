@@ -230,7 +230,7 @@ class Settings(BaseModel):
     give_up_after: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
         default=900.0,
         gt=0,
-        description="Stop when the portal has failed or throttled for that long; it is asked now and then.",
+        description="Stop when the portal has failed or throttled for that long, or asks to wait for longer.",
     )
     timeout: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
         default=30.0, gt=0, le=3600, description="Longest wait for the answer to one request."

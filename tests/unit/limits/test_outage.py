@@ -22,6 +22,7 @@ DOWN = Request(Kind.LINK, Result.TRANSIENT, 1, reason="cannot_connect")
 FAILING = Request(Kind.PROBE, Result.TRANSIENT, reason="unavailable", http_status=503)
 UP = Request(Kind.PROBE, Result.PERMANENT, reason="not_found", http_status=404)
 DONE = Request(Kind.LINK, Result.OK, 1)
+UNEXPLAINED = Request(Kind.LINK, Result.THROTTLED, 1, reason="maintenance", http_status=503)
 AGAIN = Request(Kind.LINK, Result.TRANSIENT, 1, 1, ("server_error",))
 
 
@@ -226,12 +227,13 @@ def test_a_long_pause_is_told_at_once_and_once_and_so_is_its_end(virtual_time: R
     virtual_time(story())
 
 
-def test_a_pause_that_is_longer_than_what_was_named_is_told_as_ours(virtual_time: Run) -> None:
+@pytest.mark.parametrize("named", [0.0, 0.5])
+def test_a_pause_that_is_longer_than_what_was_named_is_told_as_ours(virtual_time: Run, named: float) -> None:
     async def story() -> None:
         outage, limiter, notes = calm(Portal(UP))
         for _ in range(5):
-            limiter.observe(throttled(0.0))
-            outage.observe(throttled(0.0))
+            limiter.observe(throttled(named))
+            outage.observe(throttled(named))
             await limiter.turn()
         assert notes == ["the portal asks to slow down: sending again in 8 s"]
 
@@ -369,6 +371,45 @@ def test_a_portal_of_which_only_the_questions_pass_is_given_up_too(virtual_time:
             await asyncio.wait_for(outage.watch(), 200.0)
         sending.cancel()
         assert len(await sending) < 40
+
+    virtual_time(story())
+
+
+def test_a_time_without_work_after_throttling_is_over_is_no_time_of_failure(virtual_time: Run) -> None:
+    async def story() -> None:
+        outage, _, _ = calm(Portal(UP), give_up_after=100.0)
+        watching = asyncio.create_task(outage.watch())
+        for answer in (throttled(1.0), DONE):
+            outage.observe(answer)
+            await asyncio.sleep(10.0)
+        await asyncio.sleep(10_000.0)
+        assert not watching.done()
+        watching.cancel()
+
+    virtual_time(story())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(UNEXPLAINED, PortalClosed), (DOWN, PortalUnreachable), (FAILING, OutageError)],
+    ids=["closed", "unreachable", "failing"],
+)
+def test_what_the_portal_says_last_is_why_it_is_given_up(
+    virtual_time: Run, answer: Request, error: type[Exception]
+) -> None:
+    """Whatever began it: pairs that failed, or pairs that were answered 503."""
+
+    async def story() -> None:
+        for began in (DOWN, UNEXPLAINED):
+            outage, limiter, _ = calm(Portal(answer), give_up_after=100.0)
+            for _ in range(WINDOW):
+                limiter.observe(began)
+                outage.observe(began)
+                await asyncio.sleep(limiter.pause_left)
+                if outage._held:
+                    break
+            with pytest.raises(error):
+                await outage.watch()
 
     virtual_time(story())
 
