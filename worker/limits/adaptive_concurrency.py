@@ -170,8 +170,10 @@ class AdaptiveConcurrency:
             return None
         self._spread += _SMOOTH * (window.spread - self._spread)
         self._throughputs.add(window)
-        if self._probe:
+        if self._probe and not self._is_faster(window.latency):
             return self._judge(window.latency, at)
+        if self._probe:  # that is no merit of the probe
+            self._revert(at)
         if why := self._heed(window.latency):
             return why
         if self.limit < self._recover_to:
@@ -185,7 +187,7 @@ class AdaptiveConcurrency:
         usual = self._baseline
         if usual is None:
             self._baseline = latency
-        elif latency * SLOW < usual:
+        elif self._is_faster(latency):
             self._recover_to = max(self._recover_to, self._before_slow)
             self._no_more_until, self._before_slow = float("-inf"), 0
             return self._learn_anew(latency)
@@ -198,6 +200,9 @@ class AdaptiveConcurrency:
             self._throughputs.clear()
             self._direction, self._wait, self._patience = -1, 1, 1
         return None
+
+    def _is_faster(self, latency: float) -> bool:
+        return self._baseline is not None and latency * SLOW < self._baseline
 
     def _learn_anew(self, latency: float) -> Why:
         self._baseline, self._slow = latency, False
@@ -224,8 +229,8 @@ class AdaptiveConcurrency:
 
     def _judge(self, latency: float, at: float) -> Why | None:
         """Whether a probe did good."""
-        before = self._throughputs.of(self.limit - self._probe)
-        now = self._throughputs.of(self.limit)
+        before = self._throughputs.of(self.limit - self._probe, at)
+        now = self._throughputs.of(self.limit, at)
         if self._probe > 0:
             good = now >= before * (1 + min(GAIN, 0.5 / (self.limit - 1)))
         else:

@@ -36,6 +36,9 @@ _NEARLY = 0.8
 _FEW_SENDS, _SHORT = 5, 0.2
 """Fewer requests, or seconds, than that tell nothing of it."""
 
+_ENOUGH_SENDS, _LATELY = 20, 1.0
+"""So many requests, or seconds, tell most of it: what is more is too long ago."""
+
 _ROUNDING = 1e-9
 
 _AGAIN = 1.0
@@ -72,6 +75,10 @@ class AdaptiveRate:
         self.value = ceiling if self.value == self.ceiling else min(self.value, ceiling)
         self.ceiling = ceiling
 
+    def sent(self, at: float) -> None:
+        """A request leaves."""
+        self._sends.append(at)
+
     def throttled(self, sent_at: float, at: float) -> bool:
         """The portal did not take a request; whether that lowers the rate.
 
@@ -79,7 +86,6 @@ class AdaptiveRate:
         """
         if sent_at < self._changed_at and self.cuts_in_a_row:
             return False
-        self._sends.append(sent_at)
         used = self._used(at)
         is_tried = used >= _NEARLY * self.value
         tried = self.value if is_tried else used
@@ -101,7 +107,6 @@ class AdaptiveRate:
         """The portal took a request; whether it has been quiet for so long that the rate rises."""
         if sent_at < self._changed_at:
             return False
-        self._sends.append(sent_at)
         if self._quiet_since is None:
             self._quiet_since = sent_at
         if at - self._quiet_since < QUIET:
@@ -119,6 +124,7 @@ class AdaptiveRate:
         """It was not the rate that the portal throttled at."""
         self._too_much = self._quiet_since = None
         self.cuts_in_a_row = 0
+        self._sends.clear()
 
     def _raise(self, at: float) -> bool:
         if self._beyond:
@@ -148,5 +154,9 @@ class AdaptiveRate:
     def _used(self, at: float) -> float:
         """Requests a second that were sent lately; the rate itself while there are too few to tell."""
         recent = [sent for sent in self._sends if sent >= at - QUIET]
-        span = max(recent, default=0.0) - min(recent, default=0.0)
-        return self.value if len(recent) < _FEW_SENDS or span < _SHORT else (len(recent) - 1) / span
+        last = [sent for sent in recent if sent >= recent[-1] - _LATELY]
+        if len(last) < _ENOUGH_SENDS:
+            last = recent[-_ENOUGH_SENDS:]
+        if len(last) < _FEW_SENDS or last[-1] - last[0] < _SHORT:
+            return self.value
+        return (len(last) - 1) / (last[-1] - last[0])

@@ -48,8 +48,10 @@ class Controller:
             None if self._sizes is None else self._sizes.size,
         )
 
-    def flying(self, count: int, at: float) -> None:
-        """From now on so many requests are in flight."""
+    def flying(self, count: int, at: float, *, leaves: bool = False) -> None:
+        """From now on so many requests are in flight; ``leaves`` if there is one more."""
+        if leaves and self.rate is not None:
+            self.rate.sent(at)
         if self.concurrency is not None:
             self.concurrency.flying(count, at)
 

@@ -200,8 +200,7 @@ class Limiter:
     def flying(self, more: int) -> None:
         """So many more requests are in flight than before; of a :class:`Slot`."""
         self._flying += more
-        if self.controller.concurrency is not None:
-            self.controller.flying(self._flying, _now())
+        self.controller.flying(self._flying, _now(), leaves=more > 0)
 
     def _turn(self, change: Change) -> None:
         """Do what the controller has decided."""

@@ -11,6 +11,9 @@ SHORTEST, LONGEST = 1.0, 6.0
 """Seconds that a window lasts at least, and after which one with the fewest answers ends though it is not as
 sharp as it should be."""
 
+REMEMBERED = 60.0
+"""Seconds after which a window tells nothing of how the portal is now."""
+
 MOST = 600
 """Answers that no window needs more than."""
 
@@ -63,6 +66,11 @@ class Window:
             self._busy += count * max(0.0, until - max(since, self._first_at))
 
     @property
+    def ends_at(self) -> float:
+        """When its last answer came."""
+        return self._last_at
+
+    @property
     def seconds(self) -> float:
         """From its first answer to its last."""
         return 0.0 if self._first_at is None else self._last_at - self._first_at
@@ -106,21 +114,21 @@ class Window:
 
 
 class Throughputs:
-    """Items a second that each limit gave lately; what is older than a few windows does not count."""
+    """Items a second that each limit gave lately: in its last windows, if these are not too long ago."""
 
     def __init__(self, windows: int = 4) -> None:
         self._windows = windows
-        self._seen: dict[int, deque[tuple[float, int]]] = {}
+        self._seen: dict[int, deque[tuple[float, float, int]]] = {}
 
     def add(self, window: Window) -> None:
         """Take in what a window showed."""
         seen = self._seen.setdefault(window.limit, deque(maxlen=self._windows))
-        seen.append((window.throughput, window.answers))
+        seen.append((window.ends_at, window.throughput, window.answers))
 
-    def of(self, limit: int) -> float:
+    def of(self, limit: int, at: float) -> float:
         """Items a second under a limit, each window by its answers; 0 if nobody knows."""
-        seen = self._seen.get(limit, ())
-        return sum(value * answers for value, answers in seen) / max(sum(n for _, n in seen), 1)
+        seen = [one for one in self._seen.get(limit, ()) if one[0] >= at - REMEMBERED]
+        return sum(value * answers for _, value, answers in seen) / max(sum(n for _, _, n in seen), 1)
 
     def clear(self) -> None:
         """Forget all: the portal is no more as it was."""

@@ -27,6 +27,7 @@ class Portal:
         while self.now < until:
             self.now += 1 / min(self.rate.value, self.offered)
             self.sent += 1
+            self.rate.sent(self.now)
             while self._taken and self._taken[0] <= self.now - 1:
                 self._taken.popleft()
             if len(self._taken) >= self.most:
@@ -51,7 +52,7 @@ def test_it_starts_at_its_ceiling_and_stays_there_while_nobody_complains() -> No
 def test_a_throttle_answer_leaves_seven_tenths_of_what_was_sent() -> None:
     rate = AdaptiveRate(50.0)
     for number in range(20):
-        rate.taken(0.05 * number, 0.05 * number + 0.2)  # 20 a second are sent, 50 are allowed
+        rate.sent(0.05 * number)  # 20 a second, 50 are allowed
 
     assert rate.throttled(1.0, 1.2)
 

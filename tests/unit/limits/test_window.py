@@ -93,16 +93,18 @@ def test_it_lasts_a_second_at_least_and_not_much_longer_than_allowed() -> None:
 
 def test_throughputs_of_a_limit_are_those_of_its_last_windows_each_by_its_answers() -> None:
     seen = Throughputs(windows=2)
-    assert seen.of(3) == 0.0
+    assert seen.of(3, 20.0) == 0.0
 
     seen.add(filled(3, 30, every=0.5, latency=1.5))
-    assert seen.of(3) == pytest.approx(2.0)
+    assert seen.of(3, 20.0) == pytest.approx(2.0)
 
     seen.add(filled(3, 10, every=0.25, latency=0.75))
-    assert seen.of(3) == pytest.approx(2.5)
+    assert seen.of(3, 20.0) == pytest.approx(2.5)
 
     seen.add(filled(3, 10, every=0.25, latency=0.75))
-    assert seen.of(3) == pytest.approx(4.0)
+    assert seen.of(3, 20.0) == pytest.approx(4.0)
+
+    assert seen.of(3, 1000.0) == 0.0
 
     seen.clear()
-    assert seen.of(3) == 0.0
+    assert seen.of(3, 20.0) == 0.0

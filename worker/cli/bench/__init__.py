@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from worker.cli.output import draw, hand_over
 
 WORDS = {
+    "limits": "Show what is learned of portals of all kinds, beside fixed settings, in virtual time.",
     "size": "Measure a large input: memory, first request, resume, files at the end.",
 }
 """What can be measured but speed: word and what it is."""

@@ -1,0 +1,1 @@
+"""What `bulklink bench limits` runs: models of portals, and the real limits before them, in virtual time."""
