@@ -25,6 +25,9 @@ pytest_plugins = ["tests.brokers"]
 
 _T = TypeVar("_T")
 
+ONE_BY_ONE = ("--transport", "single", "--existing", "post")
+"""A POST for each pair and nothing else, for runs in which something has to happen at a certain request."""
+
 
 def _is_alone(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("alone") is not None

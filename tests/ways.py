@@ -204,6 +204,7 @@ class HttpProxy(_Server):
             head = await reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode().splitlines()
             fields = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
+            body = await reader.readexactly(int(fields.get("content-length", "0")))
             self.heard.append((first, fields.get("proxy-authorization", "")))
             refusal = self._refusal or (407 if self.heard[-1][1] != self._password else 0)
             if refusal:
@@ -216,7 +217,7 @@ class HttpProxy(_Server):
                 return
             method, url, version = first.split(" ")
             path = "/" + url.split("/", 3)[3]
-            back.write("\r\n".join([f"{method} {path} {version}", *lines]).encode() + b"\r\n")
+            back.write("\r\n".join([f"{method} {path} {version}", *lines]).encode() + b"\r\n" + body)
             answer = await there.readuntil(b"\r\n\r\n")
             length = next(
                 int(line.partition(b":")[2])

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     Simulate = Callable[[str], SimulatedPortal]
 
 HEADER = "opportunity_id,contact_id\n"
-SLOW = ("--rate", "40/s")
+SLOW = (*ONE_BY_ONE, "--rate", "40/s")
 
 
 @pytest.fixture

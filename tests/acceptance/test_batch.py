@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.test_main_job import MIGRATION, check_files, ids_of, rows_of, write_dirty
+from tests.acceptance.test_main_job import LOST_BATCHES, MIGRATION, check_files, ids_of, rows_of, write_dirty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     Simulate = Callable[[str], SimulatedPortal]
 
 BATCHES = str(Path(__file__).parents[1] / "scenarios" / "batches.toml")
-LOST_BATCHES = """
-[[faults]]
-on = "batch"
-kind = "reset"
-after_store = true
-share = 0.1
-"""
 POISONOUS = (7, 77)
 BATCH = ("--rate", "2000/s", "--transport", "batch")
 

@@ -13,6 +13,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from tests.conftest import CommandLine, SimulatedPortal
 
@@ -63,7 +65,17 @@ def test_sighup_reads_the_limits_again(
     config(tmp_path, "10/s", 2)
     started = time.monotonic()
     with bulklink.start(
-        *("run", pairs, "--portal", portal.url, "--config", "bulklink.toml", "--progress", "plain")
+        *(
+            "run",
+            pairs,
+            "--portal",
+            portal.url,
+            *ONE_BY_ONE,
+            "--config",
+            "bulklink.toml",
+            "--progress",
+            "plain",
+        )
     ) as process:
         wait_until(lambda: portal.books()["posts"] >= 5)
         config(tmp_path, "400/s", 8)
@@ -82,7 +94,17 @@ def test_a_lower_rate_read_by_sighup_is_kept_from_then_on(
     portal = simulate(QUICK)
     config(tmp_path, "200/s", 8)
     with bulklink.start(
-        *("run", pairs, "--portal", portal.url, "--config", "bulklink.toml", "--progress", "plain")
+        *(
+            "run",
+            pairs,
+            "--portal",
+            portal.url,
+            *ONE_BY_ONE,
+            "--config",
+            "bulklink.toml",
+            "--progress",
+            "plain",
+        )
     ) as process:
         wait_until(lambda: portal.books()["posts"] >= 20)
         config(tmp_path, "20/s", 1)
@@ -103,7 +125,17 @@ def test_sighup_with_a_broken_file_changes_nothing_and_says_so(
     portal = simulate(QUICK)
     config(tmp_path, "100/s", 4)
     with bulklink.start(
-        *("run", pairs, "--portal", portal.url, "--config", "bulklink.toml", "--progress", "plain")
+        *(
+            "run",
+            pairs,
+            "--portal",
+            portal.url,
+            *ONE_BY_ONE,
+            "--config",
+            "bulklink.toml",
+            "--progress",
+            "plain",
+        )
     ) as process:
         wait_until(lambda: portal.books()["posts"] >= 5)
         (tmp_path / "bulklink.toml").write_text('rate = "fast"\n')
@@ -123,7 +155,7 @@ def test_sighup_reads_the_token_file_again(
     secret = tmp_path / "token"
     secret.write_text("demo-token\n")
     with bulklink.start(
-        *("run", pairs, "--portal", portal.url, "--rate", "100/s", "--progress", "plain"),
+        *("run", pairs, "--portal", portal.url, *ONE_BY_ONE, "--rate", "100/s", "--progress", "plain"),
         BULKLINK_TOKEN="",
         BULKLINK_TOKEN_FILE=str(secret),
     ) as process:
@@ -145,7 +177,7 @@ def test_a_closed_terminal_does_not_end_the_run(
     if child == 0:
         os.chdir(tmp_path)
         os.environ["BULKLINK_TOKEN"] = "demo-token"
-        words = ["run", pairs, "--portal", portal.url, "--rate", "200/s", "--json"]
+        words = ["run", pairs, "--portal", portal.url, *ONE_BY_ONE, "--rate", "200/s", "--json"]
         os.execv(sys.executable, [sys.executable, "-m", "worker", *words])  # noqa: S606 - as a shell would
     wait_until(lambda: portal.books()["posts"] >= 20)
     os.close(terminal)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -106,7 +108,17 @@ def test_columns_chosen_by_number_are_the_same_columns_in_a_retry(
     """Columns that begin with _ do not come back, so the numbers are others there."""
     portal = simulate('[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\ntimes = 1\non = "post"\n')
     (bulklink.folder / "pairs.csv").write_text("_x|deal|deal|contact\n9|8|1|2\n7|6|3|4\n")
-    words = ("--portal", portal.url, "--max-attempts", "1", "--delimiter", "|", "--concurrency", "1")
+    words = (
+        "--portal",
+        portal.url,
+        *ONE_BY_ONE,
+        "--max-attempts",
+        "1",
+        "--delimiter",
+        "|",
+        "--concurrency",
+        "1",
+    )
     first = bulklink("run", "pairs.csv", *words, "--columns", "opportunity=#3,contact=4", "--run-id", "one")
     assert first.returncode == 5, first.stderr
     assert portal.links() == {(3, 4)}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,7 +58,7 @@ def test_the_same_input_is_not_linked_twice_at_once_unless_that_is_wanted(
     portal = simulate(CALM)
     write_pairs(bulklink.folder, "pairs.csv", 1, 60)
     write_pairs(bulklink.folder, "copy.csv", 1, 60)
-    slowly = ("--portal", portal.url, "--rate", "20/s", "-q")
+    slowly = ("--portal", portal.url, *ONE_BY_ONE, "--rate", "20/s", "-q")
     with bulklink.start("run", "pairs.csv", *slowly, "--run-id", "first") as first:
         while portal.books()["posts"] < 2:
             time.sleep(0.02)
@@ -80,7 +82,7 @@ def test_a_run_that_was_killed_keeps_nobody_from_its_input(
 ) -> None:
     portal = simulate(CALM)
     write_pairs(bulklink.folder, "pairs.csv", 1, 60)
-    slowly = ("--portal", portal.url, "--rate", "20/s", "-q")
+    slowly = ("--portal", portal.url, *ONE_BY_ONE, "--rate", "20/s", "-q")
     with bulklink.start("run", "pairs.csv", *slowly, "--run-id", "first") as first:
         while portal.books()["posts"] < 2:
             time.sleep(0.02)

@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 
 from tests.brokers import RedisServer, free_port, running
+from tests.conftest import ONE_BY_ONE
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine, SimulatedPortal
@@ -187,7 +188,9 @@ def test_a_worker_that_is_stopped_gives_back_what_it_held(
 ) -> None:
     portal = simulate(SLOW)
     bulklink("publish", write_pairs(bulklink.folder, 120), queue, "--run-id", "put")
-    with bulklink.start("work", queue, "--portal", portal.url, "--run-id", "one", "--json") as process:
+    with bulklink.start(
+        "work", queue, "--portal", portal.url, *ONE_BY_ONE, "--run-id", "one", "--json"
+    ) as process:
         wait_until(lambda: portal.books()["posts"] >= 30)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
@@ -318,7 +321,7 @@ def test_a_broker_that_goes_away_for_a_while_in_the_middle_loses_nothing(
     queue = f"{redis_server.url}?stream=links"
     bulklink("publish", write_pairs(bulklink.folder, 150), queue)
     with bulklink.start(
-        *("work", queue, "--portal", portal.url, "--drain", "--json", "--lease", "2s")
+        *("work", queue, "--portal", portal.url, *ONE_BY_ONE, "--drain", "--json", "--lease", "2s")
     ) as process:
         wait_until(lambda: portal.books()["posts"] >= 30)
         redis_server.kill()
@@ -530,7 +533,7 @@ def test_two_workers_share_a_queue_and_one_report_counts_each_message_once(
 ) -> None:
     portal = simulate(SLOW)
     bulklink("publish", write_pairs(bulklink.folder, 80), queue)
-    work = ("work", queue, "--portal", portal.url, "--drain", "-q", "--run-id")
+    work = ("work", queue, "--portal", portal.url, *ONE_BY_ONE, "--drain", "-q", "--run-id")
     with bulklink.start(*work, "one") as one, bulklink.start(*work, "two") as two:
         for process in (one, two):
             _, err = process.communicate(timeout=60)

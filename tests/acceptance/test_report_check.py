@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -74,7 +76,9 @@ def test_a_dead_run_has_no_files_until_report_makes_them(
         "opportunity_id,contact_id\n" + "".join(f"{n},{n}\n" for n in range(1, 2001))
     )
     portal = simulate("[latency]\nseconds = 0.01\n")
-    with bulklink.start("run", "pairs.csv", "--portal", portal.url, "--rate", "200/s") as process:
+    with bulklink.start(
+        "run", "pairs.csv", "--portal", portal.url, *ONE_BY_ONE, "--rate", "200/s"
+    ) as process:
         deadline = time.monotonic() + 20
         while portal.books()["posts"] < 20:
             assert time.monotonic() < deadline

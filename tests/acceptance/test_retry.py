@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,7 +22,7 @@ FAILS_ONCE = (
     '[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\nper_pair = 1\nonly = [[1, 2], [1, 4]]\n'
 )
 PAIRS = "Deal;Person;Note\n1;1;a\n1;2;b, c\n1;x;d\n1;3;=e\n1;4;f\n1;4;g\n"
-START = ("--columns", "opportunity=Deal,contact=Person", "--rate", "200/s")
+START = ("--columns", "opportunity=Deal,contact=Person", *ONE_BY_ONE, "--rate", "200/s")
 
 
 @pytest.fixture
@@ -73,7 +75,17 @@ def test_what_an_interrupted_run_never_sent_is_taken_too(
     portal = simulate("calm")
     rows = "".join(f"1,{n}\n" for n in range(1, 201))
     (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{rows}")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "50/s", "--max-duration", "1s")
+    words = (
+        "run",
+        "pairs.csv",
+        "--portal",
+        portal.url,
+        *ONE_BY_ONE,
+        "--rate",
+        "50/s",
+        "--max-duration",
+        "1s",
+    )
     assert bulklink(*words, "--run-id", "one").returncode == 10
     report = bulklink.report("retry", "one", "--rate", "1000/s")
     assert report["exit_code"] == 0
@@ -84,7 +96,17 @@ def test_a_retry_can_be_resumed_and_retried(bulklink: "CommandLine", simulate: "
     portal = simulate("calm")
     rows = "".join(f"1,{n}\n" for n in range(1, 201))
     (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{rows}")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "50/s", "--max-duration", "1s")
+    words = (
+        "run",
+        "pairs.csv",
+        "--portal",
+        portal.url,
+        *ONE_BY_ONE,
+        "--rate",
+        "50/s",
+        "--max-duration",
+        "1s",
+    )
     assert bulklink(*words, "--run-id", "one").returncode == 10
     assert bulklink("retry", "one", "--run-id", "two", "--max-duration", "1s").returncode == 10
     assert bulklink("retry", "two", "--run-id", "three", "--max-duration", "1s").returncode == 10
@@ -154,7 +176,17 @@ def test_objects_that_name_their_ids_differently_are_all_taken(
         {"deal": 3, "contact_id": 3, "note": "x"},
     ]
     (bulklink.folder / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    words = ("run", "pairs.jsonl", "--portal", portal.url, "--max-attempts", "1", "--run-id", "one")
+    words = (
+        "run",
+        "pairs.jsonl",
+        "--portal",
+        portal.url,
+        *ONE_BY_ONE,
+        "--max-attempts",
+        "1",
+        "--run-id",
+        "one",
+    )
     assert bulklink.report(*words)["counts"]["retryable"] == 3
     report = bulklink.report("retry", "one")
     assert (report["counts"]["rows"], report["counts"]["linked"]) == (3, 3)

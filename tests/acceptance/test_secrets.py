@@ -27,6 +27,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 import pytest
 
 from tests.brokers import Broker, NatsServer, RabbitMQServer, RedisServer, running
+from tests.conftest import ONE_BY_ONE
 from tests.forks import Forked, ForkServer, is_read_at_start
 
 if TYPE_CHECKING:
@@ -255,9 +256,16 @@ def echo() -> Iterator[tuple[str, list[tuple[str, str]]]]:
         thread.join()
 
 
-@pytest.mark.parametrize(("stage", "who"), [("login", BY_LOGIN), ("get", BY_LOGIN), ("post", BY_TOKEN)])
+@pytest.mark.parametrize(
+    ("stage", "who", "way"),
+    [("login", BY_LOGIN, ()), ("get", BY_LOGIN, ()), ("post", BY_TOKEN, ()), ("post", BY_TOKEN, ONE_BY_ONE)],
+)
 def test_a_portal_that_repeats_secrets_is_not_repeated(
-    witness: Witness, echo: tuple[str, list[tuple[str, str]]], stage: str, who: dict[str, str]
+    witness: Witness,
+    echo: tuple[str, list[tuple[str, str]]],
+    stage: str,
+    who: dict[str, str],
+    way: tuple[str, ...],
 ) -> None:
     """In an error, a page, a header: whatever it says, our words about it are our own."""
     url, heard = echo
@@ -265,7 +273,7 @@ def test_a_portal_that_repeats_secrets_is_not_repeated(
     kinds += ["page", "refusal", "redirect", "phrase", "paced", "type", "junk"]
     if stage == "get":
         kinds.remove("404")  # what a portal in order answers
-    options = ("--limit", "3", "--max-attempts", "2", "--rate", "100/s")
+    options = ("--limit", "3", "--max-attempts", "2", "--rate", "100/s", *way)
     started = {
         kind: witness.start(
             *("run", "pairs.csv", "-v", "--portal", f"{url}/{kind}/{stage}", "--run-id", f"{kind}-run"),
@@ -280,7 +288,7 @@ def test_a_portal_that_repeats_secrets_is_not_repeated(
     ended = witness.wait_for_all(started)
 
     assert {code for kind, (code, _) in ended.items() if kind != "paced"} <= {3, 5, 6}
-    assert ended["paced"][0] == (5 if stage == "post" else 6)
+    assert ended["paced"][0] == (5 if way else 6)  # before any work, or in it
     assert {kind for kind, _ in heard} == set(kinds)
     assert all(holds_secret(secret.encode()) for _, secret in heard)
     assert witness.leaks() == []
@@ -325,7 +333,7 @@ def test_no_end_of_a_run_shows_a_secret(witness: Witness, simulate: "Simulate", 
     started = {
         name: witness.start(
             *("run", "pairs.csv", "-v", "--portal", simulate(AUTH + scenario).url, "--run-id", name),
-            *("--rate", "200/s", *words),
+            *("--rate", "200/s", *ONE_BY_ONE, *words),
             **who,
         )
         for name, (who, scenario, _, words) in ends.items()
@@ -487,7 +495,7 @@ STOPS: dict[str, tuple[list[signal.Signals], int, dict[str, str]]] = {
 def test_a_run_that_is_stopped_or_killed_leaves_no_secret(witness: Witness, simulate: "Simulate") -> None:
     """A killed one leaves all side files of its ledger, as they were."""
     # What hangs is given up within the grace, so that one signal is enough.
-    words = ("run", "pairs.csv", "-v", "--rate", "50/s", "--grace", "1s")
+    words = ("run", "pairs.csv", "-v", *ONE_BY_ONE, "--rate", "50/s", "--grace", "1s")
     portals = {name: simulate(AUTH + '[[faults]]\nkind = "hang"\nafter = 20\ntimes = 2') for name in STOPS}
     started = {
         name: witness.start(*words, "--portal", portals[name].url, "--run-id", name, **who)
@@ -517,7 +525,7 @@ def test_neither_verify_nor_rollback_shows_a_secret(witness: Witness, simulate: 
     )
     portal = simulate(AUTH + faults)
     words = ("--portal", portal.url, "--rate", "1000/s", "-v")
-    code, said = witness.run("run", "pairs.csv", *words, "--existing", "check", "--run-id", "one", **BY_LOGIN)
+    code, said = witness.run("run", "pairs.csv", *words, "--run-id", "one", **BY_LOGIN)
     assert code == 0, said
     assert witness.run("verify", "one", "-v", **BY_TOKEN)[0] == 0
     assert witness.run("rollback", "one", "-v", **BY_LOGIN)[0] == 0
@@ -588,7 +596,7 @@ def test_no_verb_shows_the_password_of_a_broker(
         all_urls = {**queue, "BULKLINK_RESULTS": f"{url}results", "BULKLINK_TOKEN": "demo-token"}
         if broker == "redis":
             all_urls["BULKLINK_SHARED_RATE"] = url.partition("?")[0]
-        work = ("work", "-v", "--portal", portal.url, "--rate", "40/s", "--json")
+        work = ("work", "-v", "--portal", portal.url, *ONE_BY_ONE, "--rate", "40/s", "--json")
         at = urlsplit(f"{url}links")
         nobody = at._replace(netloc=f"nobody:{quote(PASSWORD, safe='')}@127.0.0.1:{at.port}").geturl()
         refused = {"BULKLINK_QUEUE_URL": nobody, "BULKLINK_TOKEN": "demo-token"}

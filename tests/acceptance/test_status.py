@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
@@ -51,7 +53,7 @@ def test_a_run_at_work_is_seen_from_another_shell_without_disturbing_it(
 ) -> None:
     portal = simulate("calm")
     (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{ROWS}")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "40/s", "--run-id", "one")
+    words = ("run", "pairs.csv", "--portal", portal.url, *ONE_BY_ONE, "--rate", "40/s", "--run-id", "one")
     with at_work(bulklink, *words) as process:
         wait_for(portal, 12)
         found = status(bulklink, "one")
@@ -77,7 +79,7 @@ def test_one_that_was_killed_is_interrupted_and_one_that_was_undone_rolled_back(
 ) -> None:
     portal = simulate("calm")
     (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{ROWS}")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--run-id", "one")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--run-id", "one")
     with at_work(bulklink, *words, "--rate", "40/s") as process:
         wait_for(portal, 5)
         process.kill()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
 from worker.cli import _main
 
 if TYPE_CHECKING:
@@ -50,7 +51,18 @@ def test_a_run_is_locked_until_its_files_are_written(
     """As of a supervisor that starts ``resume`` the moment it sees the run stop."""
     write_pairs(tmp_path, 2000, others=40_000)
     portal = simulate("[latency]\nseconds = 0.002\n")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "100/s", "--run-id", "it", "-q")
+    words = (
+        "run",
+        "pairs.csv",
+        "--portal",
+        portal.url,
+        *ONE_BY_ONE,
+        "--rate",
+        "100/s",
+        "--run-id",
+        "it",
+        "-q",
+    )
     run = tmp_path / "runs" / "it"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BULKLINK_TOKEN", "demo-token")
@@ -76,7 +88,7 @@ def test_a_signal_to_the_process_and_its_group_lets_requests_on_their_way_finish
     """``timeout 5 bulklink run ...`` ends it so."""
     write_pairs(tmp_path, 1000)
     portal = simulate(SLOW)
-    with bulklink.start("run", "pairs.csv", "--portal", portal.url, "--run-id", "it") as process:
+    with bulklink.start("run", "pairs.csv", "--portal", portal.url, *ONE_BY_ONE, "--run-id", "it") as process:
         wait_until(lambda: portal.books()["posts"] >= 4)
         for _ in range(2):
             os.kill(process.pid, signal.SIGTERM)
@@ -108,7 +120,7 @@ def test_a_program_that_reads_the_ledger_keeps_the_run_waiting_with_a_word(
 ) -> None:
     write_pairs(tmp_path, 60)
     portal = simulate("calm")
-    words = ("--portal", portal.url, "--rate", "60/s", "--run-id", "it", "--existing", "check")
+    words = ("--portal", portal.url, "--rate", "60/s", "--run-id", "it", "--transport", "single")
     assert bulklink("run", "pairs.csv", *words, "--max-duration", "0.5s").returncode == 10
     made = len(portal.links())
     more = ("--max-duration", "1m") if verb == "resume" else ()

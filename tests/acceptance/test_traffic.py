@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,7 +61,7 @@ def test_pairs_that_fail_all_their_tries_delay_no_other_and_leave_no_turn_unused
     faults = (
         f'[[faults]]\nkind = "status"\nstatus = 408\nbody = "html"\nonly = {[list(pair) for pair in bad]}'
     )
-    words = ("run", "pairs.csv", "--rate", f"{rate}/s", "--max-attempts", "4")
+    words = ("run", "pairs.csv", *ONE_BY_ONE, "--rate", f"{rate}/s", "--max-attempts", "4")
     for _ in range(3):
         portal = simulate(faults)
 
@@ -102,7 +104,7 @@ def test_no_second_holds_more_than_the_rate_whatever_is_sent_and_all_of_it_is_re
         )
 
         report = bulklink.report(
-            *("run", "pairs.csv", "--existing", "check", "--portal", portal.url, "--rate", "20/s"),
+            *("run", "pairs.csv", "--transport", "single", "--portal", portal.url, "--rate", "20/s"),
             program=EAGER,
             BULKLINK_TOKEN="",
             BULKLINK_USERNAME="user@portal.example",
@@ -128,20 +130,25 @@ def test_no_second_holds_more_than_the_rate_whatever_is_sent_and_all_of_it_is_re
     assert most <= 20
 
 
-def test_a_shuffled_file_costs_a_look_for_each_opportunity_and_a_request_for_each_new_link(
-    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
-) -> None:
+def write_nightly(folder: Path) -> tuple[str, set[tuple[int, int]]]:
+    """A shuffled file of 8,000 pairs; a portal that has most of them, and those that it has not."""
     rng = Random(5)  # noqa: S311 - the same file each time
     pairs = [(number % 300 + 1, number // 300 + 1) for number in range(8_000)]
     rng.shuffle(pairs)
     new, old = pairs[:80], pairs[80:]
     rng.shuffle(pairs)
-    write_pairs(tmp_path, pairs)
-    portal = simulate(f"[portal]\nlinked = {[list(pair) for pair in old]}")
+    write_pairs(folder, pairs)
+    return f"[portal]\nlinked = {[list(pair) for pair in old]}", set(new)
 
-    report = bulklink.report(
-        "run", "pairs.csv", "--existing", "check", "--portal", portal.url, "--rate", "2000/s"
-    )
+
+def test_a_shuffled_file_costs_a_look_for_each_opportunity_and_a_request_for_each_new_link(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    scenario, new = write_nightly(tmp_path)
+    portal = simulate(scenario)
+    words = ("--transport", "single", "--portal", portal.url, "--rate", "2000/s")
+
+    report = bulklink.report("run", "pairs.csv", *words)
 
     assert report["counts"] | {"linked": 80, "already_linked": 7_920} == report["counts"]
     seen = seen_by(portal)
@@ -150,3 +157,18 @@ def test_a_shuffled_file_costs_a_look_for_each_opportunity_and_a_request_for_eac
     assert looks == dict.fromkeys(range(301), 1)  # 0 is the question whether the portal is there
     assert sorted((one.opportunity, one.contact) for one in seen if one.method == "POST") == sorted(new)
     assert report["requests"]["attempts"] == len(seen) == 1 + 300 + 80
+
+
+def test_by_default_a_shuffled_file_costs_less_than_forty_requests_and_no_post_for_what_is_there(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    scenario, new = write_nightly(tmp_path)
+    portal = simulate(scenario)
+    before = portal.links()
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url)
+
+    assert report["counts"] | {"linked": 80, "already_linked": 7_920} == report["counts"]
+    books = portal.books()
+    assert report["requests"]["attempts"] == books["requests"] < 40
+    assert (books["posts"], books["repeats"], portal.links() - before) == (80, 0, new)

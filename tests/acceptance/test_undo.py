@@ -70,18 +70,7 @@ def run_one(
     """A run named ``one`` over such a file; gives the portal, and the pairs that it made links of."""
     portal = simulate(scenario)
     missing = write_pairs(bulklink)
-    words = (
-        "run",
-        "pairs.csv",
-        "--portal",
-        portal.url,
-        *FAST,
-        "--existing",
-        "check",
-        "--run-id",
-        "one",
-        "-q",
-    )
+    words = ("run", "pairs.csv", "--portal", portal.url, *FAST, "--run-id", "one", "-q")
     assert bulklink(*words).returncode == 3
     return portal, missing
 
@@ -111,11 +100,11 @@ def test_a_run_that_looks_first_sends_only_what_is_not_there(
 ) -> None:
     portal = simulate(HOLDINGS)
     missing = write_pairs(bulklink)
-    planned = bulklink("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--dry-run").stdout
+    planned = bulklink("run", "pairs.csv", "--portal", portal.url, "--dry-run").stdout
     assert re.search(
         r"would look for \d+ pairs at http.* send what is not there: at most \d+ requests", planned
     )
-    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *FAST, "--existing", "check")
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *FAST, "--transport", "single")
     counts, books = report["counts"], portal.books()
     assert report["exit_code"] == 3
     assert (counts["linked"], counts["invalid"], counts["rejected"]) == (len(missing), 1, 2)
@@ -129,13 +118,14 @@ def test_a_run_that_looks_first_sends_only_what_is_not_there(
     contacts = [json.loads(line) for line in lines]
     assert all(one["contact"]["id"] == one["contact_id"] for one in contacts)
     assert {one["status"] for one in contacts} == {"linked", "already_linked"}
-    again = bulklink.report("run", "pairs.csv", "--portal", portal.url, *FAST, "--existing", "check")
+    again = bulklink.report("run", "pairs.csv", "--portal", portal.url, *FAST, "--transport", "single")
     assert (again["counts"]["linked"], portal.books()["posts"]) == (0, books["posts"])
     assert bulklink("report", again["run_id"], "--check").returncode == 0
 
 
+@pytest.mark.parametrize("transport", ["single", "auto"])
 def test_a_rollback_removes_exactly_the_links_that_the_run_made(
-    bulklink: "CommandLine", simulate: "Simulate"
+    bulklink: "CommandLine", simulate: "Simulate", transport: str
 ) -> None:
     """Whatever fails meanwhile, and whatever users of the portal have changed since."""
     portal, missing = run_one(bulklink, simulate, HOLDINGS + FAULTS)
@@ -143,7 +133,7 @@ def test_a_rollback_removes_exactly_the_links_that_the_run_made(
     removed_by_users = min(missing)
     call(portal, "DELETE", *removed_by_users)
     call(portal, "POST", 60, 99)
-    done = bulklink("rollback", "one", "--rate", "500/s", "--json")
+    done = bulklink("rollback", "one", "--transport", transport, "--rate", "500/s", "--json")
     assert done.returncode == 0, done.stderr
     assert portal.links() == BEFORE | {(60, 99)}
     rollback = json.loads(done.stdout)
@@ -201,7 +191,7 @@ def test_a_rollback_that_is_stopped_goes_on_where_it_was(
     bulklink: "CommandLine", simulate: "Simulate", stop: signal.Signals
 ) -> None:
     portal, missing = run_one(bulklink, simulate, HOLDINGS)
-    with bulklink.start("rollback", "one", "--rate", "100/s") as process:
+    with bulklink.start("rollback", "one", "--transport", "single", "--rate", "100/s") as process:
         while portal.books()["removed"] < 60:  # lanes come to the end of an opportunity after some six
             assert process.poll() is None
             time.sleep(0.02)
@@ -247,7 +237,7 @@ def test_what_appserver_would_do_with_a_rollback_is_refused_and_nothing_is_remov
 ) -> None:
     portal = simulate('[portal]\nlinked = [[1, 1], [1, 2]]\nproduct = "appserver"\n')
     (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n1,9\n2,9\n")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--run-id", "one")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--run-id", "one")
     report = bulklink.report(*words)
     # Looking first also spares AppServer what it calls an error: to link what is linked.
     assert (report["counts"]["linked"], report["counts"]["already_linked"]) == (2, 1)
@@ -284,7 +274,7 @@ def test_verify_tells_of_a_link_that_is_back_after_its_removal(
 ) -> None:
     portal = simulate("calm")
     (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n1,9\n")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--run-id", "one", "-q")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--run-id", "one", "-q")
     assert bulklink(*words).returncode == 0
     assert bulklink("rollback", "one", "-q").returncode == 0
     call(portal, "POST", 1, 9)
@@ -302,7 +292,7 @@ def test_a_message_of_a_queue_is_looked_for_too_and_can_be_undone(
     missing = write_pairs(bulklink)
     url = f"{redis_url}?stream=undo"
     assert bulklink("publish", "pairs.csv", url, "-q").returncode == 3
-    words = ("work", url, "--portal", portal.url, *FAST, "--drain", "--existing", "check", "--run-id", "one")
+    words = ("work", url, "--portal", portal.url, *FAST, "--drain", "--run-id", "one")
     report = bulklink.report(*words)
     assert (report["counts"]["linked"], portal.books()["posts"]) == (len(missing), len(missing))
     assert bulklink("rollback", "one", *FAST, "-q").returncode == 0
@@ -315,7 +305,7 @@ def test_a_visit_that_cannot_be_paid_is_one_line_and_the_documented_code(
 ) -> None:
     portal = simulate("calm")
     (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n")
-    words = ("run", "pairs.csv", "--portal", portal.url, "--existing", "check", "--run-id", "one", "-q")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--run-id", "one", "-q")
     assert bulklink(*words).returncode == 0
     cases: list[tuple[tuple[str, ...], dict[str, str], int]] = [
         ((verb, "nowhere"), {}, 2),

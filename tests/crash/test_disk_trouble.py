@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
 from tests.crash.disk_trouble import BadDisk
 from tests.crash.torn_sample import SetOfLinks
 from tests.forks import Forked, ForkServer
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROWS = 300
 ALL = {(n, n) for n in range(1, ROWS + 1)}
-RUN = ("run", "pairs.csv", "--run-id", "it", "--rate", "1000/s")
+RUN = ("run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--rate", "1000/s")
 
 
 def slow(*values: object) -> list["ParameterSet"]:
@@ -275,8 +276,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     Watching.held, Watching.without_intent, Watching.posts, Watching.late = set(), [], 0, 0
     Watching.ledger = tmp_path / "runs/it/ledger.db"
 
+    # Another one for each process that tests: none links the same input at the same portal as another.
+    portal = f"http://127.0.0.1:{1 + os.getpid() % 65_000}"
+
     def run(*words: str) -> int:
-        return cli._main([*words, "--quiet", "--portal", "http://127.0.0.1:1", "--rate", "20000/s"])
+        return cli._main([*words, "--quiet", "--portal", portal, "--rate", "20000/s"])
 
     with patch.object(access, "PortalClient", Watching):
         yield run
@@ -301,7 +305,7 @@ def test_after_an_error_of_the_disk_nothing_is_sent_and_resume_makes_good(
     written: bool,
 ) -> None:
     """Twice: in the run, and in the first resume."""
-    run = ("run", "pairs.csv", "--run-id", "it", "--limit", str(FEW), "--concurrency", "4")
+    run = ("run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--limit", str(FEW), "--concurrency", "4")
     ledger = pairs.with_name("runs") / "it/ledger.db"
     for words in (run, ("resume", "it")):
         if words[0] == "resume" and not ledger.exists():
@@ -329,7 +333,7 @@ def test_after_an_error_of_the_disk_nothing_is_sent_and_resume_makes_good(
 def test_a_disk_that_is_slow_delays_the_requests_and_shares_its_commits(here: Callable[..., int]) -> None:
     started = time.monotonic()
     with BadDisk.plug_in(seconds=0.2):
-        code = here("run", "pairs.csv", "--run-id", "it", "--limit", "48", "--concurrency", "8")
+        code = here("run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--limit", "48", "--concurrency", "8")
         commits, at_last_post = BadDisk.commits, Watching.commits
 
     assert (code, Watching.posts, Watching.without_intent) == (0, 48, [])
@@ -340,6 +344,6 @@ def test_a_disk_that_is_slow_delays_the_requests_and_shares_its_commits(here: Ca
 
 def test_a_run_does_not_end_with_a_commit_for_each_lane(here: Callable[..., int]) -> None:
     with BadDisk.plug_in():
-        here("run", "pairs.csv", "--run-id", "it", "--limit", "160", "--concurrency", "16")
+        here("run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--limit", "160", "--concurrency", "16")
 
     assert BadDisk.commits - Watching.commits < 16

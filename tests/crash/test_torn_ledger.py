@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
 from tests.crash.torn_damage import (
     DB,
     FRAME,
@@ -111,7 +112,7 @@ def killed(
     """The directory of a run that was folded once and is now killed half-way, and its portal."""
     write_input(bulklink.folder / "pairs.csv", 200)
     portal = simulate("calm")
-    words = ("run", "pairs.csv", "--run-id", "it", "--portal", portal.url, "--rate", "300/s")
+    words = ("run", "pairs.csv", "--run-id", "it", "--portal", portal.url, *ONE_BY_ONE, "--rate", "300/s")
     end_when(fork_server, 50, portal.url, bulklink.folder, signal.SIGTERM, *words)
     end_when(fork_server, 110, portal.url, bulklink.folder, signal.SIGKILL, "resume", "it")
     run = bulklink.folder / "runs/it"
@@ -167,7 +168,9 @@ class Stopped:
         (folder / "pairs.csv").write_text(
             "opportunity_id,contact_id\n" + "".join(f"{n},{n}\n" for n in range(1, 41))
         )
-        said = self("run", "pairs.csv", "--run-id", "it", "--rate", "50/s", "--max-duration", "0.4s")
+        said = self(
+            "run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--rate", "50/s", "--max-duration", "0.4s"
+        )
         assert (said.code, 0 < len(SetOfLinks.held) < 40) == (10, True)
 
     def __call__(self, verb: str, *words: str) -> Said:

@@ -127,6 +127,7 @@ def make_sample(server: ForkServer, folder: Path, kind: str, rows: int) -> Sampl
     wanted = write_input(folder / "pairs.csv", rows)
     with simulator(server, "calm") as url:
         words = ["run", "pairs.csv", "--run-id", kind, "--portal", url, "--rate", "300/s"]
+        words += ["--transport", "single", "--existing", "post"]
         if kind == "old":
             end_when(server, rows // 4, url, folder, signal.SIGTERM, *words)
             words = ["resume", kind]

@@ -697,6 +697,8 @@ def _run(
         "portal": url,
         "token": "demo-token",
         "rate": "2000/s",
+        "transport": "single",
+        "existing": "post",
         "verbose": True,
         "runs_dir": folder / "runs",
         **options,
@@ -792,7 +794,8 @@ def test_every_request_of_a_verify_and_a_rollback_is_counted_also_over_connectio
         portal.scenario = Scenario.from_toml(
             fault("reset", **READS, share=0.2) + fault("reset", on="delete", share=0.2)
         )
-        settings = load_settings({"portal": portal.url, "token": "demo-token", "rate": "2000/s", **options})
+        flags = {"portal": portal.url, "token": "demo-token", "rate": "2000/s", "transport": "single"}
+        settings = load_settings({**flags, **options})
         for verb in (verify, roll_back):
             before = portal.books.requests
             directory = RunDirectory(folder)

@@ -171,7 +171,8 @@ def soak(options: argparse.Namespace, folder: Path, url: str) -> tuple[Growth, i
     counts = folder / "tasks"
     command = [
         *(sys.executable, str(WATCHED), str(counts), options.leak, "run", "pairs.csv"),
-        *("--portal", url, "--rate", f"{options.rate}/s", "--max-attempts", "20", "--timeout", "5s"),
+        *("--portal", url, "--transport", "single", "--existing", "post"),
+        *("--rate", f"{options.rate}/s", "--max-attempts", "20", "--timeout", "5s"),
         *("--json", "--progress", "none", "--quiet"),
     ]
     own = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}

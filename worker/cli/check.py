@@ -124,11 +124,12 @@ def _plan(pairs: int, settings: Settings) -> str:
         what = f"would look for {counted(pairs, 'pair')} at {portal} and send what is not there"
         pairs *= 2
         what += f": at most {pairs:,} requests"
-    seconds = int(pairs / rate.fastest.per_second)
-    if not seconds:
-        return f"{what} at {rate}"
-    none = " if none is there" if settings.existing == "check" else ""
-    return f"{what} at {rate}, in {_spoken(seconds)} or more{none}"
+    what += f" at {rate}"
+    if seconds := int(pairs / rate.fastest.per_second):
+        none = " if none is there" if settings.existing == "check" else ""
+        what += f", in {_spoken(seconds)} or more{none}"
+        what += "" if settings.transport == "single" else "; a fraction of that in batches"
+    return what
 
 
 def _spoken(seconds: int) -> str:

@@ -16,7 +16,8 @@ from worker.cli.options import ABOUT_A_RUN, settings_options
 def command(run: str, **flags: Any) -> int:
     """Remove the links that RUN made, and no other.
 
-    Those are the ones that it looked for before it sent them, and that were not there (--existing check).
+    Those are the ones that it looked for before it sent them, and that were not there; a run with
+    --existing post has none.
     Each is looked for once more before and after it is removed. It may be stopped and done again at any
     time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
     """

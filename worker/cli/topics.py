@@ -25,7 +25,7 @@ EXIT_CODES: Mapping[str, str] = {
 
 STATES: Mapping[str, tuple[str, str]] = {
     "linked": ("this run made the call and the portal confirmed", "`linked.csv`, `contacts.jsonl`"),
-    "already_linked": ("was there before, seen by `--existing check`", "`linked.csv`, `contacts.jsonl`"),
+    "already_linked": ("was there before; not sent", "`linked.csv`, `contacts.jsonl`"),
     "duplicate": ("same pair earlier in this input", "none (the first one is)"),
     "invalid": ("never a pair", "`rejected.csv`"),
     "rejected": ("the portal said no for good", "`rejected.csv`"),

@@ -200,12 +200,12 @@ class Settings(BaseModel):
         default=8, ge=1, le=256, description="Most requests in flight at once."
     )
     existing: Annotated[Literal["check", "post"], Option("check|post", saved=True)] = Field(
-        default="post",
-        description="Look first what the portal holds, and send only what it does not; or just send.",
+        default="check",
+        description="Look first what the portal holds, and send only what it does not; or just send (post).",
     )
-    transport: Annotated[Literal["single", "batch", "auto"], Option("single|batch|auto", saved=True)] = Field(
-        default="single",
-        description="A request for each pair; or many pairs in one, where the portal takes batches (auto).",
+    transport: Annotated[Literal["auto", "batch", "single"], Option("auto|batch|single", saved=True)] = Field(
+        default="auto",
+        description="Many pairs in one request where the portal takes batches (auto), or one in each.",
     )
     batch_size: Annotated[int | None, BeforeValidator(_batch_size), Option("auto|N", saved=True)] = Field(
         default=None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, OutputError, UsageError
 from worker.settings import load_settings
@@ -158,22 +159,35 @@ LOOK = "would look for {} at https://portal.example and send what is not there: 
 
 
 @pytest.mark.parametrize(
-    ("rows", "rate", "existing", "plan"),
+    ("rows", "rate", "way", "plan"),
     [
-        (1, "500/10s", "post", POST.format("1 request", "500/10s")),
-        (100, "500/10s", "post", POST.format("100 requests", "500/10s, in 2 s or more")),
-        (150, "1/s", "post", POST.format("150 requests", "1/s, in 2 min or more")),
-        (200, "1/m", "post", POST.format("200 requests", "1/m, in 3 h 20 min or more")),
-        (2, "500/10s", "check", LOOK.format("2 pairs", 4, "500/10s")),
-        (200, "10/s", "check", LOOK.format("200 pairs", 400, "10/s, in 40 s or more if none is there")),
+        (1, "500/10s", ONE_BY_ONE, POST.format("1 request", "500/10s")),
+        (100, "500/10s", ONE_BY_ONE, POST.format("100 requests", "500/10s, in 2 s or more")),
+        (150, "1/s", ONE_BY_ONE, POST.format("150 requests", "1/s, in 2 min or more")),
+        (200, "1/m", ONE_BY_ONE, POST.format("200 requests", "1/m, in 3 h 20 min or more")),
+        (2, "500/10s", (), LOOK.format("2 pairs", 4, "500/10s")),
+        (
+            200,
+            "10/s",
+            (),
+            LOOK.format(
+                "200 pairs", 400, "10/s, in 40 s or more if none is there; a fraction of that in batches"
+            ),
+        ),
+        (
+            200,
+            "10/s",
+            ("--transport", "single"),
+            LOOK.format("200 pairs", 400, "10/s, in 40 s or more if none is there"),
+        ),
     ],
 )
 def test_a_dry_run_says_how_long_it_would_take_if_that_is_worth_a_word(
-    command: "Command", tmp_path: Path, rows: int, rate: str, existing: str, plan: str
+    command: "Command", tmp_path: Path, rows: int, rate: str, way: tuple[str, ...], plan: str
 ) -> None:
     (tmp_path / "pairs.csv").write_text("deal,contact\n" + "".join(f"{n},1\n" for n in range(1, rows + 1)))
 
-    words = ("--portal", "https://portal.example", "--rate", rate, "--existing", existing)
+    words = ("--portal", "https://portal.example", "--rate", rate, *way)
     done = command("run", "pairs.csv", "-n", *words)
 
     assert done.out.splitlines()[2:] == [f"  {plan}"]

@@ -19,6 +19,8 @@ from worker.simulator import Portal, Scenario
 from worker.tally import RunTally
 
 PAIRS = 30
+ONE_BY_ONE = {"transport": "single", "existing": "post"}
+"""Lasts long enough for something to happen meanwhile."""
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def test_a_session_that_is_asked_to_stop_finishes_what_is_on_its_way_and_another
 ) -> None:
     async def story() -> None:
         async with Portal(Scenario()) as portal:
-            settings = told(portal, tmp_path, rate="50/s", concurrency=2)
+            settings = told(portal, tmp_path, rate="50/s", concurrency=2, **ONE_BY_ONE)
             session = run.start(settings, str(pairs), lambda: settings)
             stop = Stop()
             asyncio.get_running_loop().call_later(0.3, stop.ask, "the caller", Exit.SIGINT)
@@ -119,7 +121,7 @@ def test_what_shows_the_counts_may_fail_as_a_terminal_does(pairs: Path, tmp_path
 def test_limits_and_credentials_that_cannot_be_read_again_change_nothing(pairs: Path, tmp_path: Path) -> None:
     async def story() -> None:
         async with Portal(Scenario()) as portal:
-            settings = told(portal, tmp_path, rate="100/s")
+            settings = told(portal, tmp_path, rate="100/s", **ONE_BY_ONE)
             missing = tmp_path / "token"
             now = told(portal, tmp_path, rate="200/s", token=None, token_file=str(missing))
             session = run.start(settings, str(pairs), lambda: now)
