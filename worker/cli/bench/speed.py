@@ -218,6 +218,8 @@ def _limited(stub: Stub) -> dict[str, float]:
 def _ratios(rows: dict[str, Row], limited: dict[str, float]) -> Iterator[Figure]:
     single, batch = rows[SINGLE], rows[BATCHES]
     yield Figure("single / bare aiohttp, pairs/s", _faster(single, rows[BARE]), 0.70)
+    cost = _ratio(single.net_cpu_us_per_pair, rows[BARE].net_cpu_us_per_pair)
+    yield Figure("single / bare aiohttp, CPU us/pair", cost)
     yield Figure("batch / single, pairs/s", _faster(batch, single), 6)
     if CURL in rows:
         yield Figure("batch / curl -Z, pairs/s", _faster(batch, rows[CURL]), 1, ">")
@@ -250,7 +252,7 @@ def table(result: Mapping[str, Any]) -> list[str]:
     limited = result["limited"]
     lines += [
         "",
-        f"the stub answers{aligned(stub[SINGLE], 7)} requests/s, or{aligned(stub[BATCHES], 6)} batches",
+        f"the stub answers {aligned(stub[SINGLE], 0)} requests/s, or {aligned(stub[BATCHES], 0)} batches",
         f"at {LIMIT} requests/s: single {limited[SINGLE]:,.0f} pairs/s, batch {limited[BATCHES]:,.0f}",
         "",
     ]
