@@ -43,7 +43,7 @@ def test_time_memory_and_what_the_stub_was_asked_are_told() -> None:
     assert stub.told == ["open", ""]
     assert measured.cpu_seconds > 0
     assert 0 < measured.seconds < 30
-    assert 60 < measured.peak_mb < 400
+    assert measured.peak_mb > 60
     assert (measured.pairs, measured.requests, measured.posting_seconds) == (5, 7, 1.5)
 
 
