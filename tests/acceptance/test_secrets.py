@@ -119,7 +119,8 @@ class Witness:
         with self._said(number, "out").open("wb") as out, self._said(number, "err").open("wb") as err:
             options: dict[str, Any] = {
                 "cwd": self.folder,
-                "env": {**self._environment, **variables},
+                # Many run the same file side by side.
+                "env": {**self._environment, "BULKLINK_SAME_INPUT_ANYWAY": "true", **variables},
                 "stdin": subprocess.DEVNULL,
                 "stdout": out,
                 "stderr": err,
