@@ -209,12 +209,16 @@ class _Group(Generic[_T]):
         self._most = most
         self._weigh = weigh
         self._left = heaviest
+        self._weight = 0
 
     def has_room(self, operation: _T) -> bool:
+        """Whether an operation may go with those that were added."""
+        self._weight = self._weigh(operation)
         if not self.operations:
             return True  # however heavy, it has to go
-        return len(self.operations) < self._most and self._weigh(operation) <= self._left
+        return len(self.operations) < self._most and self._weight <= self._left
 
     def add(self, operation: _T) -> None:
+        """Add the operation for which there was room just now."""
         self.operations.append(operation)
-        self._left -= self._weigh(operation)
+        self._left -= self._weight

@@ -8,6 +8,7 @@ retries go by them, and :mod:`worker.reasons` has a sentence for each.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
@@ -183,6 +184,7 @@ FAILURES: Mapping[FailureKind, tuple[Result, str]] = {
 """What a request proves that got no whole answer (contract 9.1): only if it never left, anything."""
 
 
+@lru_cache(maxsize=256)
 def classify(answer: Answer) -> Verdict:
     """Say what an answer proves, by the first of :data:`RULES` that fits."""
     rule = next((rule for rule in RULES if rule.fits(answer)), None)

@@ -69,6 +69,7 @@ async def test_facts_and_beats_are_durable_before_they_return(path: Path) -> Non
         await ledger.begin_session()
         await ledger.put_meta(run_id="monday", end_code=0)
         await ledger.put_facts({"self": [1]})
+        assert await ledger.fact("run_id") == "monday"
         await ledger.forget("end_code")
         await ledger.beat(2.0, 0.5)
 
