@@ -1,5 +1,6 @@
 """Does a ledger agree with itself? Every rule that the accounting of a run rests on, as a query."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from worker.ledger.reader import LedgerReader
@@ -7,19 +8,24 @@ from worker.ledger.trouble import damaged
 
 _EXAMPLES = 3
 
+_CHANGED = "rows whose line, pair or cells have changed"
+_CHANGED_ROWS = "SELECT row FROM rows WHERE seal(line || ' ' || coalesce(key, 'None') || cells) <> seal"
+
 _RULES = {
     # what is wrong with the rows found: the query that finds them
     "rows in a state that there is none of": """
         SELECT row FROM links WHERE status NOT IN ('linked', 'already_linked', 'duplicate', 'invalid',
             'rejected', 'retryable', 'unknown', 'not_attempted')""",
-    "rows whose line, pair or cells have changed": """
-        SELECT row FROM rows WHERE seal(line || ' ' || coalesce(key, 'None') || cells) <> seal""",
+    _CHANGED: _CHANGED_ROWS,
     "Contacts that have changed": """
         SELECT row FROM contacts WHERE seal(body) <> seal""",
     "rows called invalid that name a pair, or not called so that name none": """
         SELECT row FROM rows WHERE (key IS NULL) <> (status IS 'invalid')""",
     "pairs that belong to no row, or to the row of another pair": """
-        SELECT p.row FROM pairs p LEFT JOIN rows r USING (row) WHERE r.key IS NOT p.key""",
+        SELECT p.row FROM pairs p LEFT JOIN rows r USING (row) WHERE r.key IS NOT p.key
+            -- First counted in the order of the rows: to look each of them up for its pair takes far longer.
+            AND (SELECT count(*) FROM rows r CROSS JOIN pairs p USING (key) WHERE p.row = r.row)
+                <> (SELECT count(*) FROM pairs)""",
     "rows whose pair was never noted": """
         SELECT row FROM rows r WHERE key IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM pairs p WHERE p.key = r.key)""",
@@ -57,24 +63,59 @@ def check(reader: LedgerReader, path: Path) -> None:
         raise damaged(path, faults[0])
 
 
+def check_waiting(reader: LedgerReader, path: Path) -> None:
+    """Refuse a ledger that nothing may be sent from: its file is damaged, or a row without an outcome is.
+
+    What it says of the other rows is left to :func:`check`, before anything is told of them: a run of a
+    million rows would be kept waiting for it.
+
+    Raises:
+        LedgerError: with the first fault.
+    """
+    with ThreadPoolExecutor(max_workers=1) as beside:  # SQLite lets go of the interpreter for it
+        damage = beside.submit(_damage_of, path)
+        faults = [*_misnumbered(reader), *_broken(reader, _CHANGED, f"{_CHANGED_ROWS} AND status IS NULL")]
+        faults = damage.result() or faults
+    if faults:
+        raise damaged(path, faults[0])
+
+
+def _damage_of(path: Path) -> list[str]:
+    with LedgerReader(path) as reader:
+        return _damage(reader, "quick_check")
+
+
 def audit(reader: LedgerReader) -> list[str]:
     """What does not agree, a line each; empty if all is well.
 
     Raises:
         LedgerError: the ledger cannot be read to its end.
     """
-    damage = [text for (text,) in reader.query("PRAGMA integrity_check(5)") if text != "ok"]
+    damage = _damage(reader, "integrity_check")
     if damage:
-        return [f"the file is damaged: {text.splitlines()[-1]}" for text in damage]
-    found = []
+        return damage
+    found = _misnumbered(reader)
+    for fault, sql in _RULES.items():
+        found += _broken(reader, fault, sql)
+    return found
+
+
+def _damage(reader: LedgerReader, pragma: str) -> list[str]:
+    """What SQLite finds wrong with the file."""
+    texts = [text for (text,) in reader.query(f"PRAGMA {pragma}(5)") if text != "ok"]
+    return [f"the file is damaged: {text.splitlines()[-1]}" for text in texts]
+
+
+def _misnumbered(reader: LedgerReader) -> list[str]:
     ((rows, first, last),) = reader.query(
         "SELECT count(*), coalesce(min(row), 1), coalesce(max(row), 0) FROM rows"
     )
-    if (first, last) != (1, rows):
-        found.append(f"{rows:,} rows, but they are numbered {first:,} to {last:,}")
-    for fault, sql in _RULES.items():
-        wrong = [row for (row,) in reader.query(sql)]
-        if wrong:
-            examples = ", ".join(map(str, wrong[:_EXAMPLES]))
-            found.append(f"{fault}: {len(wrong):,}, such as row {examples}")
-    return found
+    return (
+        [] if (first, last) == (1, rows) else [f"{rows:,} rows, but they are numbered {first:,} to {last:,}"]
+    )
+
+
+def _broken(reader: LedgerReader, fault: str, sql: str) -> list[str]:
+    """A line for the rows that break a rule, if there are any."""
+    wrong = [row for (row,) in reader.query(sql)]
+    return [f"{fault}: {len(wrong):,}, such as row {', '.join(map(str, wrong[:_EXAMPLES]))}"] if wrong else []

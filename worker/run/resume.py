@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from worker.errors import UsageError, WorkerError
-from worker.ledger import LedgerReader, RunLock, check, run_lock
+from worker.ledger import LedgerReader, RunLock, check_waiting, run_lock
 from worker.models import Status
 from worker.run import advice
 from worker.run.access import refuse_other_access, shared_rate
@@ -39,7 +39,7 @@ def _start(
 ) -> Session:
     with LedgerReader(directory.ledger) as reader:
         facts = reader.facts()
-        check(reader, directory.ledger)
+        check_waiting(reader, directory.ledger)
         states = reader.counts()
     if facts.get("input_kind") == MERGED:
         raise UsageError(f"run {directory.run_id} was merged of {', '.join(facts['merged'])}: resume those")

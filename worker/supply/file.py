@@ -62,7 +62,8 @@ class FileInput:
             InputError: it broke off before it had so many.
         """
         # A pipe may bring its rows slowly, or never end: what is there is looked at.
-        horizon = 0 if self._source is not None and self._source.name == "-" else HORIZON
+        endless = self._source is not None and self._source.name == "-"
+        horizon = 0 if endless else max(0, HORIZON - tally.rows)
         feed = Feed(ledger, look_first=self._look_first, horizon=horizon)
         supply = FileSupply(self._source, ledger, tally, feed=feed, limit=self._limit)
         if self._min_rows is not None:

@@ -38,7 +38,7 @@ async def ingest(
         InputError: the input broke off, and the rows before it are admitted; or it is another than the one
             this run began with.
     """
-    read = await go_past_read(source, ledger)
+    read = await go_past_read(source, ledger, more)
     rows = chunks(islice(source.rows(), None if limit is None else max(0, limit - read)), CHUNK)
     columns: tuple[str, ...] = ()
 
@@ -83,8 +83,10 @@ def chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-async def go_past_read(source: Source, ledger: Ledger) -> int:
+async def go_past_read(source: Source, ledger: Ledger, more: Callable[[int], Awaitable[None]]) -> int:
     """Go past the rows that earlier sessions have read, and give how many they are.
+
+    ``more`` is told of some after the other that none is new; reading goes on when it returns.
 
     Each of them is compared with what the ledger holds: its line, its cells, and the pair that they make, so
     that other ``--columns`` for the same file are noticed, too.
@@ -97,6 +99,7 @@ async def go_past_read(source: Source, ledger: Ledger) -> int:
         await _compare_columns(source, ledger)
         await offload(partial(_compare_rows, source, read, known))
         read += len(known)
+        await more(0)
     if read:
         await _compare_columns(source, ledger)  # those of a JSONL file are there only now
     return read

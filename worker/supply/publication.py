@@ -123,7 +123,7 @@ class Publication:
             facts, counts = reader.meta(), reader.counts()
         if facts["queue"] != state.queue:
             raise UsageError(f"run {state.run_id} is for {facts['queue']}, not for {state.queue}")
-        read = await go_past_read(self._source, ledger)
+        read = await go_past_read(self._source, ledger, _read_on)
         self._chunks = self._read(self._limit and max(0, self._limit - read))
         state.rows = sum(counts.values())
         state.duplicate, state.invalid = counts[Status.DUPLICATE], counts[Status.INVALID]
@@ -176,3 +176,7 @@ class Publication:
 
     async def _until_done(self, call: Callable[[], Awaitable[None]]) -> None:
         await self._retry.call(call, give_up_after=self._give_up_after)
+
+
+async def _read_on(_: int) -> None:
+    """At once: nothing is sent yet that the reading could slow down."""

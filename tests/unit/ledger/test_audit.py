@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.judged import judged
 from worker.errors import LedgerError
-from worker.ledger import LedgerReader, audit, check
+from worker.ledger import LedgerReader, audit, check, check_waiting
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Status
@@ -100,6 +100,40 @@ def test_counts_that_do_not_sum_to_the_rows_are_refused(path: Path, db: sqlite3.
     db.execute("DELETE FROM rows WHERE row = 3")
     with LedgerReader(path) as reader, pytest.raises(LedgerError, match="5 rows have a state, 6 were read"):
         reader.counts()
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("DELETE FROM rows WHERE row = 3", "5 rows, but they are numbered 1 to 6"),
+        (
+            "UPDATE rows SET key = key + 1 WHERE row >= 5",
+            "rows whose line, pair or cells have changed: 2, such as row 5, 6",
+        ),
+        ("UPDATE rows SET key = key + 1 WHERE row = 1", ""),
+        ("UPDATE contacts SET body = ''", ""),
+        ("SELECT 1", ""),
+    ],
+)
+def test_before_sending_the_rows_that_wait_are_looked_at(
+    path: Path, db: sqlite3.Connection, damage: str, fault: str
+) -> None:
+    db.execute(damage)
+    with LedgerReader(path) as reader:
+        if fault:
+            with pytest.raises(LedgerError, match=f"the ledger is damaged: {fault};"):
+                check_waiting(reader, path)
+        else:
+            check_waiting(reader, path)
+
+
+def test_before_sending_the_whole_file_is_looked_at(path: Path, db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute("UPDATE sqlite_schema SET rootpage = 3 WHERE name = 'contacts'")
+    db.commit()
+    db.close()
+    with LedgerReader(path) as reader, pytest.raises(LedgerError, match="the file is damaged: "):
+        check_waiting(reader, path)
 
 
 def test_a_check_passes_what_is_sound_and_refuses_the_rest_with_the_first_fault(

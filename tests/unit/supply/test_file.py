@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.dealt import now
+from tests.unit.judged import judged
 from tests.unit.lanes import Run
 from tests.unit.supply.queue_desk import HereLedger
 from worker.errors import TooFewRows
+from worker.models import Pair
 from worker.sources import open_source
 from worker.supply import ingest
+from worker.supply.feed import HORIZON
 from worker.supply.file import LONGEST_REST, REST, STDIN_GONE, FileInput, FileSupply
 from worker.tally import RunTally
 
@@ -101,6 +104,32 @@ def test_reading_rests_only_while_pairs_are_taken_and_none_is_waited_for(
     virtual_time(story())
     one.close()
     assert (tally.rows, tally.complete) == (CHUNKS * 10, True)
+
+
+@pytest.mark.parametrize(("rows", "waits"), [(0, 30.0), (HORIZON, 0.0)])
+def test_rows_of_earlier_sessions_are_known_before_an_opportunity_is_looked_at(
+    virtual_time: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, waits: float
+) -> None:
+    async def at_work(work: Callable[[], object]) -> object:
+        await asyncio.sleep(10)
+        return work()
+
+    monkeypatch.setattr(ingest, "offload", at_work)
+    one = input_of(tmp_path, 5)
+    one._look_first = True
+
+    async def story() -> None:
+        async with HereLedger(tmp_path / "ledger.db") as ledger:
+            await ledger.admit([judged(Pair(1, 2, 1, 1), "1", "1")])
+            supply = await one.open(ledger, RunTally(rows=rows), print)
+            reading = asyncio.create_task(supply.read())
+            began = now()
+            first, *_ = await supply.take(1)
+            assert (first.row, now() - began) == (1, pytest.approx(waits))
+            reading.cancel()
+
+    virtual_time(story())
+    one.close()
 
 
 def test_rows_of_standard_input_that_nobody_has_read_are_lost(virtual_time: Run, tmp_path: Path) -> None:
