@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +30,6 @@ from tests.unit.lanes import (
 from tests.unit.supply.queue_desk import HereLedger
 from worker.errors import InputError, LedgerError, PortalRefused, UsageError
 from worker.ledger import LedgerReader, audit
-from worker.ledger.store import Store
 from worker.models import Ask, Kind, Outcome, Pair, PreState, Status
 from worker.operations.look import MOST_SOUGHT
 from worker.operations.policy import RetryPolicy
@@ -40,8 +39,6 @@ from worker.run.progress import show_often
 from worker.supply.base import Supply
 from worker.supply.file import FileInput
 from worker.tally import RunTally
-
-_T = TypeVar("_T")
 
 ENDLESS = 1e6
 """Seconds, which pass quickly here, after which nothing more will happen."""
@@ -78,11 +75,6 @@ class Witness(HereLedger):
             raise self.error
         self.settled.append([outcome.pair.row for outcome in outcomes])
         await super().settle(outcomes)
-
-    async def _do(self, work: Callable[[Store], _T]) -> _T:
-        requests, self._requests = self._requests, []
-        self._store.note(requests)
-        return await super()._do(work)
 
 
 class World:

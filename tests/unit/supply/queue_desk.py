@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from worker.errors import QueueError, QueueUnavailable
 from worker.ledger import Ledger, LedgerReader, RowRecord, audit
 from worker.ledger.intake import Arrival, Delivery
+from worker.ledger.ledger import _Job, _resolve
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Status
 from worker.queues import DeadLetter, Failure, Message
@@ -67,14 +68,16 @@ class HereLedger(Ledger):
         await self.gate.wait()
         return arrivals
 
-    async def _do(self, work: Callable[[Store], _T]) -> _T:
+    def _put(
+        self, work: Callable[[Store], Any] | None, outcomes: Sequence[Outcome] = ()
+    ) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = self._loop.create_future()
+        requests, self._requests = self._requests, []
         self._db.execute("BEGIN")
-        answer = work(self._store)
-        self._store.note(self._requests)
-        self._requests.clear()
+        answers = self._work([_Job(future, requests, work, outcomes)])
         self._db.execute("COMMIT")
-        await asyncio.sleep(0)
-        return answer
+        self._loop.call_soon(_resolve, answers)
+        return future
 
 
 class Trouble:
