@@ -23,7 +23,7 @@ FILES: Mapping[str, tuple[Status, ...]] = MappingProxyType(
 removed are no longer in linked.csv; rollback.csv has them."""
 
 ADDED = ("_line", "_status", "_http_status", "_reason", "_attempts")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """What a formula may begin with; a Japanese Excel takes the full-width forms of the signs as well."""
 
 
@@ -90,6 +90,9 @@ def write_records(
         writer = csv.writer(ends, delimiter=dialect.delimiter, lineterminator="\r\n")
         writer.writerow([*map(_defused, columns), *ADDED, *[EXTRA] * extra])
         for row, added in rows:
+            if len(row.cells) == width and not extra:  # as nearly all are
+                writer.writerow([*map(_defused, row.cells), *added])
+                continue
             # A source whose columns grow while it is read left its early rows shorter.
             cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
             beyond = [*row.cells[width:], *[""] * (width + extra - max(width, len(row.cells)))]
@@ -109,4 +112,4 @@ class _LineEnds:
 
 def _defused(cell: str) -> str:
     """The cell, with a quote before what a spreadsheet would run as a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell[:1] in _FORMULA else cell
