@@ -39,7 +39,7 @@ def claim(folder: Path, portal: str, path: Path, who: dict[str, str], *, anyway:
 
     Args:
         folder: where processes meet.
-        portal: name of the portal; at another one it is another claim.
+        portal: address of the portal; at another one it is another claim.
         path: of the input; one that is no file is known by its path alone.
         who: what to tell others.
         anyway: what others have claimed is not claimed, and no obstacle.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import LedgerBlocked, LockedError, StoppedError, UsageError, WorkerError
-from worker.host import Claim, Taken, claim, common_folder, portal_name
+from worker.host import Claim, Taken, claim, common_folder
 from worker.ledger import RunLock
 from worker.limits.hours import Rates
 from worker.portal.auth import Credentials
@@ -85,8 +85,9 @@ def claim_input(path: str, directory: RunDirectory, settings: Settings) -> Claim
         return None
     who = {"run_id": directory.run_id, "input": path}
     try:
-        portal = portal_name(settings.portal or "")
-        return claim(common_folder(), portal, Path(path), who, anyway=settings.same_input_anyway)
+        return claim(
+            common_folder(), settings.portal or "", Path(path), who, anyway=settings.same_input_anyway
+        )
     except Taken as taken:
         run, other = taken.by.get("run_id", "of another process"), taken.by.get("input", path)
         what = "it" if other == path else f"the same, as {other},"
