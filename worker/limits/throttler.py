@@ -192,7 +192,10 @@ class SharedThrottler(PacedThrottler):
                 await asyncio.sleep(min(wait, LOOK_AGAIN))
             if step == self._step and (past_hold or (self._free.is_set() and not self.paused)):
                 # A window that begins with a late turn must not hold one more: its last one is late, too.
-                by, before = clock() - due - late, due + self.rate_limit * step
-                if by <= 0 or await self._turns.postpone(by, before):
+                # Half of what it may be late is left for jitter on the way, where turns can be put off.
+                lateness, before = clock() - due, due + self.rate_limit * step
+                if lateness <= late / 2 or await self._turns.postpone(lateness - late / 2, before):
+                    return
+                if lateness <= late:
                     return
             await self._turns.give_back(due, step)

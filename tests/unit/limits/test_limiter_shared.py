@@ -246,7 +246,7 @@ def test_a_turn_that_is_taken_late_puts_off_those_that_are_not_booked_and_is_not
     monkeypatch.setattr(asyncio, "sleep", sometimes_late)
     given = virtual_time(work())
     assert most_in_any_window(given, 1.0) <= 50
-    lost = max(0.0, lateness - 0.006) * 200 / 7
+    lost = max(0.0, lateness - 0.003) * 200 / 7
     assert given[-1] - given[0] <= 199 * 0.02024 + 1.3 * lost + 0.1
 
 
