@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from worker.errors import WorkerError
 from worker.limits import Limiter
-from worker.models import Ask, Exchange, Kind
+from worker.models import READS, Ask, Exchange
 from worker.operations.base import Again, Operation
 from worker.scheduler import Scheduler
 
@@ -144,7 +144,7 @@ class Dispatcher:
 
     async def _exchange(self, lane: "asyncio.Task[Any]", group: Sequence[Operation[Any]]) -> None:
         asks = [operation.ask() for operation in group]
-        links = sum(ask.kind is not Kind.LOOK for ask in asks)
+        links = sum(ask.kind not in READS for ask in asks)
         # What has to be waited for comes before the slot: its turn would go stale meanwhile.
         async with self._transport.ready(asks), self._limiter.slot(links=links) as slot:
             if self._stop.is_set():

@@ -145,6 +145,8 @@ class Kind(StrEnum):
     LINK = "link"
     LOOK = "look"
     UNLINK = "unlink"
+    EXISTS = "exists"
+    """Is an opportunity, or a contact, there for us?"""
     BATCH = "batch"
     """Several of the above in one request."""
     PROBE = "probe"
@@ -156,13 +158,19 @@ QUESTIONS = frozenset({Kind.PROBE, Kind.LOGIN})
 """What others wait for, and what does none of their work."""
 
 
+READS = frozenset({Kind.LOOK, Kind.EXISTS})
+"""What changes nothing at the portal, though it is about pairs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What an operation wants of the portal next.
 
     Attributes:
-        kind: link, look or unlink.
-        contact_ids: those that are sought; of a link or its removal, the one.
+        kind: link, look, unlink or exists.
+        opportunity_id: 0 if it is asked whether a contact exists.
+        contact_ids: those that are sought; of a link or its removal, the one; none if it is asked whether an
+            opportunity exists.
         because: reason of the failed attempt that makes it necessary to ask again; empty the first time.
     """
 

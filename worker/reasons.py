@@ -12,6 +12,12 @@ RENEWED = "token_renewed"
 NOT_FOUND = "not_found"
 """Of the API's own 404: the entity is not there for us (contract 4.5)."""
 
+OPPORTUNITY_MISSING = "opportunity_missing"
+"""Of such a 404, once it is known that the opportunity is what is not there for us (contract 4.6)."""
+
+CONTACT_MISSING = "contact_missing"
+"""The same of the contact."""
+
 BAD_REQUEST = "bad_request"
 """Of a 400 that is not the API's own: said of an address, and perhaps not of another spelling of it
 (contract 10.4)."""
@@ -82,6 +88,8 @@ HINTS: Mapping[str, str] = {
     "crm_not_allowed": "The CRM module is off for this user, or the user is a guest; run with a CRM user.",
     "forbidden": "The portal refuses this pair to this user; run with a user who has the right.",
     NOT_FOUND: "The opportunity or the contact does not exist, or this user may not see it.",
+    OPPORTUNITY_MISSING: "The opportunity does not exist, or this user may not see it.",
+    CONTACT_MISSING: "The contact or its status does not exist any more, or this user may not see it.",
     "portal_gone": "No active portal answers under this name; check that it is right and not suspended.",
     "no_such_route": "Something answers there, but not the CRM API; check the base URL.",
     "request_not_accepted": "The server does not take the request at all; check the base URL and proxies.",

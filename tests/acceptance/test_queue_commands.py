@@ -126,7 +126,7 @@ def test_a_dirty_file_goes_over_the_queue_to_the_portal_and_what_failed_can_be_t
     assert (rejected["contact_id"], rejected["id"], rejected["_reason"]) == (
         "1000000",
         "order-3",
-        "not_found",
+        "contact_missing",
     )
 
     (letter,) = letters(bulklink, queue).values()

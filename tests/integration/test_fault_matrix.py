@@ -423,7 +423,7 @@ STATUSES = (
         "[portal]\nmissing_contacts = [3, 7]",
         3,
         {"linked": PAIRS - 2, "rejected": 2},
-        "not_found",
+        "contact_missing",
         held=PAIRS - 2,
     ),
     Case(
@@ -431,7 +431,7 @@ STATUSES = (
         "[portal]\nmissing_contacts = [3]",
         3,
         {"linked": PAIRS - 1, "rejected": 1},
-        "not_found",
+        "contact_missing",
         held=PAIRS - 1,
         options={"wire": "xml"},
     ),
@@ -440,7 +440,7 @@ STATUSES = (
         "[portal]\nmissing_opportunities = [1, 30]",
         3,
         {"linked": PAIRS - 2, "rejected": 2},
-        "not_found",
+        "opportunity_missing",
         held=PAIRS - 2,
     ),
     Case(
@@ -448,7 +448,7 @@ STATUSES = (
         "[portal]\ndangling_contacts = [5]",
         3,
         {"linked": PAIRS - 1, "rejected": 1},
-        "not_found",
+        "contact_missing",
         held=PAIRS - 1,
     ),
     Case(

@@ -14,7 +14,7 @@ from tests.unit.dealt import Highest, now
 from worker.dispatch import Finished
 from worker.limits import Limiter
 from worker.limits.hours import Hours, Rates
-from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
+from worker.models import READS, Ask, Attempt, Exchange, Kind, Request, Result
 from worker.operations.base import Operation
 from worker.operations.policy import RetryPolicy
 from worker.portal.transport import Route
@@ -104,6 +104,7 @@ class Portal:
 
     members: dict[Key, datetime | None] = field(default_factory=dict)
     missing: set[int] = field(default_factory=set)
+    missing_contacts: set[int] = field(default_factory=set)
     looks: dict[int, deque[Said | None]] = field(default_factory=dict)
     odd: dict[Key, deque[Said]] = field(default_factory=dict)
     deaf: set[Key] = field(default_factory=set)
@@ -152,7 +153,7 @@ class Portal:
             said.result,
             items=1,
             again=again,
-            repeated=(ask.because,) if again and ask.kind is not Kind.LOOK else (),
+            repeated=(ask.because,) if again and ask.kind not in READS else (),
             reason=said.reason,
             http_status=said.http_status,
             retry_after=said.retry_after,
@@ -182,7 +183,8 @@ class Portal:
         return seconds
 
     def _say(self, ask: Ask) -> Said:
-        key = ask.opportunity_id, ask.contact_ids[0]
+        # Who asks whether something exists names one side; 0 stands for the other.
+        key = ask.opportunity_id, ask.contact_ids[0] if ask.contact_ids else 0
         script = self.looks.get(key[0]) if ask.kind is Kind.LOOK else self.odd.get(key)
         said = script.popleft() if script else None
         if said is None:
@@ -192,11 +194,11 @@ class Portal:
         return said
 
     def _plainly(self, ask: Ask, key: Key) -> Answer:
-        if ask.kind is not Kind.LOOK and key in self.refused:
+        if ask.kind not in READS and key in self.refused:
             return self.refused[key]
-        if key[0] in self.missing:
+        if key[0] in self.missing or (ask.kind is not Kind.LOOK and key[1] in self.missing_contacts):
             return NOT_FOUND
-        plain = {Kind.LOOK: READ, Kind.LINK: CREATED, Kind.UNLINK: DONE}[ask.kind]
+        plain = {Kind.LOOK: READ, Kind.EXISTS: READ, Kind.LINK: CREATED, Kind.UNLINK: DONE}[ask.kind]
         return replace(plain, done=False) if key in self.deaf else plain
 
     def _do(self, kind: Kind, key: Key) -> None:

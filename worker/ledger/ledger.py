@@ -22,6 +22,7 @@ from worker.ledger.schema import connect
 from worker.ledger.store import Admitted, Known, Store
 from worker.ledger.trouble import trouble
 from worker.models import Attempt, Outcome, Pair, Request, Row
+from worker.reasons import NOT_FOUND
 
 _T = TypeVar("_T")
 _MOST_PER_COMMIT = 1000
@@ -184,6 +185,12 @@ class Ledger:
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Write the last word on pairs."""
         await self._put(None, outcomes)
+
+    async def explain(self, reasons: Mapping[int, str]) -> None:
+        """Give rejected rows the reasons that were found out since; all else about them stays."""
+        sql = "UPDATE rows SET reason = ? WHERE row = ? AND status = 'rejected' AND reason = ?"
+        values = [(reason, row, NOT_FOUND) for row, reason in reasons.items()]
+        await self._do(lambda store: store.execute(sql, values))
 
     async def count(self, unsettled: Mapping[int, Sequence[Attempt]]) -> None:
         """Add what was sent in vain for rows that this session leaves without an outcome."""

@@ -13,6 +13,7 @@ from worker.json_text import load_texts
 from worker.ledger.schema import connect, seal
 from worker.ledger.trouble import damaged, trouble
 from worker.models import Kind, Result, Status
+from worker.reasons import CONTACT_MISSING, OPPORTUNITY_MISSING
 
 _EXAMPLES = 5
 
@@ -44,12 +45,17 @@ class RowRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Rows that failed alike."""
+    """Rows that failed alike.
+
+    Attributes:
+        ids: of what is missing, those that most rows name, each with their number.
+    """
 
     reason: str
     http_status: int | None
     count: int
     example_lines: tuple[int, ...]
+    ids: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Traffic:
     Attributes:
         attempts: HTTP requests, whatever they were for.
         retries: links that were asked for again.
-        looks: requests for members.
+        looks: requests for members, and whether something exists.
         batches: requests that carried several operations.
         items: operations, over all requests.
     """
@@ -189,7 +195,7 @@ class LedgerReader:
             _GOOD,
         )
         return [
-            Cause(reason, http_status, count, self._examples(reason, http_status))
+            Cause(reason, http_status, count, self._examples(reason, http_status), self._ids(reason))
             for reason, http_status, count in list(groups)
         ]
 
@@ -201,6 +207,16 @@ class LedgerReader:
         )
         return tuple(line for (line,) in lines)
 
+    def _ids(self, reason: str) -> tuple[tuple[int, int], ...]:
+        if reason not in {OPPORTUNITY_MISSING, CONTACT_MISSING}:
+            return ()
+        found = self.query(
+            "SELECT iif(?, opportunity_id, contact_id), count(*) FROM links"
+            " WHERE status = ? AND reason = ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+            (reason == OPPORTUNITY_MISSING, Status.REJECTED, reason, _EXAMPLES),
+        )
+        return tuple(found)
+
     def sessions(self) -> list[tuple[float, float, float]]:
         """Start (epoch seconds), length and paused time of each session, in order."""
         return list(self.query("SELECT started_at, seconds, paused_seconds FROM sessions ORDER BY session"))
@@ -209,10 +225,10 @@ class LedgerReader:
         """Requests, retries and latencies, from the requests of every session."""
         attempts, retries, looks, batches, items, throttled = next(
             self.query(
-                "SELECT count(*), coalesce(sum(repeated), 0), coalesce(sum(kind = ?), 0),"
+                "SELECT count(*), coalesce(sum(repeated), 0), coalesce(sum(kind IN (?, ?)), 0),"
                 " coalesce(sum(kind = ?), 0), coalesce(sum(items), 0), coalesce(sum(result = ?), 0)"
                 " FROM requests",
-                (Kind.LOOK, Kind.BATCH, Result.THROTTLED),
+                (Kind.LOOK, Kind.EXISTS, Kind.BATCH, Result.THROTTLED),
             )
         )
         by_reason = dict(self.query("SELECT reason, count FROM repeats ORDER BY 2 DESC, 1"))

@@ -9,6 +9,7 @@ from random import Random
 from worker.models import Attempt, Outcome, Pair, PreState, Result, Status
 from worker.operations.look import MOST_SOUGHT, Look, Told
 from worker.operations.policy import RetryPolicy
+from worker.reasons import NOT_FOUND, OPPORTUNITY_MISSING
 
 Pairs = tuple[Pair, ...]
 
@@ -69,4 +70,6 @@ def compare(told: Told[Pairs]) -> Compared:
 
 
 def _failed(pair: Pair, status: Status, last: Attempt) -> Outcome:
-    return Outcome(pair, status, (), last.reason, last.http_status)
+    # The members of an opportunity are not found if it is not there itself (contract 5.1).
+    reason = OPPORTUNITY_MISSING if last.reason == NOT_FOUND else last.reason
+    return Outcome(pair, status, (), reason, last.http_status)

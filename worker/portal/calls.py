@@ -56,7 +56,10 @@ _METHODS = {Kind.LINK: "POST", Kind.UNLINK: "DELETE"}
 
 
 def call_for(ask: Ask) -> Call:
-    """The call that asks this (contract 0, 5.5). A removal is for CommunityServer only (contract 4.4)."""
+    """The call that asks this (contract 0, 4.6, 5.5). One link is removed by CommunityServer only (4.4)."""
+    if ask.kind is Kind.EXISTS:
+        one = f"contact/{ask.contact_ids[0]}" if ask.contact_ids else f"opportunity/{ask.opportunity_id}"
+        return Call("GET", f"crm/{one}", {"fields": "id"}, dispensable=True)
     members = f"crm/opportunity/{ask.opportunity_id}/contact"
     if ask.kind is Kind.LOOK:
         sought = ",".join(map(str, ask.contact_ids))
@@ -75,7 +78,7 @@ def read_answer(ask: Ask | None, content_type: str | None, body: bytes) -> Read:
         is_list = envelope.wire == "xml" or isinstance(envelope.response, list)
         proof = envelope if envelope.error_message is None and is_list else None
     else:
-        proof = contact_of(envelope, ask.contact_ids[0])
+        proof = contact_of(envelope, ask.contact_ids[0] if ask.contact_ids else ask.opportunity_id)
     return Read(kind, envelope, proof)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from worker.errors import PortalClosed, PortalUnreachable, WrongBaseUrl
 from worker.limits import Limiter
-from worker.models import Ask, Kind, Request, Result
+from worker.models import READS, Ask, Kind, Request, Result
 from worker.portal.auth import Credentials, Tokens
 from worker.portal.calls import HARMLESS, Call, Read, judge, read_answer
 from worker.portal.classify import Verdict, classify_failure, heed_page
@@ -56,7 +56,7 @@ class Finding:
             result,
             items=len(asks),
             again=sum(bool(ask.because) for ask in asks),
-            repeated=tuple(ask.because for ask in asks if ask.because and ask.kind is not Kind.LOOK),
+            repeated=tuple(ask.because for ask in asks if ask.because and ask.kind not in READS),
             reason=self.verdict.reason,
             http_status=self.http_status,
             retry_after=self.retry_after,

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader
 from worker.models import Status
-from worker.reasons import hint_for
+from worker.reasons import OPPORTUNITY_MISSING, hint_for
 from worker.report.rollback import RolledBack, rolled_back
+from worker.report.summary import counted
 from worker.report.verification import Verification
 
 SCHEMA_VERSION = 1
@@ -76,14 +77,37 @@ class TimingPart(_Part):
     latency_ms: dict[str, float]
 
 
+class IdPart(_Part):
+    """An id of something that is missing or hidden, and how many rows name it."""
+
+    id: int
+    rows: int
+
+
 class CausePart(_Part):
-    """Rows that failed alike, and what to do about them."""
+    """Rows that failed alike, and what to do about them.
+
+    Attributes:
+        ids: of what is missing, those that most rows name; none if the reason is another.
+    """
 
     reason: str
     http_status: int | None
     count: int
     example_lines: tuple[int, ...]
     hint: str
+    ids: tuple[IdPart, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What is missing, by its ids, in a few words; empty if that is not what it is about."""
+        if not self.ids:
+            return ""
+        side = "opportunity" if self.reason == OPPORTUNITY_MISSING else "contact"
+        first, *others = [f"{one.id} is missing or hidden ({counted(one.rows, 'row')})" for one in self.ids]
+        said = [f"{side} {first}", *(other.replace(" is missing or hidden", "") for other in others)]
+        rest = self.count - sum(one.rows for one in self.ids)
+        return ", ".join(said) + (f", others ({counted(rest, 'row')})" if rest else "")
 
 
 class Report(_Part):
@@ -188,6 +212,7 @@ def build_report(reader: LedgerReader) -> Report:
                 count=cause.count,
                 example_lines=cause.example_lines,
                 hint=hint_for(cause.reason),
+                ids=tuple(IdPart(id=id_, rows=count) for id_, count in cause.ids),
             )
             for cause in reader.causes()
         ),

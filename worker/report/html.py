@@ -94,6 +94,7 @@ def _causes(report: Report, figures: Figures) -> list[dict[str, Any]]:
     return [
         {
             **cause.model_dump(),
+            "words": cause.words,
             "examples": examples.get((cause.reason, cause.http_status), ()),
             "file": "rejected.csv or retry.csv",
         }

@@ -55,6 +55,7 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
         examples = ", ".join(map(str, cause.example_lines[:3]))
         dots = ", ..." if cause.count > len(cause.example_lines[:3]) else ""
         lines.append(f"  {cause.count:,} x {cause.reason}{http}, line {examples}{dots}: {cause.hint}")
+        lines += [f"    {cause.words}"] if cause.words else []
     if len(report.causes) > _CAUSES_SHOWN:
         more = len(report.causes) - _CAUSES_SHOWN
         lines.append(f"  and {more} more {_noun(more, 'cause')} in report.json")

@@ -14,7 +14,9 @@ from worker.ledger import Ledger
 from worker.models import Outcome, Pair, PreState
 from worker.operations.base import Operation
 from worker.operations.compare import compare, looks
+from worker.operations.exists import Entity, Existence, Exists
 from worker.operations.link import Link
+from worker.operations.missing import Missing
 from worker.site import Site
 from worker.supply.base import Supply
 
@@ -46,6 +48,7 @@ class Pipeline:
         self._site = site
         self._look_first = look_first
         self._grace = grace
+        self._missing = Missing()
         self._ended_by: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._scheduler = site.scheduler()
@@ -129,9 +132,16 @@ class Pipeline:
         absent: list[int] = []
         in_doubt: list[int] = []
         to_link: list[Pair] = []
+        reasons: dict[int, str] = {}
+        to_ask: list[Entity] = []
         for _, result in finished:
             if isinstance(result, Outcome):
                 outcomes.append(result)
+                continue
+            if isinstance(result, Existence):
+                found, more = self._missing.told(result)
+                reasons |= found
+                to_ask += more
                 continue
             compared = compare(result)
             outcomes += compared.settled
@@ -141,8 +151,13 @@ class Pipeline:
         if to_link:
             await self._ledger.looked(absent, in_doubt)
         if outcomes:
+            outcomes, more = self._missing.explain(outcomes)
+            to_ask += more
             await self._record(outcomes)
-        return [Link(pair, self._site.policy, self._site.rng) for pair in to_link]
+        if reasons:
+            await self._ledger.explain(reasons)
+        links = [Link(pair, self._site.policy, self._site.rng) for pair in to_link]
+        return [*links, *map(Exists, to_ask)]
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
         await self._ledger.settle(outcomes)

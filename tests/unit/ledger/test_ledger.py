@@ -64,6 +64,30 @@ async def test_each_step_is_durable_before_it_returns(path: Path) -> None:
         assert await ledger.known(2, 9) == [(4, ("",), pair(3).key)]
 
 
+async def test_only_what_the_portal_did_not_find_is_given_a_better_reason(path: Path) -> None:
+    async with Ledger(path, create=True) as ledger:
+        await ledger.begin_session()
+        await ledger.admit(chunk([1, 2, 3]))
+        await ledger.claim(3)
+        missing = (Attempt(Result.PERMANENT, "not_found", 404),)
+        forbidden = (Attempt(Result.PERMANENT, "forbidden", 403),)
+        await ledger.settle(
+            [
+                Outcome(pair(1), Status.REJECTED, missing, "not_found", 404),
+                Outcome(pair(2), Status.REJECTED, forbidden, "forbidden", 403),
+                Outcome(pair(3), Status.UNKNOWN, missing, "not_found", 404),
+            ]
+        )
+        await ledger.explain(dict.fromkeys((1, 2, 3), "contact_missing"))
+    with LedgerReader(path) as reader:
+        rows = [(row.status, row.reason, row.http_status) for row in reader.rows(list(Status))]
+    assert rows == [
+        ("rejected", "contact_missing", 404),
+        ("rejected", "forbidden", 403),
+        ("unknown", "not_found", 404),
+    ]
+
+
 async def test_facts_and_beats_are_durable_before_they_return(path: Path) -> None:
     async with Ledger(path, create=True) as ledger:
         await ledger.begin_session()

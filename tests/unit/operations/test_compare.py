@@ -123,7 +123,7 @@ def test_all_pairs_of_an_opportunity_that_is_not_there_are_rejected_and_none_is_
 ) -> None:
     todo = [replace(pair, in_doubt=in_doubt) for pair in of_one(3)]
     assert compared(todo, GONE) == Compared(
-        tuple(Outcome(pair, Status.REJECTED, (), "not_found", 404) for pair in todo), ()
+        tuple(Outcome(pair, Status.REJECTED, (), "opportunity_missing", 404) for pair in todo), ()
     )
 
 

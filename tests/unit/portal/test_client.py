@@ -199,6 +199,33 @@ async def test_many_are_sought_in_one_request_and_each_found_one_comes_with_its_
     }
 
 
+@pytest.mark.parametrize(
+    ("status", "answer", "result", "reason"),
+    [
+        (200, {"payload": envelope({"id": 5}), "content_type": JSON}, Result.OK, ""),
+        (404, {"payload": NOT_FOUND, "content_type": JSON}, Result.PERMANENT, "not_found"),
+        (404, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, "no_such_route"),
+        (403, {"body": "<html>", "content_type": "text/html"}, Result.AMBIGUOUS, "blocked_by_proxy"),
+    ],
+)
+@pytest.mark.parametrize(("side", "ids"), [("contact", (0, 5)), ("opportunity", (5,))])
+async def test_whether_something_exists_is_a_get_whose_refusal_ends_nothing(
+    portal: aioresponses,
+    client: Asked,
+    status: int,
+    answer: dict[str, Any],
+    result: Result,
+    reason: str,
+    side: str,
+    ids: tuple[int, ...],
+) -> None:
+    portal.get(f"{BASE}/api/2.0/crm/{side}/5?fields=id", status=status, **answer)
+    opportunity_id, *contact_ids = ids
+    exchange = await client.exchange(Kind.EXISTS, *contact_ids, opportunity_id=opportunity_id)
+    assert (exchange.attempts[0].result, exchange.attempts[0].reason) == (result, reason)
+    assert exchange.request.kind is Kind.EXISTS
+
+
 async def test_members_that_nobody_sought_are_strangers(portal: aioresponses, client: Asked) -> None:
     """AppServer ignores filters (contract 5.5)."""
     portal.get(MEMBERS, status=200, payload=envelope([contact(n) for n in (1, 88, 7)], 200))

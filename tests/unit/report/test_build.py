@@ -157,6 +157,7 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
                 "count": 2,
                 "example_lines": [3, 5],
                 "hint": HINTS["not_found"],
+                "ids": [],
             },
             {
                 "reason": "contact_id is empty",
@@ -164,6 +165,7 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
                 "count": 1,
                 "example_lines": [6],
                 "hint": "Correct the cells in rejected.csv and run that file.",
+                "ids": [],
             },
         ],
         "files": {name: name for name in FILES},
@@ -243,6 +245,37 @@ def test_a_run_whose_links_were_removed_is_rolled_back_until_it_goes_on(
     assert report.rollback.reasons.get("timeout", 0) == report.rollback.left
     assert set(report.files) >= {"rollback.json", "rollback.csv"}
     assert "verify.json" not in report.files
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("contact_missing", "contact 88 is missing or hidden (3 rows), 99 (1 row)"),
+        ("opportunity_missing", "opportunity 5 is missing or hidden (2 rows), 6 (1 row), 7 (1 row)"),
+        ("forbidden", ""),
+    ],
+)
+def test_a_cause_names_what_is_missing_and_how_many_rows_name_it(
+    path: Path, store: Store, reason: str, words: str
+) -> None:
+    ids = [(5, 88), (5, 99), (6, 88), (7, 88)]
+    todo = [Pair(row, row, *both) for row, both in enumerate(ids, 1)]
+    store.admit([judged(one) for one in todo])
+    refused = Attempt(Result.PERMANENT, "not_found", 404)
+    store.settle([Outcome(one, Status.REJECTED, (refused,), reason, 404) for one in todo])
+    (cause,) = report_of(path).causes
+    assert (cause.count, cause.words) == (4, words)
+
+
+def test_of_many_missing_ids_those_that_most_rows_name_are_told(path: Path, store: Store) -> None:
+    todo = [Pair(row, row, row, max(1, row - 4)) for row in range(1, 16)]
+    store.admit([judged(one) for one in todo])
+    refused = Attempt(Result.PERMANENT, "not_found", 404)
+    store.settle([Outcome(one, Status.REJECTED, (refused,), "contact_missing", 404) for one in todo])
+    (cause,) = report_of(path).causes
+    assert cause.words == (
+        "contact 1 is missing or hidden (5 rows), 2 (1 row), 3 (1 row), 4 (1 row), 5 (1 row), others (6 rows)"
+    )
 
 
 def test_what_verify_found_last_is_in_the_report(path: Path, store: Store) -> None:

@@ -181,6 +181,42 @@ class World:
         return {row: status for row, (status, *_) in self.rows.items()}
 
 
+# -- Which side is missing ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("existing", "asked"), [("check", [(0, [88])]), ("post", [(1, []), (0, [88])])])
+def test_rows_of_a_missing_contact_say_so_after_a_question_or_two(
+    virtual_time: Run, existing: str, asked: list[Any]
+) -> None:
+    portal = Portal(missing_contacts={88})
+    todo = [(opportunity, contact) for opportunity in range(1, 31) for contact in (7, 88)]
+    world = World(portal, pairs(*todo), existing=existing, concurrency=4, rate="20/s")
+    virtual_time(world.run())
+    assert [(sent.opportunity_id, sent.contacts) for sent in portal.sent(Kind.EXISTS)] == asked
+    assert {reason for status, reason, _ in world.rows.values() if status == "rejected"} == {
+        "contact_missing"
+    }
+    assert world.counts == {Status.LINKED: 30, Status.REJECTED: 30}
+    assert portal.most_sent_in(1.0) <= 20
+
+
+def test_rows_of_a_missing_opportunity_say_so_also_if_nobody_looks_first(virtual_time: Run) -> None:
+    world = World(Portal(missing={1}), of_one(20), existing="post")
+    virtual_time(world.run())
+    assert set(world.rows.values()) == {("rejected", "opportunity_missing", "unread")}
+    assert len(world.portal.sent(Kind.EXISTS)) == 2
+
+
+def test_a_question_that_tells_nothing_changes_nothing(virtual_time: Run) -> None:
+    portal = Portal(missing_contacts={88})
+    portal.answers(0, 88, BUSY, LOST)
+    world = World(portal, pairs((1, 88), (2, 88)))
+    virtual_time(world.run())
+    assert set(world.rows.values()) == {("rejected", "not_found", "absent")}
+    assert len(portal.sent(Kind.EXISTS)) == 2
+    assert world.traffic.retries == 0
+
+
 # -- Looking first ------------------------------------------------------------------------------------------
 
 
@@ -253,7 +289,7 @@ def test_pairs_of_an_opportunity_that_is_not_there_are_rejected_and_not_sent(vir
     world = World(Portal(missing={1}), of_one(130))
     virtual_time(world.run())
     assert world.portal.kinds == [Kind.LOOK] * 2
-    assert set(world.rows.values()) == {("rejected", "not_found", "unread")}
+    assert set(world.rows.values()) == {("rejected", "opportunity_missing", "unread")}
 
 
 def test_what_is_there_costs_one_request_and_one_commit_for_all_that_are_sought(virtual_time: Run) -> None:
