@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.judged import judged
-from worker.errors import LedgerError
+from worker.errors import LedgerError, NeverBegan
 from worker.ledger import Cause, Ledger, LedgerReader, RowRecord
 from worker.ledger.reader import Traffic
 from worker.ledger.schema import connect
@@ -115,6 +115,37 @@ def test_causes_come_most_frequent_first_and_then_by_name(path: Path, store: Sto
     assert causes[1:3] == [Cause("an odd row", None, 1, (6,)), Cause("no_answer", None, 1, (8,))]
     assert sorted(causes[3:5], key=str) == [Cause("refused", 409, 1, (4,)), Cause("refused", 422, 1, (5,))]
     assert causes[5:] == [Cause("run_ended", None, 1, (7,))]
+
+
+@pytest.mark.parametrize(
+    ("reason", "ids"),
+    [
+        ("contact_missing", ((9, 6), (1, 1), (2, 1), (3, 1), (4, 1))),
+        ("opportunity_missing", ((7, 12),)),
+        ("not_found", ()),
+    ],
+)
+def test_causes_have_the_ids_of_what_is_missing_those_of_most_rows_first(
+    path: Path, store: Store, reason: str, ids: tuple[tuple[int, int], ...]
+) -> None:
+    refused = (Attempt(Result.PERMANENT, "not_found", 404),)
+    todo = [Pair(row, row, 7, row if row < 7 else 9) for row in range(1, 13)]
+    admit(store, *todo)
+    store.settle([Outcome(one, Status.REJECTED, refused, reason, 404) for one in todo])
+    with LedgerReader(path) as reader:
+        (cause,) = (one for one in reader.causes() if one.reason == reason)
+    assert (cause.count, cause.ids) == (12, ids)
+
+
+def test_facts_of_a_run_that_never_began_or_lost_some_are_refused(path: Path, store: Store) -> None:
+    with LedgerReader(path) as reader, pytest.raises(NeverBegan):
+        reader.facts()
+    store.put_meta({"run_id": "monday", "portal": "p", "input_path": "/a", "input_name": "a"})
+    with LedgerReader(path) as reader, pytest.raises(LedgerError, match="does not say its settings"):
+        reader.facts()
+    store.put_meta({"settings": {}})
+    with LedgerReader(path) as reader:
+        assert reader.facts()["run_id"] == "monday"
 
 
 def test_causes_leave_out_links_and_duplicates(path: Path, store: Store) -> None:
