@@ -4,6 +4,7 @@ It shares no code with the program it tests, so that a mistake in one cannot hid
 """
 
 from worker.simulator.books import Books, Visit
+from worker.simulator.edits import Edit
 from worker.simulator.scenario import Auth, Detail, Holdings, Latency, Scenario, Throttle
 from worker.simulator.server import Portal, serve
 from worker.simulator.trouble import Fault, Outage
@@ -12,6 +13,7 @@ __all__ = [
     "Auth",
     "Books",
     "Detail",
+    "Edit",
     "Fault",
     "Holdings",
     "Latency",

@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from worker.simulator import faults, methods, replies, routes
+from worker.simulator import appserver, faults, methods, replies, routes
 from worker.simulator.batches import Batches
 from worker.simulator.books import Books
 from worker.simulator.compile_race import CompileRace
 from worker.simulator.doors import COOKIE, AuthDoor, RateDoor
+from worker.simulator.edits import Others
 from worker.simulator.lists import Query
 from worker.simulator.methods import Ask, Methods
 from worker.simulator.replies import Reply
@@ -77,8 +78,8 @@ class App:
     def _route(self, method: str, path: str) -> Route:
         passed = routes.at_the_front(path)
         route = routes.Route("slash", method) if passed is None else routes.find(method, passed)
-        has_batch = self._scenario.portal.product == "communityserver"
-        return route if route.kind != "batch" or has_batch else routes.Route("nginx", route.method)
+        lacks_it = route.kind == "batch" and self._is_appserver
+        return routes.Route("nginx", route.method) if lacks_it else route
 
     async def _reply(self, request: web.BaseRequest, route: Route, query: str, at: float) -> Reply:
         posts = self.books.posts
@@ -94,10 +95,16 @@ class App:
             except (OSError, web.RequestPayloadError):
                 # Whoever cuts an upload short has left; nothing was carried out (contract 10.14).
                 return Reply(0, ending="reset")
-        if route.kind == "login":
+        return await self._admitted(request, ask, posts)
+
+    async def _admitted(self, request: web.BaseRequest, ask: Ask, posts: int) -> Reply:
+        """Answer whoever has a good token, or asks for one."""
+        if ask.route.kind == "login":
             return await self._work(ask, posts)
         admission = self._door.admit(request.headers, request.cookies, ask.query.text(COOKIE))
         if not admission.admitted:
+            if self._is_appserver:
+                return replies.empty(401)
             return replies.unauthorized(
                 request.host, had_header=admission.had_header, clear_cookie=admission.had_cookie
             )
@@ -146,6 +153,7 @@ class App:
         return self._spoiled(self._deck.deal_item(ask.route, self.books.posts), ask)
 
     def _spoiled(self, fault: Trouble | None, ask: Ask) -> Reply:
+        self._others.called(time.monotonic())
         if fault is not None and not fault.stores:
             return self._spoil(fault, ask, self._methods.linked(ask, 201))
         reply = self._answer(ask)
@@ -155,7 +163,8 @@ class App:
     def _answer(self, ask: Ask) -> Reply:
         if ask.route.kind == "login":
             return methods.login(ask, self._scenario.auth, self._door)
-        return self._methods.answer(ask)
+        reply = self._methods.answer(ask)
+        return appserver.reshaped(reply, ask.route.kind) if self._is_appserver else reply
 
     def _spoil(self, fault: Trouble, ask: Ask, good: Reply) -> Reply:
         return faults.spoil(fault, self._methods.bodies, ask.route.contact, good, xml=ask.xml)
@@ -171,7 +180,9 @@ class App:
 
     def _set_up(self) -> None:
         scenario = self._scenario
-        self._methods = Methods(scenario.portal, self.books)
+        self._is_appserver = scenario.portal.product == "appserver"
+        self._others = Others(scenario.edits, self.books)
+        self._methods = Methods(scenario.portal, self.books, self._others, scenario.auth.username)
         self._rate = RateDoor(scenario.throttle)
         self._deck = faults.Deck(scenario.seed, scenario.faults)
         self._race = CompileRace(scenario.latency.compile_seconds)
@@ -196,6 +207,7 @@ class App:
         if (method, path) == ("POST", "/_books/reset"):
             self.reset()
             return _json(self.books.summary())
+        self._others.catch_up(time.monotonic())
         view = views.get((method, path))
         return web.Response(status=404) if view is None else _json(view())
 

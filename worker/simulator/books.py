@@ -43,6 +43,7 @@ class Books:
         stored: links written, those included that were there already (contract 4.1).
         created: links written that were not there.
         removed: links removed that were there.
+        edits: things that others did, see ``scenario``; what they link and unlink is in no other figure.
         by_status: answers by HTTP status; 0 counts requests that got none. Items are not in it.
         max_in_flight: most requests that were being answered at once.
         visits: the latest requests.
@@ -58,7 +59,7 @@ class Books:
     def reset(self) -> None:
         """Forget what arrived, and hold the links of the scenario again."""
         self.requests = self.batches = self.items = self.posts = self.repeats = 0
-        self.stored = self.created = self.removed = 0
+        self.stored = self.created = self.removed = self.edits = 0
         self.in_flight = self.max_in_flight = 0
         self.by_status: Counter[int] = Counter()
         self.visits: deque[Visit] = deque(maxlen=_VISITS)
@@ -126,6 +127,20 @@ class Books:
         self.removed += contact in members
         members.discard(contact)
 
+    def linked_by_others(self, opportunity: int, contact: int) -> None:
+        """Write a link that nobody asked for here."""
+        self._members.setdefault(opportunity, set()).add(contact)
+
+    def unlinked_by_others(self, opportunity: int, contact: int) -> None:
+        """Remove a link that nobody asked to be removed here."""
+        self._members.get(opportunity, set()).discard(contact)
+
+    def deleted_by_others(self, opportunity: int, contact: int) -> None:
+        """Remove all links of an opportunity or a contact; the other id is 0 (contract 4.8)."""
+        self._members.pop(opportunity, None)
+        for members in self._members.values():
+            members.discard(contact)
+
     def holds(self, opportunity: int, contact: int) -> bool:
         """Whether the link is there."""
         return contact in self._members.get(opportunity, ())
@@ -181,6 +196,7 @@ class Books:
             "stored": self.stored,
             "created": self.created,
             "removed": self.removed,
+            "edits": self.edits,
             "by_status": {str(status): count for status, count in sorted(self.by_status.items())},
             "max_in_flight": self.max_in_flight,
             "first_arrival": self.first_arrival,

@@ -13,6 +13,7 @@ from worker.simulator import lists, replies, wire
 from worker.simulator.bodies import Bodies
 from worker.simulator.books import Books
 from worker.simulator.doors import COOKIE, AuthDoor
+from worker.simulator.edits import Others
 from worker.simulator.lists import Page, Query
 from worker.simulator.replies import Reply
 from worker.simulator.routes import INT32, Kind, Route
@@ -45,10 +46,12 @@ _Method = Callable[[Ask], Reply]
 class Methods:
     """Answers for one portal."""
 
-    def __init__(self, holdings: Holdings, books: Books) -> None:
+    def __init__(self, holdings: Holdings, books: Books, others: Others, username: str) -> None:
         self.bodies = Bodies(holdings)
         self._holdings = holdings
         self._books = books
+        self._others = others
+        self._username = username
         self._methods: dict[Kind, _Method] = {
             "link": self._link,
             "members": self._member_list,
@@ -56,6 +59,7 @@ class Methods:
             "opportunities": self._opportunities,
             "contact": self._contact,
             "contacts": self._contacts,
+            "self": self._myself,
         }
 
     def answer(self, ask: Ask) -> Reply:
@@ -124,7 +128,7 @@ class Methods:
 
     def _opportunities(self, ask: Ask) -> Reply:
         every = range(1, self._holdings.opportunities + 1)
-        ids = [one for one in every if self._holdings.has_opportunity(one, limited=ask.limited)]
+        ids = [one for one in every if self._has_opportunity(one, ask)]
         if contact := ask.query.number("contactid", 0):
             held = self._books.opportunities_of(contact)
             ids = [one for one in ids if one in held]
@@ -145,23 +149,35 @@ class Methods:
     def _contacts(self, ask: Ask) -> Reply:
         # Newest first unless sorted (contract 5.8); ids grow with age.
         every = range(self._holdings.contacts, 0, -1)
-        ids = [one for one in every if self._holdings.has_contact(one, limited=ask.limited)]
+        ids = [one for one in every if self._has_contact(one, ask)]
         page = lists.cut_in_sql(lists.choose(ids, ask.query, self.bodies.people.listed), ask.query)
         fields = ask.query.fields
         return _listing(ask, page, [self.bodies.listed(one, False, ask.xml, fields) for one in page.ids])  # noqa: FBT003 - nobody's primary contact
 
+    def _myself(self, ask: Ask) -> Reply:
+        profile = self.bodies.people.myself(self._username, limited=ask.limited)
+        value = wire.piece(wire.only_fields(profile, ask.query.fields), xml=ask.xml)
+        return replies.success(wire.single(value, 200, xml=ask.xml), 200, xml=ask.xml)
+
+    def _has_opportunity(self, opportunity: int, ask: Ask) -> bool:
+        held = self._holdings.has_opportunity(opportunity, limited=ask.limited)
+        return held and self._others.sees_opportunity(opportunity)
+
+    def _has_contact(self, contact: int, ask: Ask) -> bool:
+        held = self._holdings.has_contact(contact, limited=ask.limited)
+        return held and self._others.sees_contact(contact)
+
     def _sees_opportunity(self, ask: Ask) -> bool:
-        return self._holdings.has_opportunity(ask.route.opportunity, limited=ask.limited)
+        return self._has_opportunity(ask.route.opportunity, ask)
 
     def _sees_whole_contact(self, ask: Ask) -> bool:
         # A dangling status is a 404 before anything is written, though lists show the contact (contract 4.6).
         contact = ask.route.contact
-        seen = self._holdings.has_contact(contact, limited=ask.limited)
-        return seen and contact not in self._holdings.dangling_contacts
+        return self._has_contact(contact, ask) and contact not in self._holdings.dangling_contacts
 
     def _visible_members(self, opportunity: int, ask: Ask) -> list[int]:
         members = self._books.members(opportunity)
-        return [one for one in members if self._holdings.has_contact(one, limited=ask.limited)]
+        return [one for one in members if self._has_contact(one, ask)]
 
     def _opportunity_view(self, opportunity: int, ask: Ask) -> dict[str, Any]:
         return self.bodies.people.opportunity(opportunity, self._visible_members(opportunity, ask))

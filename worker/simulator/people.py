@@ -52,6 +52,28 @@ class People:
             built["canEdit"] = False
         return built
 
+    def myself(self, email: str, *, limited: bool) -> dict[str, Any]:
+        """Build the profile of whoever asks; ``limited`` is whether that is no administrator."""
+        first = "Limited" if limited else "Demo"
+        return {
+            "userName": f"{first.lower()}.user",
+            "isVisitor": False,
+            "firstName": first,
+            "lastName": "User",
+            "email": f"{first.lower()}.{email}" if limited else email,
+            "status": 1,
+            "activationStatus": 1,
+            "terminated": None,
+            "avatarMedium": "/skins/default/images/default_user_photo_size_48-48.png",
+            "avatar": "/skins/default/images/default_user_photo_size_82-82.png",
+            "isAdmin": not limited,
+            "isLDAP": False,
+            "isOwner": False,
+            "isSSO": False,
+            **_employee(1),
+            "displayName": f"{first} User",
+        }
+
     def opportunity(self, opportunity: int, members: list[int]) -> dict[str, Any]:
         """Build an opportunity with its members: no null and no 0 is sent (contract 5.7, 9.8, 10.7)."""
         primary, probability = self._holdings.primary.get(opportunity), opportunity % 101

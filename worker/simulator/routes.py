@@ -14,6 +14,7 @@ Kind = Literal[
     "opportunities",
     "contact",
     "contacts",
+    "self",
     "login",
     "batch",
     "options",
@@ -38,6 +39,7 @@ _PATTERNS: tuple[tuple[Kind, frozenset[str], str], ...] = (
     ("opportunity", frozenset({"GET"}), r"crm/opportunity/(?P<opportunity>[0-9]+)"),
     ("contacts", frozenset({"GET"}), r"crm/contact/filter"),
     ("contact", frozenset({"GET"}), r"crm/contact/(?P<contact>[0-9]+)"),
+    ("self", frozenset({"GET"}), r"people/@self"),
     ("login", frozenset({"POST"}), r"authentication"),
     ("batch", frozenset({"POST", "GET"}), r"batch"),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self
 
+from worker.simulator.edits import Edit
 from worker.simulator.tables import read_table
 from worker.simulator.trouble import Fault, Outage
 
@@ -33,7 +34,8 @@ class Holdings:
         primary: opportunity to its primary contact, which the member list shows as not editable.
         product: whose links these are. AppServer's POST answers 200, and 500 if the link is there already;
             its DELETE removes all links of the opportunity; its member list knows no filter and no pages;
-            it has no batch (contract 2.9, 4.2, 4.4, 5.5, 7.8). All else here is CommunityServer's.
+            it has no batch; its JSON is its own, see ``appserver`` (contract 2.9, 4.2, 4.4, 5.5, 7.8). All
+            else here is CommunityServer's.
     """
 
     opportunities: int = 5000
@@ -163,6 +165,7 @@ class Scenario:
     books: Detail = Detail()
     faults: tuple[Fault, ...] = ()
     outages: tuple[Outage, ...] = ()
+    edits: tuple[Edit, ...] = ()
 
     @classmethod
     def from_toml(cls, text: str) -> Self:

@@ -88,6 +88,7 @@ def test_the_summary_sums_up() -> None:
         "stored": 0,
         "created": 0,
         "removed": 0,
+        "edits": 0,
         "by_status": {"0": 1, "201": 1},
         "max_in_flight": 1,
         "first_arrival": 5.0,

@@ -456,3 +456,15 @@ async def test_appserver_links_once_lists_everyone_and_unlinks_everyone(ask: Ask
 
         status, *_ = await ask(portal, "DELETE", f"{API}/crm/opportunity/2/contact/5")
         assert (status, portal.books.links()) == ("200 OK", [(3, 7)])
+
+
+async def test_who_asks_is_told_who_that_is(ask: Ask) -> None:
+    async with Portal(Scenario(auth=Auth(limited_token="other"))) as portal:
+        _, _, body = await ask(portal, "GET", f"{API}/people/@self")
+        assert (response(body)["displayName"], response(body)["isAdmin"]) == ("Demo User", True)
+        assert response(body)["email"] == "user@portal.example"
+        _, _, body = await ask(portal, "GET", f"{API}/people/@self?fields=id,isadmin", token="other")
+        assert response(body).keys() == {"id", "isAdmin"}
+        assert not response(body)["isAdmin"]
+        status, *_ = await ask(portal, "GET", f"{API}/people/@self", token="bad")
+        assert status.startswith("401")

@@ -91,7 +91,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(ValueError, match="no scenario named 'storm'; there are calm, demo"):
+    with pytest.raises(ValueError, match="no scenario named 'storm'; there are appserver, calm"):
         Scenario.named("storm")
 
 
