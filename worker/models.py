@@ -172,12 +172,14 @@ class Ask:
         contact_ids: those that are sought; of a link or its removal, the one; none if it is asked whether an
             opportunity exists.
         because: reason of the failed attempt that makes it necessary to ask again; empty the first time.
+        ids_only: of a look, only who is a member is wanted, and not their Contacts.
     """
 
     kind: Kind
     opportunity_id: int
     contact_ids: tuple[int, ...]
     because: str = ""
+    ids_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

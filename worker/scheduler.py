@@ -69,6 +69,11 @@ class Scheduler(Generic[_T]):
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
+    def gather_no_more(self) -> None:
+        """From now on each goes alone: nothing waits for others, and due times are exact."""
+        self._gather = 0.0
+        self._news.set()
+
     def offer(self, operations: Iterable[_T]) -> None:
         """Take fresh operations in, to be sent in their order."""
         self._fresh.extend(operations)

@@ -1,5 +1,6 @@
 """What belongs to one portal: limits, outage watch, policy, client and transport, whatever is done there."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
@@ -20,6 +21,9 @@ BATCHES_AT_ONCE = 2
 
 GATHER = 0.2
 """Seconds that operations wait for others to share their request."""
+
+IDS_IN_A_CONTACT = 20
+"""Contacts of which only the id is wanted that take no more of an answer than a whole one."""
 
 MOST_CONTACTS = 1000
 """Contacts that may come back in one answer: some two kilobytes each, well below what is read of one."""
@@ -59,6 +63,7 @@ class Site:
         self.rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
         self.route = route
         self._client = client
+        self._gathering: list[Scheduler[Operation[Any]]] = []
         self._transport: Transport = route.transport
         self._hours = hours
         self._concurrency = concurrency
@@ -92,12 +97,18 @@ class Site:
         """An empty scheduler that keeps to the retry budget here."""
         if not self.takes_many:
             return Scheduler(self.limiter.budget)
-        return Scheduler(self.limiter.budget, gather=GATHER, weigh=_contacts_of, heaviest=MOST_CONTACTS)
+        gathering: Scheduler[Operation[Any]] = Scheduler(
+            self.limiter.budget, gather=GATHER, weigh=_weight_of, heaviest=MOST_CONTACTS
+        )
+        self._gathering.append(gathering)
+        return gathering
 
     def take_no_more_batches(self) -> None:
         """The portal has stopped taking them: as many requests may be in flight as the user allows."""
         self.route.name, self.route.why = "single", "the portal stopped taking batches"
         self.limiter.resize(self._permits)
+        for scheduler in self._gathering:
+            scheduler.gather_no_more()
 
     async def watch(self) -> None:
         """Wait out each outage. Runs until cancelled.
@@ -120,6 +131,7 @@ class Site:
         self.limiter.resize(self._permits)
 
 
-def _contacts_of(operation: Operation[Any]) -> int:
-    """How many contacts the answer to an operation may hold."""
-    return len(operation.ask().contact_ids)
+def _weight_of(operation: Operation[Any]) -> int:
+    """How many contacts the answer to an operation may hold, or as much as it holds."""
+    ask = operation.ask()
+    return math.ceil(len(ask.contact_ids) / IDS_IN_A_CONTACT) if ask.ids_only else len(ask.contact_ids)

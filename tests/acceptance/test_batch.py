@@ -311,3 +311,59 @@ def test_a_look_is_not_given_up_because_batches_that_held_it_were_lost(
 
     assert (report["exit_code"], report["counts"]["linked"]) == (0, 20)
     assert (portal.links(), portal.books()["repeats"]) == (set(pairs), 0)
+
+
+def test_pairs_whose_items_are_refused_because_of_us_are_not_in_doubt_when_the_run_ends(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    """The rights are taken away in the middle of a batch: what it refuses was not carried out."""
+    pairs = grid(20, 5)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate('[[faults]]\nkind = "forbidden_403"\nafter = 31\n')
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *BATCH)
+
+    assert (report["exit_code"], report["status"]) == (6, "aborted")
+    assert "crm_not_allowed" in report["message"]
+    counts = report["counts"]
+    assert (counts["linked"], counts["unknown"], counts["not_attempted"]) == (30, 0, 70)
+    assert len(portal.links()) == 30
+
+
+def test_a_pair_that_is_refused_for_itself_in_a_batch_ends_as_it_does_alone(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    write(tmp_path / "pairs.csv", grid(10, 5))
+    fault = (
+        '[[faults]]\nkind = "status"\nstatus = {}\nhresult = {}\nmessage = "No"\nonly = [[3, 3], [4, 4]]\n'
+    )
+    cases = [(403, -2146233078), (403, -2146233079), (403, 7), (404, -2147467259), (400, -2146233066)]
+    for number, case in enumerate(cases):
+        ends = {}
+        for transport in ("single", "batch"):
+            portal = simulate(fault.format(*case))
+            words = ("--portal", portal.url, "--rate", "2000/s", "--transport", transport)
+            report = bulklink.report("run", "pairs.csv", *words, "--run-id", f"{transport}{number}")
+            causes = [(one["reason"], one["http_status"], one["count"]) for one in report["causes"]]
+            ends[transport] = report["exit_code"], report["counts"], causes, portal.links()
+        assert ends["batch"] == ends["single"], case
+        assert ends["batch"][1]["rejected"] == 2, case
+
+
+def test_a_removal_that_breaks_every_batch_is_found_and_sent_alone(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(10, 6)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate('[[faults]]\non = "batch"\nkind = "doubled_envelope"\nonly = [[4, 3]]\nafter = 60\n')
+    words = ("run", "pairs.csv", "--portal", portal.url, *BATCH, "--run-id", "one")
+    assert bulklink.report(*words)["counts"]["linked"] == 60
+
+    before = portal.books()["requests"]
+
+    done = bulklink("rollback", "one", *BATCH, "--json")
+
+    assert (done.returncode, json.loads(done.stdout)["counts"]["removed"]) == (0, 60), done.stderr
+    assert portal.links() == set()
+    # Two batches that broke off, and the looks for what they did.
+    assert portal.books()["requests"] - before < 20

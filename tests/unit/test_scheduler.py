@@ -399,3 +399,19 @@ def test_one_that_brings_back_more_than_a_group_may_goes_alone(virtual_time: Run
         return groups
 
     assert virtual_time(story()) == [["zz", "a"], ["xx"], ["bbbbb"], ["c", "dd"], ["e"]]
+
+
+def test_when_nothing_is_gathered_any_more_due_times_are_exact_and_nothing_waits(virtual_time: Run) -> None:
+    """As when the portal has stopped taking many in one request."""
+
+    async def story() -> list[tuple[list[str], float]]:
+        scheduler = empty(gather=0.2)
+        scheduler.offer("a")
+        waiting = asyncio.ensure_future(timed(scheduler, 5))
+        await asyncio.sleep(0.05)
+        scheduler.gather_no_more()
+        first = await waiting
+        scheduler.again("b", 0.31, is_retry=False)
+        return [first, await timed(scheduler, 5)]
+
+    assert virtual_time(story()) == [(["a"], 0.05), (["b"], 0.31)]

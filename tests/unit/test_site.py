@@ -17,7 +17,7 @@ from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.transport import Route
 from worker.quantities import Rate
-from worker.site import BATCHES_AT_ONCE, GATHER, MOST_CONTACTS, Site
+from worker.site import BATCHES_AT_ONCE, GATHER, IDS_IN_A_CONTACT, MOST_CONTACTS, Site
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -158,3 +158,29 @@ def test_no_more_contacts_come_back_in_one_answer_than_are_read_of_one(virtual_t
         return sizes
 
     assert virtual_time(story()) == [10, 10, 200, 105]
+
+
+def test_looks_for_ids_alone_share_a_request_with_many_more(virtual_time: Run) -> None:
+    async def story() -> list[int]:
+        scheduler = site_by(Way(200), 8).scheduler()
+        sought = tuple(range(1, 101))
+        scheduler.offer(Look(None, 1, sought, RetryPolicy(), Highest(0), ids_only=True) for _ in range(210))
+        scheduler.close()
+        return [len(await scheduler.next(250)), len(await scheduler.next(250))]
+
+    assert virtual_time(story()) == [MOST_CONTACTS * IDS_IN_A_CONTACT // 100, 10]
+
+
+def test_when_batches_are_no_longer_taken_nothing_waits_for_others_to_share_its_request(
+    virtual_time: Run,
+) -> None:
+    async def story() -> float:
+        site = site_by(Way(20), 8)
+        scheduler = site.scheduler()
+        site.take_no_more_batches()
+        begin = asyncio.get_running_loop().time()
+        scheduler.offer([Link(Pair(1, 2, 3, 4), RetryPolicy(), Highest(0))])
+        await scheduler.next(20)
+        return asyncio.get_running_loop().time() - begin
+
+    assert virtual_time(story()) == 0

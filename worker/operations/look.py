@@ -46,12 +46,14 @@ class Look(Generic[_T]):
         contact_ids: at most :data:`MOST_SOUGHT`.
         policy: when a look that told nothing is repeated.
         rng: source of jitter.
+        ids_only: only who is a member is wanted, which is a small part of the answer.
     """
 
     __slots__ = (
         "_attempts",
         "_contact_ids",
         "_counted",
+        "_ids_only",
         "_lost",
         "_opportunity_id",
         "_policy",
@@ -60,13 +62,21 @@ class Look(Generic[_T]):
     )
 
     def __init__(
-        self, about: _T, opportunity_id: int, contact_ids: tuple[int, ...], policy: RetryPolicy, rng: Random
+        self,
+        about: _T,
+        opportunity_id: int,
+        contact_ids: tuple[int, ...],
+        policy: RetryPolicy,
+        rng: Random,
+        *,
+        ids_only: bool = False,
     ) -> None:
         self.about = about
         self._opportunity_id = opportunity_id
         self._contact_ids = contact_ids
         self._policy = policy
         self._rng = rng
+        self._ids_only = ids_only
         self._attempts: tuple[Attempt, ...] = ()
         self._counted: tuple[Attempt, ...] = ()
         self._lost = 0
@@ -74,7 +84,7 @@ class Look(Generic[_T]):
     def ask(self) -> Ask:
         """The members that are sought."""
         because = self._attempts[-1].reason if self._attempts else ""
-        return Ask(Kind.LOOK, self._opportunity_id, self._contact_ids, because)
+        return Ask(Kind.LOOK, self._opportunity_id, self._contact_ids, because, self._ids_only)
 
     def leaves(self) -> None:
         """To look changes nothing at the portal."""

@@ -35,7 +35,17 @@ class Unlink:
         rng: source of jitter.
     """
 
-    __slots__ = ("_because", "_counted", "_lost", "_policy", "_rng", "_spent", "link")
+    __slots__ = (
+        "_because",
+        "_counted",
+        "_looks",
+        "_lost",
+        "_policy",
+        "_rng",
+        "_spent",
+        "_unanswered",
+        "link",
+    )
 
     def __init__(self, link: Made, policy: RetryPolicy, rng: Random) -> None:
         self.link = link
@@ -45,10 +55,15 @@ class Unlink:
         self._counted: tuple[Attempt, ...] = ()
         self._lost = 0
         self._spent = 0.0
+        self._unanswered: Attempt | None = None
+        self._looks: tuple[Attempt, ...] = ()
 
     def ask(self) -> Ask:
-        """The removal."""
-        return Ask(Kind.UNLINK, self.link.opportunity_id, (self.link.contact_id,), self._because)
+        """The removal; or a look for what a request of many did before it broke off."""
+        of = self.link.opportunity_id, (self.link.contact_id,)
+        if self._unanswered is not None:
+            return Ask(Kind.LOOK, *of, self._because, ids_only=True)
+        return Ask(Kind.UNLINK, *of, self._because)
 
     def leaves(self) -> None:
         """That it is asked for was noted before."""
@@ -58,9 +73,12 @@ class Unlink:
 
     def take(self, attempt: Attempt) -> Again | Removed:
         """What the answer says, which is not yet whether the link is gone."""
+        if self._unanswered is not None:
+            return self._looked(self._unanswered, attempt)
         self._because = attempt.reason
         if is_lost(attempt) and self._lost < MOST_LOST:
             self._lost += 1
+            self._unanswered, self._looks = attempt, ()
             return Again(wait_after_loss(attempt))
         self._counted += (attempt,)
         self._spent += attempt.seconds
@@ -69,6 +87,16 @@ class Unlink:
             return Removed(self.link, attempt)
         self._spent += step.seconds
         return Again(step.seconds, is_retry=attempt.result is not Result.THROTTLED)
+
+    def _looked(self, unanswered: Attempt, look: Attempt) -> Again | Removed:
+        """What a look says of a removal that had no answer; it is repeated while it tells nothing."""
+        self._looks += (look,)
+        if (again := self._policy.look_again(self._looks, self._rng)) is not None:
+            return Again(again.seconds)
+        if look.result in (Result.OK, Result.PERMANENT) and self.link.contact_id not in look.found:
+            return Removed(self.link, unanswered)
+        self._unanswered = None
+        return Again(absent=self.link.contact_id in look.found)
 
 
 def judge_before(told: Told[Links]) -> tuple[list[Undoing], Links]:

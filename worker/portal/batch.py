@@ -115,14 +115,15 @@ class Batch:
             return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
         read = read_answer(ask, None, data.encode("utf-8", "surrogatepass"))
         verdict = judge(read, status, writes=call.writes)
-        if verdict.stop is not None:
-            # About us, it seems. But others of the batch were carried out: the next request goes alone, and
-            # if it is told the same, the run ends in order.
-            self._alone = True
-            verdict = Verdict(Result.AMBIGUOUS, verdict.reason, hint=verdict.hint)
         if verdict.result is Result.THROTTLED:
             # Nobody slows down a single item: it was not carried out, as it says, and everyone else was.
             verdict = replace(verdict, result=Result.TRANSIENT)
+        elif verdict.stop is not None:
+            # About us, it seems, and before anything was done for this one: it is as if it had not been sent.
+            # But others of the batch were carried out: the next request goes alone, and if it is told the
+            # same, the run ends in order.
+            self._alone = True
+            verdict = Verdict(Result.THROTTLED, verdict.reason, hint=verdict.hint)
         return attempt_of(ask, verdict, read, status, finding.seconds)
 
 

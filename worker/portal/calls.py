@@ -63,7 +63,9 @@ def call_for(ask: Ask) -> Call:
     members = f"crm/opportunity/{ask.opportunity_id}/contact"
     if ask.kind is Kind.LOOK:
         sought = ",".join(map(str, ask.contact_ids))
-        return Call("GET", members, {"filterBy": "id", "filterOp": "equals", "filterValue": sought})
+        query = {"filterBy": "id", "filterOp": "equals", "filterValue": sought}
+        # Without id among them, fields would spoil later answers of the portal's process (contract 5.6).
+        return Call("GET", members, {**query, "fields": "id"} if ask.ids_only else query)
     return Call(_METHODS[ask.kind], f"{members}/{ask.contact_ids[0]}")
 
 

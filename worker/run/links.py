@@ -58,10 +58,10 @@ async def opened(
         yield await access.open_site(stack, tell, [tally.observe]), log
 
 
-def look_for(links: tuple[_L, ...], site: Site) -> Look[tuple[_L, ...]]:
+def look_for(links: tuple[_L, ...], site: Site, *, ids_only: bool) -> Look[tuple[_L, ...]]:
     """A look for links of one opportunity, at most :data:`worker.operations.look.MOST_SOUGHT`."""
     contact_ids = tuple(link.contact_id for link in links)
-    return Look(links, links[0].opportunity_id, contact_ids, site.policy, site.rng)
+    return Look(links, links[0].opportunity_id, contact_ids, site.policy, site.rng, ids_only=ids_only)
 
 
 async def go_through(
@@ -69,6 +69,8 @@ async def go_through(
     site: Site,
     conclude: Callable[[Sequence[Finished]], Awaitable[Sequence[Operation[Any]]]],
     side_tasks: Sequence[SideTask] = (),
+    *,
+    ids_only: bool = False,
 ) -> None:
     """Look for all links, and do whatever follows. Cancelled, it leaves nothing on its way.
 
@@ -77,13 +79,18 @@ async def go_through(
         site: where.
         conclude: as of :class:`worker.dispatch.Dispatcher`.
         side_tasks: are done until it ends; an error of one ends it.
+        ids_only: of contacts that are members, their Contacts are not wanted.
 
     Raises:
         WorkerError: the first that ended the work.
     """
     scheduler = site.scheduler()
     sending = asyncio.ensure_future(site.dispatcher(scheduler, conclude).run(grace=0.0))
-    others = (_offer(links, site, scheduler), site.watch(), *(task() for task in side_tasks))
+    others = (
+        _offer(links, site, scheduler, ids_only=ids_only),
+        site.watch(),
+        *(task() for task in side_tasks),
+    )
     tasks = {sending, *(asyncio.ensure_future(one) for one in others)}
     try:
         while not sending.done():
@@ -97,9 +104,11 @@ async def go_through(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _offer(links: Iterator[_L], site: Site, scheduler: Scheduler[Operation[Any]]) -> None:
+async def _offer(
+    links: Iterator[_L], site: Site, scheduler: Scheduler[Operation[Any]], *, ids_only: bool
+) -> None:
     for group in _groups(links):
-        scheduler.offer([look_for(group, site)])
+        scheduler.offer([look_for(group, site, ids_only=ids_only)])
         await scheduler.wait_for_room(READY)
     scheduler.close()
 

@@ -88,7 +88,8 @@ class Removal:
     def _probe(self) -> Operations:
         """Ask for nobody at the first opportunity that waits."""
         opportunity_id = self._waiting[0][0].opportunity_id
-        self._probing = Look(None, opportunity_id, (NOBODY,), self._site.policy, self._site.rng)
+        policy, rng = self._site.policy, self._site.rng
+        self._probing = Look(None, opportunity_id, (NOBODY,), policy, rng, ids_only=True)
         return (self._probing,)
 
     async def _probed(self, told: Told[None]) -> Operations:
@@ -122,7 +123,7 @@ class Removal:
         if self._open[links[0].row]:
             return ()
         del self._open[links[0].row]
-        look = look_for(links, self._site)
+        look = look_for(links, self._site, ids_only=True)
         self._second.add(look)
         return (look,)
 

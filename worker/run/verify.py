@@ -62,7 +62,11 @@ def verify(
         async def go(_: Stop) -> None:
             async with opened(access, tally, show) as (site, _log):
                 await go_through(
-                    claims(reader), site, compare, [partial(show_often, tally, show, site.limiter)]
+                    claims(reader),
+                    site,
+                    compare,
+                    [partial(show_often, tally, show, site.limiter)],
+                    ids_only=True,
                 )
 
         if tally.total:

@@ -59,9 +59,9 @@ class Step:
     does: Ask | Reply | Abort | None
 
     @property
-    def link(self) -> tuple[int, int] | None:
-        """The pair that it would link, if it would link one."""
-        if isinstance(self.does, Ask) and self.does.route.is_link_post:
+    def pair(self) -> tuple[int, int] | None:
+        """The pair that it would link or unlink, if it would do that."""
+        if isinstance(self.does, Ask) and self.does.route.kind == "link":
             return self.does.route.opportunity, self.does.route.contact
         return None
 

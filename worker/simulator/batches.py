@@ -47,14 +47,14 @@ class Batches:
             steps, good = batch.read_steps(ask), results.without_batch(xml=ask.xml)
         except batch.BrokenBatch:
             steps, good = [], replies.site_page(500)
-        links = [step.link for step in steps]
-        fault = self._deck.deal_batch(ask.route, self._books.posts, frozenset(link for link in links if link))
+        pairs = [step.pair for step in steps]
+        fault = self._deck.deal_batch(ask.route, self._books.posts, frozenset(pair for pair in pairs if pair))
         rng = self._deck.draws_for_batch()
         if fault is not None and fault.kind == "slow" and not fault.stores:
             await asyncio.sleep(fault.delay)
             fault = None
         made: list[Result | None] = []
-        broken_by = await self._take(steps[: _how_many(fault, links, rng)], made)
+        broken_by = await self._take(steps[: _how_many(fault, pairs, rng)], made)
         if broken_by is not None:
             good = results.aborted(broken_by.message, broken_by.hresult, xml=ask.xml)
         elif steps:
@@ -95,13 +95,13 @@ def _written(ask: Ask, made: list[Result | None], fault: Fault | None, rng: Rand
     return results.write(made, ask.query, status, xml=ask.xml, most=most)
 
 
-def _how_many(fault: Fault | None, links: list[tuple[int, int] | None], rng: Random) -> int:
+def _how_many(fault: Fault | None, pairs: list[tuple[int, int] | None], rng: Random) -> int:
     """Say how many items are carried out before the fault strikes."""
     if fault is None or (fault.items_done is None and fault.stores):
-        return len(links)
+        return len(pairs)
     if fault.items_done is not None:
-        return fault.items_done if fault.items_done >= 0 else rng.randint(0, len(links))
-    return next((index for index, link in enumerate(links) if link in fault.only), 0)
+        return fault.items_done if fault.items_done >= 0 else rng.randint(0, len(pairs))
+    return next((index for index, pair in enumerate(pairs) if pair in fault.only), 0)
 
 
 def _result(name: str | None, reply: Reply) -> Result:

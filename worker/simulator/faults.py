@@ -48,7 +48,7 @@ class Deck:
         return self._deal(route, posts, frozenset({(route.opportunity, route.contact)}), is_item=False)
 
     def deal_batch(self, route: Route, posts: int, pairs: _Pairs) -> Fault | None:
-        """Deal to a batch as a whole, which is to link these pairs."""
+        """Deal to a batch as a whole, which is to link or unlink these pairs."""
         return self._deal(route, posts, pairs, is_item=False)
 
     def deal_item(self, route: Route, posts: int) -> Fault | None:

@@ -110,8 +110,9 @@ class Fault(Trouble):
         per_pair: hits only the first n requests for a pair; 0 for all of them.
         after: only once this many link POSTs have arrived.
         until: only until this many have; 0 for always.
-        only: only these pairs; empty for all. A batch is hit if it would link one of them, and stops there:
-            the items before are carried out, unless ``items_done`` or ``after_store`` says otherwise.
+        only: only these pairs; empty for all. A batch is hit if it would link or unlink one of them, and
+            stops there: the items before are carried out, unless ``items_done`` or ``after_store`` says
+            otherwise.
         extension: only requests whose path has this one, or none if empty; ``any`` for all. With a page of
             400, it is how Mono fails on a few valid URLs, which pass under another spelling (contract 10.4).
         items_done: so many items of the batch are carried out before it goes wrong; -1 for as many as the

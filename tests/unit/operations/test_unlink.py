@@ -133,9 +133,42 @@ def test_links_whose_opportunity_is_gone_are_kept() -> None:
     assert kept((LINK, other)) == [Undoing(row, Undo.KEPT, NO_OPPORTUNITY) for row in (1, 2)]
 
 
-def test_a_removal_lost_in_a_request_of_many_is_asked_again_and_counts_for_nothing_ten_times() -> None:
-    lost = Attempt(Result.AMBIGUOUS, "timeout", shared=True)
-    unlink = Unlink(Made(1, 2, 3), RetryPolicy(max_attempts=1), Highest(0))
-    steps = [unlink.take(lost) for _ in range(MOST_LOST)]
-    assert steps == [Again(LOST_WAITS[1])] * MOST_LOST
-    assert isinstance(unlink.take(lost), Removed)
+SHARED = Attempt(Result.AMBIGUOUS, "timeout", shared=True)
+"""What befell a request of many."""
+
+
+def lost(most_unreadable: int = 3) -> Unlink:
+    """A removal that was in a request of many that broke off."""
+    policy = RetryPolicy(max_attempts=1, max_unreadable=most_unreadable, base=4.0)
+    unlink = Unlink(LINK, policy, Highest(0))
+    assert unlink.take(SHARED) == Again(LOST_WAITS[1])
+    assert unlink.ask() == Ask(Kind.LOOK, 12, (7,), "timeout", ids_only=True)
+    return unlink
+
+
+@pytest.mark.parametrize("look", [read(), GONE])
+def test_a_removal_that_a_broken_request_of_many_has_done_is_not_sent_again(look: Attempt) -> None:
+    assert lost().take(look) == Removed(LINK, SHARED)
+
+
+def test_one_that_it_has_not_done_says_so_to_be_sent_alone() -> None:
+    unlink = lost()
+    assert unlink.take(read(7)) == Again(absent=True)
+    assert unlink.ask() == Ask(Kind.UNLINK, 12, (7,), "timeout")
+    assert unlink.take(DONE) == Removed(LINK, DONE)
+
+
+def test_one_that_cannot_be_looked_for_is_sent_again_for_that_is_safe() -> None:
+    unlink = lost(2)
+    assert unlink.take(UNREADABLE) == Again(4.0)
+    assert unlink.ask().kind is Kind.LOOK
+    assert unlink.take(UNREADABLE) == Again()
+    assert unlink.ask().kind is Kind.UNLINK
+
+
+def test_a_removal_lost_in_requests_of_many_counts_for_nothing_ten_times() -> None:
+    unlink = Unlink(LINK, RetryPolicy(max_attempts=1), Highest(0))
+    for _ in range(MOST_LOST):
+        assert unlink.take(SHARED) == Again(LOST_WAITS[1])
+        assert unlink.take(read(7)) == Again(absent=True)
+    assert unlink.take(SHARED) == Removed(LINK, SHARED)
