@@ -1,5 +1,6 @@
 """What belongs to one portal: limits, outage watch, policy, client and transport, whatever is done there."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
@@ -70,6 +71,8 @@ class Site:
         limiter.resize(self._permits)
         self._outage = Outage(limiter, client.question, give_up_after, tell)
         limiter.observers.append(self._outage.observe)
+        self._watchers = 0
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def takes_many(self) -> bool:
@@ -111,13 +114,23 @@ class Site:
             scheduler.gather_no_more()
 
     async def watch(self) -> None:
-        """Wait out each outage. Runs until cancelled.
+        """Wait out each outage, together with whoever else works here. Runs until cancelled.
 
         Raises:
             OutageError: the portal has answered, but not worked, for too long.
             PortalError: it refuses us, or has not answered at all for too long.
         """
-        await self._outage.watch()
+        self._watchers += 1
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._outage.watch())
+        watching = self._watching
+        try:
+            await asyncio.shield(watching)
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                watching.cancel()
+                await asyncio.wait({watching})
 
     async def change(self, rates: Rates, concurrency: int, credentials: Credentials) -> None:
         """Go on under other limits and with other credentials.

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.dealt import Highest
 from tests.unit.lanes import FAST, always
+from worker.errors import OutageError
 from worker.limits import Limiter
 from worker.limits.hours import Hours
 from worker.models import Pair, Request
@@ -184,3 +185,52 @@ def test_when_batches_are_no_longer_taken_nothing_waits_for_others_to_share_its_
         return asyncio.get_running_loop().time() - begin
 
     assert virtual_time(story()) == 0
+
+
+class Watch:
+    """An outage that is told when to give up."""
+
+    def __init__(self) -> None:
+        self.at_work = self.begun = 0
+        self.over = asyncio.Event()
+
+    async def watch(self) -> None:
+        self.at_work += 1
+        self.begun += 1
+        try:
+            await self.over.wait()
+            raise OutageError("the portal has failed for too long")
+        finally:
+            self.at_work -= 1
+
+
+def test_however_many_work_at_a_portal_its_outages_are_waited_out_by_one(virtual_time: Run) -> None:
+    async def story() -> None:
+        site, watch = site_by(Way(1), 4), Watch()
+        site._outage = cast("Any", watch)
+        first, second = asyncio.create_task(site.watch()), asyncio.create_task(site.watch())
+        await asyncio.sleep(1)
+        assert watch.at_work == 1
+        first.cancel()
+        await asyncio.wait({first})
+        assert watch.at_work == 1  # the other one still needs it
+        second.cancel()
+        await asyncio.wait({second})
+        assert watch.at_work == 0
+
+    virtual_time(story())
+
+
+def test_a_portal_that_is_given_up_is_given_up_by_all_who_work_there_and_may_be_tried_anew(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        site, watch = site_by(Way(1), 4), Watch()
+        site._outage = cast("Any", watch)
+        watch.over.set()
+        for begun in (1, 2):
+            ends = await asyncio.gather(site.watch(), site.watch(), return_exceptions=True)
+            assert [type(end) for end in ends] == [OutageError, OutageError]
+            assert (watch.at_work, watch.begun) == (0, begun)
+
+    virtual_time(story())

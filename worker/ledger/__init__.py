@@ -5,14 +5,16 @@ each step is durable before the next begins. All files of a run directory can be
 """
 
 from worker.ledger.audit import audit, check, check_waiting
+from worker.ledger.base import PairLedger
 from worker.ledger.branch import FORM, branch_ledger
 from worker.ledger.history import Sample, SessionRecord, next_sample, samples_of, sessions_of
 from worker.ledger.intake import WORN_OUT, Arrival, Delivery
 from worker.ledger.ledger import Ledger
 from worker.ledger.lock import RunLock, is_locked, run_lock
+from worker.ledger.memory import MemoryLedger
 from worker.ledger.merge import merge_ledgers
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
-from worker.ledger.store import Admitted, Known
+from worker.ledger.store import Admitted, Known, Standing
 from worker.ledger.undo import (
     Claim,
     UndoLedger,
@@ -37,10 +39,13 @@ __all__ = [
     "Known",
     "Ledger",
     "LedgerReader",
+    "MemoryLedger",
+    "PairLedger",
     "RowRecord",
     "RunLock",
     "Sample",
     "SessionRecord",
+    "Standing",
     "UndoLedger",
     "audit",
     "branch_ledger",

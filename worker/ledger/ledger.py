@@ -19,7 +19,7 @@ from worker.errors import LedgerBusy, LedgerError
 from worker.ledger import history
 from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect
-from worker.ledger.store import Admitted, Known, Store
+from worker.ledger.store import Admitted, Known, Standing, Store
 from worker.ledger.trouble import trouble
 from worker.models import Attempt, Outcome, Pair, Request, Row
 from worker.reasons import NOT_FOUND
@@ -204,6 +204,10 @@ class Ledger:
     async def release(self, in_doubt: Sequence[int]) -> None:
         """Take back this session's open intents, but for rows that the portal may hold."""
         await self._do(lambda store: store.release(in_doubt))
+
+    async def standing(self, rows: Sequence[int]) -> list[Standing]:
+        """How some rows stand just now; those that were never admitted are left out."""
+        return await self._do(lambda store: store.standing(rows))
 
     async def fact(self, name: str) -> Any:
         """A named fact of the run; None if it is not known."""

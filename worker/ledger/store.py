@@ -29,6 +29,23 @@ class Admitted:
     invalid: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a row stands.
+
+    Attributes:
+        status: its last word; None if it has none.
+        sent: of a row that has none, an intent is noted: the portal may hold it.
+    """
+
+    row: int
+    status: Status | None
+    reason: str = ""
+    http_status: int | None = None
+    attempts: int = 0
+    sent: bool = False
+
+
 class Store:
     """The statements of one session. Whoever calls decides what makes a transaction."""
 
@@ -309,6 +326,17 @@ class Store:
             " WHERE status IS NULL AND session = ? AND row NOT IN (SELECT row FROM doubt)",
             (self._session,),
         )
+
+    def standing(self, rows: Sequence[int]) -> list[Standing]:
+        """How some rows stand just now; those that were never admitted are left out."""
+        sql = "SELECT row, status, reason, http_status, attempts, sent_at IS NOT NULL FROM rows WHERE row = ?"
+        found = [one for row in rows for one in self._db.execute(sql, (row,))]
+        return [
+            Standing(
+                row, status and Status(status), reason, http_status, attempts, status is None and bool(sent)
+            )
+            for row, status, reason, http_status, attempts, sent in found
+        ]
 
     def get_meta(self, name: str) -> Any:
         """A named fact of the run; None if it is not known."""

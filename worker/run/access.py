@@ -135,12 +135,24 @@ async def remembered(memory: Memory, learned: Callable[[], Learned]) -> AsyncIte
             memory.keep(learned(), time.time())
 
 
+def _recalled(memory: Memory, settings: Settings, tell: Callable[[str], None]) -> Learned:
+    """What is known of the portal, unless it is to be forgotten."""
+    if settings.forget:
+        memory.forget()
+    learned, wrong = memory.recall(time.time())
+    if wrong:
+        tell(wrong)
+    return learned
+
+
 async def open_site(
     stack: AsyncExitStack,
     settings: Settings,
     shared: "RedisRate | None",
     tell: Callable[[str], None],
     observers: Sequence[Callable[[Request], None]],
+    *,
+    by_itself: bool = False,
 ) -> Site:
     """The portal that the settings name, made sure of that it is there and takes us.
 
@@ -150,6 +162,7 @@ async def open_site(
         shared: a rate shared with other processes, not connected yet; None for a rate of our own.
         tell: told of trouble, in words for the user.
         observers: each is told of every request.
+        by_itself: nothing is shared with other processes or remembered for later ones; touches no file.
 
     Raises:
         UsageError: there are no credentials, or a certificate or a proxy that cannot be used.
@@ -160,18 +173,14 @@ async def open_site(
     files = settings.ca_file, settings.client_cert, settings.client_key
     tls = tls_context(*files) if portal.startswith("https:") or any(files) else None
     turns: TurnBook | None = None
-    if shared is None:
+    if shared is None and not by_itself:
         turns = _turns_of_this_machine(stack, portal, tell)
-    else:
+    elif shared is not None:
         turns = await stack.enter_async_context(
             SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
         )
-    memory = Memory(settings.runs_dir, portal)
-    if settings.forget:
-        memory.forget()
-    learned, wrong = memory.recall(time.time())
-    if wrong:
-        tell(wrong)
+    memory = None if by_itself else Memory(settings.runs_dir, portal)
+    learned = Learned() if memory is None else _recalled(memory, settings, tell)
     rng = Random()  # noqa: S311 - spreads pauses
     rates = rates_of(settings)
     rate, link_rate, _ = rates.at_present()
@@ -217,7 +226,10 @@ async def open_site(
     )
     if isinstance(route.transport, Batch):
         limiter.controller.sizes(route.transport.sizes)
-    await stack.enter_async_context(remembered(memory, lambda: worth_keeping(limiter.controller, learned)))
+    if memory is not None:
+        await stack.enter_async_context(
+            remembered(memory, lambda: worth_keeping(limiter.controller, learned))
+        )
     return site
 
 
@@ -241,22 +253,25 @@ class Access:
         log: the log's file.
         verbose: also each attempt is logged.
         open_site: opens the portal.
+        complaints: what libraries complain about in the event loop goes to the log, too.
     """
 
     run_id: str
     log: Path
     verbose: bool
     open_site: SiteOpener
+    complaints: bool = True
 
     @contextmanager
     def open_log(self) -> Iterator[FilteringBoundLogger]:
-        """The log, open within the block; libraries complain there, too. Inside an event loop.
+        """The log, open within the block. Inside an event loop.
 
         Raises:
             OutputError: it cannot be written.
         """
         with open_log(self.log, verbose=self.verbose, run_id=self.run_id) as log:
-            asyncio.get_running_loop().set_exception_handler(partial(complain, log))
+            if self.complaints:
+                asyncio.get_running_loop().set_exception_handler(partial(complain, log))
             yield log
 
 

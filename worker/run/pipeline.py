@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.dispatch import Finished
 from worker.errors import PortalError, WorkerError
-from worker.ledger import Ledger
+from worker.ledger import PairLedger
 from worker.models import Outcome, Pair, PreState
 from worker.operations.base import Operation
 from worker.operations.compare import compare, looks
@@ -40,7 +40,9 @@ class Pipeline:
         side_tasks: are done until it ends; an error of one ends it.
     """
 
-    def __init__(self, supply: Supply, ledger: Ledger, site: Site, *, look_first: bool, grace: float) -> None:
+    def __init__(
+        self, supply: Supply, ledger: PairLedger, site: Site, *, look_first: bool, grace: float
+    ) -> None:
         self.observers: list[Callable[[Sequence[Outcome]], None]] = []
         self.side_tasks: list[Callable[[], Awaitable[None]]] = [site.watch]
         self._supply = supply

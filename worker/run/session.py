@@ -74,6 +74,7 @@ class Session:
 
     Attributes:
         tally: is kept up to date.
+        ended_by: the error that ended the sending before all was done, which is an end like others.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Session:
         self.plan = plan
         self.input = input_
         self.tally = RunTally()
+        self.ended_by: WorkerError | None = None
         self._access = access
         self._fresh = fresh
         self._reload = reload
@@ -187,6 +189,7 @@ class Session:
         except LedgerError:
             raise
         except WorkerError as error:
+            self.ended_by = error
             code, message = error.exit_code, str(error)
         except asyncio.CancelledError:
             if not stop.why:

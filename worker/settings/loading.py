@@ -6,7 +6,7 @@ with, and that over the default.
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -41,18 +41,35 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
     try:
         settings = Settings(**{**(saved or {}), **file, **_variables(), **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        origin, value = _origin(name, given, file, config, saved)
-        if first["type"] == "extra_forbidden":
-            message = "no such option" + _suggest(name, _names())
-        else:
-            field = next(one for one in Settings.model_fields if option_name(one) == name)
-            message = refusal(Settings.model_fields[field], options()[field], first, value)
-        # Not from the error: it quotes what was given, and with -v that would be printed.
-        raise UsageError(f"{origin}: {message}") from None
+        raise _refused(error, lambda name: _origin(name, given, file, config, saved)) from None
     _refuse_plain_http(settings, _origin("portal", given, file, config, saved)[0])
     return settings.repeating(_again(flags))
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """Settle options that a program gives, by option name: neither environment nor file is looked at.
+
+    Raises:
+        UsageError: a value is wrong.
+    """
+    try:
+        settings = Settings(**options)
+    except ValidationError as error:
+        raise _refused(error, lambda name: (name, options.get(name))) from None
+    _refuse_plain_http(settings, "portal", "allow_http=True")
+    return settings
+
+
+def _refused(error: ValidationError, origin_of: Callable[[str], tuple[str, object]]) -> UsageError:
+    """What is wrong with options; ``origin_of`` says where one was set, and to what."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    origin, value = origin_of(name)
+    if first["type"] == "extra_forbidden":
+        return UsageError(f"{origin}: no such option{_suggest(name, _names())}")
+    field = next(one for one in Settings.model_fields if option_name(one) == name)
+    # Not from the error: it quotes what was given, and with -v that would be printed.
+    return UsageError(f"{origin}: {refusal(Settings.model_fields[field], options()[field], first, value)}")
 
 
 def _again(flags: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
@@ -117,10 +134,10 @@ def _read_file(path: Path) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in content.items()}
 
 
-def _refuse_plain_http(settings: Settings, origin: str) -> None:
+def _refuse_plain_http(settings: Settings, origin: str, anyway: str = "--allow-http") -> None:
     url = urlsplit(settings.portal or "")
     if url.scheme == "http" and not is_loopback(url.hostname or "") and not settings.allow_http:
         raise UsageError(
             f"{origin}: plain http:// would send the token readable to {url.hostname};"
-            " use https://, or --allow-http if you must"
+            f" use https://, or {anyway} if you must"
         )

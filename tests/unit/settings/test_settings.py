@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from worker.errors import Exit, UsageError
-from worker.settings import PREFIX, Settings, load_settings, option_name, options
+from worker.settings import PREFIX, Settings, load_settings, option_name, options, settings_of
 from worker.timetable import parse_timetable
 
 SECRET = "s3cr3t-of-mine"
@@ -500,3 +500,28 @@ def test_a_number_where_a_text_belongs_is_told_to_be_quoted(toml: Callable[[str]
 
 def test_a_bare_number_as_rate_is_refused_in_the_words_of_a_rate(toml: Callable[[str], str]) -> None:
     assert "50/s, 500/10s or 1500/min" in refused({"config": toml("rate = 50")})
+
+
+def test_a_program_gives_options_without_environment_or_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKLINK_PORTAL", "https://other.example.com")
+    monkeypatch.setenv("BULKLINK_NONSENSE", "1")
+
+    settings = settings_of({"portal": "https://portal.example.com", "rate": "5/s", "timeout": 3})
+
+    assert settings.portal == "https://portal.example.com"
+    assert (str(settings.rate), settings.timeout) == ("5/s", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"timeout": "soon"}, "timeout: "),
+        ({"tmeout": 3}, "tmeout: no such option; did you mean timeout?"),
+        ({"portal": "http://portal.example.com"}, "portal: plain http:// would send .* allow_http=True"),
+    ],
+)
+def test_what_is_wrong_with_an_option_of_a_program_is_said_by_its_name(
+    options: dict[str, object], refusal: str
+) -> None:
+    with pytest.raises(UsageError, match=refusal):
+        settings_of(options)
