@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
+from weakref import WeakSet
 
 from worker.dispatch import Dispatcher, Finished, Transport
 from worker.limits import Limiter
@@ -64,7 +65,7 @@ class Site:
         self.rng = Random()  # noqa: S311 - spreads backoffs, guards nothing
         self.route = route
         self._client = client
-        self._gathering: list[Scheduler[Operation[Any]]] = []
+        self._gathering: WeakSet[Scheduler[Operation[Any]]] = WeakSet()
         self._transport: Transport = route.transport
         self._hours = hours
         self._concurrency = concurrency
@@ -103,7 +104,7 @@ class Site:
         gathering: Scheduler[Operation[Any]] = Scheduler(
             self.limiter.budget, gather=GATHER, weigh=_weight_of, heaviest=MOST_CONTACTS
         )
-        self._gathering.append(gathering)
+        self._gathering.add(gathering)
         return gathering
 
     def take_no_more_batches(self) -> None:
