@@ -29,7 +29,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # What differs from run to run: times and what is computed from them.
 VARIES = re.compile(
-    r"[\d.,]+ s( \([\d.,]+ pairs/s\)|$)|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|(?<=\"token\":\")[^\"]+",
+    r"[\d.,]+ s( \([\d.,]+ pairs/s, [\d.,]+ requests/s\)|$)|"
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|(?<=\"token\":\")[^\"]+",
     re.MULTILINE,
 )
 

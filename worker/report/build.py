@@ -68,12 +68,20 @@ class RequestsPart(_Part):
 
 
 class TimingPart(_Part):
-    """When and how fast; ``seconds`` is time at work, without the gaps between sessions."""
+    """When and how fast; ``seconds`` is time at work, without the gaps between sessions.
+
+    Attributes:
+        pairs_per_second: those of which it is known what became of them, links that were there included.
+        links_per_second: those that were made.
+        requests_per_second: of any kind; what a limit of the portal counts.
+    """
 
     started_at: datetime
     finished_at: datetime
     seconds: float
     pairs_per_second: float
+    links_per_second: float
+    requests_per_second: float
     latency_ms: dict[str, float]
 
 
@@ -203,6 +211,8 @@ def build_report(reader: LedgerReader) -> Report:
             finished_at=datetime.fromtimestamp(finished, UTC),
             seconds=round(seconds, 3),
             pairs_per_second=round(tried / seconds, 2) if seconds else 0.0,
+            links_per_second=round(states[Status.LINKED] / seconds, 2) if seconds else 0.0,
+            requests_per_second=round(traffic.attempts / seconds, 2) if seconds else 0.0,
             latency_ms=traffic.latency_ms,
         ),
         causes=tuple(

@@ -48,6 +48,8 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
     ]
     rows = report.counts["rows"]
     lines.append(f"  {rows:>{width},} {_noun(rows, 'row')} in {report.input.name}{_pace(report)}")
+    if report.requests.transport == "single" and report.requests.transport_reason:
+        lines.append(f"  each pair in a request of its own: {report.requests.transport_reason}")
     if not rows and report.input.kind == "file":
         lines.append("  nothing was in it: if that cannot be right, --min-rows 1 makes it exit code 2")
     for cause in report.causes[:_CAUSES_SHOWN]:
@@ -118,8 +120,9 @@ def _pace(report: "Report") -> str:
     sent = report.requests
     if not sent.attempts:
         return ""
+    timing, how = report.timing, " by batch" if sent.transport == "batch" else ""
     return (
-        f"; {counted(sent.attempts, 'request')} in {report.timing.seconds:,.1f} s"
-        f" ({report.timing.pairs_per_second:,.1f} pairs/s), {counted(sent.retries, 'retry')},"
-        f" {sent.throttled:,} throttled"
+        f"; {counted(sent.attempts, 'request')}{how} in {timing.seconds:,.1f} s"
+        f" ({timing.pairs_per_second:,.1f} pairs/s, {timing.requests_per_second:,.1f} requests/s),"
+        f" {counted(sent.retries, 'retry')}, {sent.throttled:,} throttled"
     )

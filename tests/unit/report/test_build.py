@@ -35,7 +35,8 @@ KEYS = {
     "input": "name sha256 rows",
     "counts": "rows linked already_linked duplicate invalid rejected retryable unknown not_attempted",
     "requests": "attempts retries looks retries_by_reason throttled paused_seconds batches items transport",
-    "timing": "started_at finished_at seconds pairs_per_second latency_ms",
+    "timing": "started_at finished_at seconds pairs_per_second links_per_second requests_per_second"
+    " latency_ms",
     "causes": "reason http_status count example_lines hint",
 }
 WORTH_ANOTHER_TRY = (Status.RETRYABLE, Status.UNKNOWN, Status.NOT_ATTEMPTED)
@@ -148,6 +149,8 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "timing": {
             "seconds": 2.0,
             "pairs_per_second": 2.0,
+            "links_per_second": 1.0,
+            "requests_per_second": 3.5,
             "latency_ms": {"p50": 250.0, "p95": 1000.0, "p99": 1000.0, "max": 1000.0},
         },
         "causes": [

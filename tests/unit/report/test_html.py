@@ -48,6 +48,8 @@ def report(**changes: Any) -> Report:
             "finished_at": datetime(2026, 1, 2, 4, 5, 6, tzinfo=UTC),
             "seconds": 3661.0,
             "pairs_per_second": 2.19,
+            "links_per_second": 1.0,
+            "requests_per_second": 40.5,
             "latency_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 4000.0},
         },
         "causes": (

@@ -26,7 +26,7 @@ def cause(reason: str, count: int, *lines: int, http_status: int | None = None) 
 def report(
     counts: dict[str, int],
     causes: tuple[dict[str, Any], ...] = (),
-    requests: dict[str, int] | None = None,
+    requests: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Report:
     rows = sum(counts.values())
@@ -58,6 +58,8 @@ def report(
             "finished_at": moment,
             "seconds": 1234.56,
             "pairs_per_second": 1620.04,
+            "links_per_second": 1.0,
+            "requests_per_second": 40.5,
             "latency_ms": {},
         },
         "causes": causes,
@@ -103,8 +105,8 @@ def test_a_run_without_failures() -> None:
         "         12 already_linked were linked before",
         "          3 duplicate      same pair as an earlier line",
         (
-            "  2,000,015 rows in pairs.csv; 2,000,050 requests in 1,234.6 s (1,620.0 pairs/s),"
-            " 38 retries, 5 throttled"
+            "  2,000,015 rows in pairs.csv; 2,000,050 requests in 1,234.6 s"
+            " (1,620.0 pairs/s, 40.5 requests/s), 38 retries, 5 throttled"
         ),
         "  report: runs/monday/report.html",
     ]
@@ -223,8 +225,9 @@ def test_one_of_a_kind_is_told_in_the_singular() -> None:
     none = " ".join(lines_of(report({}, requests={"attempts": 2})))
     assert "0 rows in pairs.csv; 2 requests in" in none
     assert ", 0 retries," in none
-    assert "1 row in pairs.csv; 1 request in 1,234.6 s (1,620.0 pairs/s), 1 retry," in " ".join(
-        lines_of(made)
+    assert (
+        "1 row in pairs.csv; 1 request in 1,234.6 s (1,620.0 pairs/s, 40.5 requests/s), 1 retry,"
+        in " ".join(lines_of(made))
     )
 
 
@@ -305,3 +308,25 @@ def test_what_became_of_a_run_after_its_end_is_told_too() -> None:
         ),
         "  verified 2026-01-02 03:04:05 UTC: 3 links claimed, 1 missing",
     ]
+
+
+@pytest.mark.parametrize(
+    ("transport", "why", "paced", "told"),
+    [
+        ("batch", "the portal takes them", "3 requests by batch in", []),
+        ("single", "", "3 requests in", []),
+        (
+            "single",
+            "the portal takes no batches: HTTP 404 no_such_route",
+            "3 requests in",
+            ["  each pair in a request of its own: the portal takes no batches: HTTP 404 no_such_route"],
+        ),
+    ],
+)
+def test_the_way_that_pairs_were_sent_is_told_and_why_if_nobody_asked_for_it(
+    transport: str, why: str, paced: str, told: list[str]
+) -> None:
+    requests = {"attempts": 3, "transport": transport, "transport_reason": why}
+    lines = lines_of(report({Status.LINKED: 1}, requests=requests))
+    assert any(paced in line for line in lines)
+    assert [line for line in lines if "request of its own" in line] == told
