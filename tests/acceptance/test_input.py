@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import ONE_BY_ONE
+from tests.workbooks import Value, workbook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,3 +159,33 @@ def test_two_columns_that_could_both_be_the_opportunity_are_refused_before_anyth
     hint = done.stderr.strip().rpartition("such as ")[2].split()
     assert bulklink("run", "pairs.csv", "--portal", portal.url, *hint).returncode == 0
     assert portal.links() == {(11, 21)}
+
+
+def test_a_sheet_of_a_workbook_is_linked_and_what_comes_back_opens_in_excel(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    rows: list[tuple[Value, ...]] = [
+        ("Deal ID", "Contact ID", "Note"),
+        (1234, 88, "Grüße"),
+        (1234, "x", None),
+        (1234, 89, None),
+    ]
+    data = workbook({"Read me": [("nothing",)], "Pairs": rows})
+    (bulklink.folder / "book.xlsx").write_bytes(data)
+    portal = simulate("[portal]\n")
+
+    said = bulklink("check", "book.xlsx", "--sheet", "Pairs").stdout.splitlines()
+    assert said == [
+        "book.xlsx: 3 rows, 2 pairs, 1 invalid",
+        "  opportunity_id: Deal ID (column 1), contact_id: Contact ID (column 2); sheet Pairs",
+        "  line 3: contact_id is not a whole number: x",
+    ]
+    report = bulklink.report(
+        "run", "book.xlsx", "--sheet", "2", "--portal", portal.url, "--rate", "500/s", "--run-id", "one"
+    )
+
+    assert report["counts"]["linked"] == 2
+    assert portal.links() == {(1234, 88), (1234, 89)}
+    linked = (bulklink.folder / "runs/one/linked.csv").read_bytes()
+    assert linked.startswith(b"\xef\xbb\xbfDeal ID,Contact ID,Note,_line,")
+    assert "\r\n1234,88,Grüße,2,linked,".encode() in linked

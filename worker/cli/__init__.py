@@ -15,13 +15,13 @@ from worker.cli.streams import fill_gaps, let_go
 
 # The verbs in the order of their use; each is a module here with a click command of the same name.
 VERBS = {
-    "run": "Link every pair of a CSV or JSONL file.",
+    "run": "Link every pair of a CSV or JSONL file or a workbook.",
     "resume": "Go on with an interrupted run.",
     "retry": "Try what a run has left once more, in a new one.",
     "verify": "Look for what a run says it linked.",
     "rollback": "Remove the links that a run made.",
     "work": "Link the pairs of a queue, until it is empty or for ever.",
-    "publish": "Put the pairs of a CSV or JSONL file on a queue.",
+    "publish": "Put the pairs of a CSV or JSONL file or a workbook on a queue.",
     "dead": "List what a queue gave up, or put it back.",
     "check": "Read and judge an input, without a network.",
     "report": "Rebuild the files and the report of a run.",

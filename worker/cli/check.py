@@ -41,7 +41,9 @@ def check(input_path: str, settings: Settings) -> int:
         InputError: the input cannot be read, or not to its end: then the result is of what was read.
     """
     with (
-        open_source(input_path, columns=settings.columns, delimiter=settings.delimiter) as source,
+        open_source(
+            input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
+        ) as source,
         checked(source, settings.limit) as result,
     ):
         lines = [f"{source.name}: {_counts(result)}", f"  {_form(source)}"]
@@ -81,6 +83,8 @@ def _form(source: Source) -> str:
         else:
             number = "" if column.number is None else f" (column {column.number})"
             parts.append(f"{which.name}: {shown([column.name])}{number}")
+    if source.format == "xlsx":
+        return f"{', '.join(parts)}; sheet {shown([source.sheet])}"
     dialect = source.dialect
     written = "an object a line" if source.format == "jsonl" else _DELIMITERS.get(dialect.delimiter)
     encoding = ("UTF-8" if dialect.encoding == "utf-8" else "UTF-16") + (" with a BOM" if dialect.bom else "")
@@ -101,7 +105,8 @@ def _json(result: CheckResult) -> Iterator[str]:
         "columns": source.columns,
         "ids": {role: {"name": one.name, "number": one.number} for role, one in source.ids.items()},
         **({"delimiter": dialect["delimiter"]} if source.format == "csv" else {}),
-        **{name: dialect[name] for name in ("encoding", "bom", "line_end")},
+        **({"sheet": source.sheet} if source.format == "xlsx" else {}),
+        **{name: dialect[name] for name in ("encoding", "bom", "line_end") if source.format != "xlsx"},
         **{
             name: getattr(result, name)
             for name in ("rows", "blank", "pairs", "duplicates", "invalid", "broken")

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 GROUPS: "Mapping[str, Sequence[str]]" = {
-    "Input": ("columns", "delimiter", "limit", "min_rows", "same_input_anyway"),
+    "Input": ("columns", "delimiter", "sheet", "limit", "min_rows", "same_input_anyway"),
     "Portal": ("portal", "existing", "transport", "batch_size", "wire"),
     "Pace": ("rate", "link_rate", "timezone", "shared_rate", "concurrency", "forget"),
     "Queue": ("drain", "results", "lease", "max_deliveries", "retry_delay", "wait_for_broker"),

@@ -79,7 +79,7 @@ ABOUT_A_RUN = (
 QUEUE = ("results", "lease", "max_deliveries", "retry_delay")
 """What only a verb that works on a queue takes."""
 
-INPUT = ("columns", "delimiter", "limit", "min_rows")
+INPUT = ("columns", "delimiter", "sheet", "limit", "min_rows")
 """What every verb that reads an input takes."""
 
 

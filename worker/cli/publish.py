@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     *INPUT, "wait_for_broker", "runs_dir", "run_id", "as_json", "progress", "quiet", of="publish"
 )
 def command(input_path: str, queue_url: str | None, resume: str | None, **flags: Any) -> int:
-    """Put each pair of INPUT, a CSV or JSONL file, on a queue; the queue is made if there is none.
+    """Put each pair of INPUT (CSV, JSONL or a workbook) on a queue; the queue is made if there is none.
 
     Rows are judged as by 'run': what is no pair goes to rejected.csv, what is there twice is published once.
     Each batch is confirmed by the broker before the next; after a crash, --resume repeats one batch at most.

@@ -22,7 +22,7 @@ from worker.cli.options import INPUT, RUN, settings_options
 @click.argument("input_path", metavar="INPUT", shell_complete=files)
 @settings_options(*RUN, *INPUT, "same_input_anyway", "run_id", "dry_run")
 def command(input_path: str, **flags: Any) -> int:
-    """Link every pair of INPUT, a CSV or JSONL file (.gz and .zst too; - is standard input).
+    """Link every pair of INPUT: CSV or JSONL (.gz and .zst too; - is standard input), or a workbook.
 
     Credentials come from the environment or the configuration file only: BULKLINK_TOKEN or
     BULKLINK_TOKEN_FILE, or BULKLINK_USERNAME with BULKLINK_PASSWORD or BULKLINK_PASSWORD_FILE.

@@ -155,7 +155,9 @@ def start(
         directory = RunDirectory(settings.runs_dir / resume)
         if not (directory.path / LEDGER).is_file():
             raise UsageError(f"{resume}: nothing was published by a run of that name in {settings.runs_dir}")
-    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    source = open_source(
+        input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
+    )
     try:
         return Publishing(
             directory or RunDirectory.create(settings.runs_dir, settings.run_id),

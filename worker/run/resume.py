@@ -54,7 +54,9 @@ def _start(
     complete = facts.get("input_complete", False)
     source = None
     if not complete and path != "-":
-        source = open_source(path, columns=settings.columns, delimiter=settings.delimiter)
+        source = open_source(
+            path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
+        )
     try:
         claim = claim_input(path, directory, settings)
     except WorkerError:

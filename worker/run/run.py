@@ -47,7 +47,9 @@ def start(settings: Settings, input_path: str, reload: Callable[[], Settings]) -
     """
     refuse_no_portal(settings)
     rate = shared_rate(settings)
-    source = open_source(input_path, columns=settings.columns, delimiter=settings.delimiter)
+    source = open_source(
+        input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
+    )
     try:
         directory, lock = new_run(settings.runs_dir, settings.run_id)
     except WorkerError:

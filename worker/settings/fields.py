@@ -270,6 +270,14 @@ class Settings(BaseModel):
     delimiter: Annotated[str | None, Option("CHAR", saved=True)] = Field(
         default=None, description="What separates cells: , ; | or tab; found from the first line if not set."
     )
+    sheet: Annotated[
+        str | None,
+        BeforeValidator(lambda value: str(value) if type(value) is int else value),
+        Option("NAME|N", saved=True),
+    ] = Field(
+        default=None,
+        description="Sheet of an Excel workbook, by name or by number; its first one if not set.",
+    )
     limit: Annotated[
         int | None,
         Option(

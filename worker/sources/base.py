@@ -52,8 +52,12 @@ class Source(Protocol):
         """The columns that hold the ids, by role; those of a JSONL file show up as it is read."""
 
     @property
-    def format(self) -> Literal["csv", "jsonl"]:
-        """Lines of cells, or an object a line."""
+    def format(self) -> Literal["csv", "jsonl", "xlsx"]:
+        """Lines of cells, an object a line, or rows of a sheet."""
+
+    @property
+    def sheet(self) -> str:
+        """The sheet of a workbook that is read; empty if it is none."""
 
     @property
     def dialect(self) -> Dialect:
@@ -87,11 +91,13 @@ class FileSource(ABC):
     """A source over one :class:`RawInput`, which it owns; the format is up to the subclass.
 
     Attributes:
-        format: lines of cells, or an object a line.
+        format: lines of cells, an object a line, or rows of a sheet.
+        sheet: the one of a workbook that is read.
         dialect: how it is written.
     """
 
-    format: Literal["csv", "jsonl"]
+    format: Literal["csv", "jsonl", "xlsx"]
+    sheet: str = ""
     dialect: Dialect
 
     def __init__(self, raw: RawInput) -> None:

@@ -1,15 +1,24 @@
 """Tell what a file is that is no CSV and no JSONL, in words that say what to do about it. Pure."""
 
 import re
+from pathlib import PurePath
 
-_EXCEL = "is an Excel workbook; save it as CSV"
 _OLD_EXCEL = "is an old Excel workbook (.xls); save it as CSV"
 _SHEET = "open it in a spreadsheet and save it as CSV"
 _PACKED = "use gzip or zstd, or unpack it"
 _UNPACK = "unpack it first"
+_ZIPPED = f"is a zip archive; {_UNPACK}"
+
+_LOCKED = "is an Excel workbook with a password; save it without one, or as CSV"
+_HELD_OPEN = "is the note that Excel leaves beside a workbook that is open; name the workbook itself"
+
+_OLE = b"\xd0\xcf\x11\xe0"
+"""Of old workbooks, and of the box that a new one with a password is put into."""
+
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 _MARKS = (
-    (b"\xd0\xcf\x11\xe0", _OLD_EXCEL),
+    (_OLE, _OLD_EXCEL),
     *(
         (mark, _OLD_EXCEL)
         for mark in (b"\t\0\4\0", b"\t\2\6\0", b"\t\4\6\0", b"\t\x08\x08\0", b"\t\x08\x10\0")
@@ -42,10 +51,24 @@ _OBJECT = re.compile(r'\s*\{\s*(?:$|(?="))')
 _NUL_SHARE = 0.4
 
 
+def is_workbook(head: bytes, name: str) -> bool:
+    """Whether a file is an Excel workbook (.xlsx), by its first bytes and its name."""
+    if not head.startswith(_ZIP):
+        return False
+    return name.lower().endswith(_WORKBOOK_NAMES) or _first_name(head).startswith(_WORKBOOK)
+
+
 def foreign_bytes(head: bytes, name: str) -> str | None:
-    """What a file is, by its first bytes (and its name, where they leave it open); None if it may be text."""
+    """What a file is that is no workbook, by its first bytes (and its name, where they leave it open).
+
+    None if it may be text.
+    """
+    if PurePath(name).name.startswith("~$"):
+        return _HELD_OPEN
+    if head.startswith(_OLE) and (_ENCRYPTED in head or name.lower().endswith(_WORKBOOK_NAMES)):
+        return _LOCKED
     if head.startswith(_ZIP):
-        return _EXCEL if name.lower().endswith(_WORKBOOK_NAMES) else _zipped(head)
+        return "is an OpenDocument file; save it as CSV" if _first_name(head) == b"mimetype" else _ZIPPED
     at, mark = _TAR
     if head[at:].startswith(mark):
         return f"is a tar archive; {_UNPACK}"
@@ -80,11 +103,7 @@ def foreign_json(line: str, *, named: bool) -> str | None:
     return None
 
 
-def _zipped(head: bytes) -> str:
+def _first_name(head: bytes) -> bytes:
+    """The name of the first file in a zip archive, as far as ``head`` has it."""
     length = int.from_bytes(head[_ZIP_NAME - 4 : _ZIP_NAME - 2], "little")
-    name = head[_ZIP_NAME : _ZIP_NAME + length]
-    if name.startswith(_WORKBOOK):
-        return _EXCEL
-    if name == b"mimetype":
-        return "is an OpenDocument file; save it as CSV"
-    return f"is a zip archive; {_UNPACK}"
+    return head[_ZIP_NAME : _ZIP_NAME + length]

@@ -52,11 +52,11 @@ class Text(NamedTuple):
     bom: bool
 
 
-def read_text(chunks: Iterator[bytes], label: str) -> Text:
-    """Lines of the decompressed bytes.
+def beginning(chunks: Iterator[bytes], label: str) -> bytes:
+    """So many of the decompressed bytes as tell what they are; fewer only if there are no more.
 
     Raises:
-        InputError: at once, if there is nothing to read or it is not text; later, if the input breaks off.
+        InputError: the input breaks off there.
     """
     head = b""
     try:
@@ -66,6 +66,15 @@ def read_text(chunks: Iterator[bytes], label: str) -> Text:
                 break
     except BrokenInputError as error:
         raise InputError(f"{label} {error}") from error
+    return head
+
+
+def read_text(head: bytes, chunks: Iterator[bytes], label: str) -> Text:
+    """Lines of the decompressed bytes, of which ``head`` is the beginning.
+
+    Raises:
+        InputError: at once, if there is nothing to read or it is not text; later, if the input breaks off.
+    """
     reason = foreign_bytes(head, label)
     if reason is not None:
         raise InputError(f"{label} {reason}")

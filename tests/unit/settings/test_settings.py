@@ -83,6 +83,7 @@ LADDERS: list[tuple[str, Any, list[tuple[Any, Any]]]] = [
     ("timeout", 30.0, [("1m", 60.0), ("2m", 120.0), ("3m", 180.0), ("4m", 240.0)]),
     ("wire", "json", [("json", "json"), ("xml", "xml"), ("json", "json"), ("xml", "xml")]),
     ("delimiter", None, [(",", ","), (";", ";"), ("|", "|"), ("\t", "\t")]),
+    ("sheet", None, [("1", "1"), ("Pairs", "Pairs"), (3, "3"), ("no. 4", "no. 4")]),
     ("portal", None, [(f"https://{host}.example", f"https://{host}.example") for host in "abcd"]),
     (
         "columns",

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from worker.errors import InputError, UsageError
 from worker.models import Row
 from worker.sources import open_source
-from worker.sources.csv_file import MAX_EXTRA
 from worker.sources.lines import MAX_LINE
 from worker.sources.making import make_row
 from worker.sources.opening import CHUNK
 from worker.sources.records import MAX_SPAN, SHORT_SPAN, STRAY_QUOTES
+from worker.sources.table import MAX_EXTRA
 
 HEADER = "opportunity_id,contact_id,note\n"
 

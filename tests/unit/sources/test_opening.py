@@ -97,8 +97,8 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (zipped("[Content_Types].xml"), "is an Excel workbook; save it as CSV"),
-        (zipped("xl/workbook.xml"), "is an Excel workbook; save it as CSV"),
+        (zipped("[Content_Types].xml"), "is an Excel workbook that is damaged"),
+        (zipped("xl/workbook.xml"), "is an Excel workbook that is damaged"),
         (zipped("mimetype"), "is an OpenDocument file; save it as CSV"),
         (zipped("pairs.csv"), "is a zip archive; unpack it first"),
         (zipped(), "is a zip archive; unpack it first"),

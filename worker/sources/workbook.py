@@ -1,0 +1,144 @@
+"""A sheet of an Excel workbook as a table. The library that reads it is an extra, imported when it is needed.
+
+It holds a sheet as a whole, and says nothing of a cell with an error in it (``#N/A``): that is empty here.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from datetime import date, time, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from worker.errors import InputError, UsageError
+from worker.models import Dialect
+from worker.sources.base import ColumnNames
+from worker.sources.columns import shown
+from worker.sources.opening import BrokenInputError, RawInput
+from worker.sources.records import Record
+from worker.sources.table import Table
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet, CalamineWorkbook
+
+MAX_BYTES = 1024**3
+"""Of a workbook; a sheet has 1,048,576 rows at most, and with two ids in each that is some 20 MB."""
+
+_DAMAGED = "is an Excel workbook that is damaged; open it in Excel, save it again, or save it as CSV"
+_LOCKED = "is an Excel workbook with a password; save it without one, or as CSV"
+_PANIC = "PanicException"
+"""What the library raises where it fails itself; it is no Exception, and has no name to import."""
+
+_Value: TypeAlias = int | float | str | bool | date | time | timedelta
+
+
+class SheetFile(Table):
+    """Rows of a sheet; a line is a row of the sheet, by its number there."""
+
+    format = "xlsx"
+
+    def __init__(
+        self, raw: RawInput, chunks: Iterable[bytes], wanted: ColumnNames, sheet: str | None
+    ) -> None:
+        found = _sheet(_collected(chunks, raw.label), sheet, raw.label)
+        self.sheet = found.name
+        # As Excel opens a CSV file without asking; the workbook itself says nothing of it.
+        dialect = Dialect(",", "utf-8", bom=True, line_end="\r\n")
+        records = records_of(found.iter_rows(), found.start[1] if found.start else 0)
+        first = next(records, None)
+        if first is None:
+            raise InputError(f"{raw.label}: sheet {shown([found.name])} is empty")
+        super().__init__(raw, _chained(first, records), dialect, wanted, 0)
+
+
+def records_of(rows: Iterable[Iterable[_Value]], offset: int) -> Iterator[Record]:
+    """The rows of a sheet as records, as wide as the first that has text, or wider where they have more.
+
+    Args:
+        rows: all, from the top of the sheet on.
+        offset: columns of the sheet to the left of theirs.
+    """
+    left = [""] * offset
+    width = 0
+    for line, values in enumerate(rows, 1):
+        cells = left + [_text(value) for value in values]
+        while cells and not cells[-1]:
+            cells.pop()
+        width = width or len(cells)
+        cells += [""] * (width - len(cells))
+        yield line, cells, ""
+
+
+def _text(value: _Value) -> str:
+    """What stands in a cell; a sheet holds all its numbers as floats."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    return str(value)
+
+
+def _chained(first: Record, rest: Iterator[Record]) -> Iterator[Record]:
+    yield first
+    yield from rest
+
+
+def _collected(chunks: Iterable[bytes], label: str) -> bytes:
+    data = bytearray()
+    try:
+        for chunk in chunks:
+            data += chunk
+            if len(data) > MAX_BYTES:
+                raise InputError(f"{label} is larger than an Excel workbook can be read here; save it as CSV")
+    except BrokenInputError as error:
+        raise InputError(f"{label} {error}") from error
+    return bytes(data)
+
+
+def _sheet(data: bytes, wanted: str | None, label: str) -> "CalamineSheet":
+    """The sheet that is wanted.
+
+    Raises:
+        InputError: there is none, or the workbook cannot be read.
+        UsageError: the library is not installed.
+    """
+    try:
+        from python_calamine import CalamineError, PasswordError, load_workbook  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UsageError(
+            f"{label} is an Excel workbook: to read it, pip install 'bulklink[excel]', or save it as CSV"
+        ) from error
+    try:
+        book = load_workbook(io.BytesIO(data))
+        name = _chosen(book, wanted, label)
+        return book.get_sheet_by_name(name)
+    except InputError:
+        raise
+    except PasswordError as error:
+        raise InputError(f"{label} {_LOCKED}") from error
+    except (CalamineError, OSError, ValueError) as error:
+        raise InputError(f"{label} {_DAMAGED}") from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise InputError(f"{label} {_DAMAGED}") from error
+
+
+def _chosen(book: "CalamineWorkbook", wanted: str | None, label: str) -> str:
+    """The name of the sheet: by its name, else by its number; the first visible one if none is named."""
+    names = book.sheet_names
+    if wanted is None:
+        from python_calamine import SheetVisibleEnum  # noqa: PLC0415 - an extra
+
+        visible = [one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
+        if not visible:
+            raise InputError(f"{label} has no sheet that is shown; choose one with --sheet: {shown(names)}")
+        return visible[0]
+    if wanted in names:
+        return wanted
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 else 0  # noqa: PLR2004 - far more than there can be
+    if 1 <= number <= len(names):
+        return names[number - 1]
+    raise InputError(f"{label} has no sheet {shown([wanted])}; it has: {shown(names)}")
