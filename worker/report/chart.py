@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from worker.report.figures import Stretch
 
-WIDTH, HEIGHT = 640, 160
+WIDTH, HEIGHT = 400, 150
+"""Pixels; on a small phone it is drawn at three quarters of that, and its words must still be readable."""
 _NOTHING = 1e-6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 8, 22
 
@@ -111,7 +112,7 @@ def side_by_side(counts: Sequence[tuple[float, int]]) -> Bars:
         left = _LEFT + wide * number
         sides = left + 1, _TOP + high - height, wide - 2, height
         boxes.append(Box(*(round(side, 1) for side in sides)))
-        if len(counts) <= 10 or number % 2 == 0:  # noqa: PLR2004 - more would touch each other
+        if len(counts) <= 6 or number % 2 == 0:  # noqa: PLR2004 - more would touch each other
             across.append(Mark(round(left + wide, 1), HEIGHT - 6, milliseconds(bound)))
     return Bars(tuple(boxes), tuple(across))
 
