@@ -18,8 +18,9 @@ from worker.portal.client import PortalClient
 from worker.portal.transport import Route
 from worker.scheduler import Scheduler
 
-BATCHES_AT_ONCE = 2
-"""Most batches in flight: each of them keeps the portal busy for seconds."""
+AT_ONCE, BATCHES_AT_ONCE = 16, 4
+"""Most requests in flight if their number is learned, and most batches, whatever is told: each of these keeps
+the portal busy for seconds."""
 
 GATHER = 0.2
 """Seconds that operations wait for others to share their request."""
@@ -39,7 +40,7 @@ class Site:
         limiter: gives the client its slots, too.
         route: how operations get there.
         hours: changes the limits with the time of day.
-        concurrency: most requests in flight; fewer if each carries many operations.
+        concurrency: requests in flight, fewer if each carries many operations; None to learn how many.
         policy: how often and how long each is tried.
         give_up_after: seconds without anything that the portal worked on.
         tell: told of trouble, in words for the user; an empty text when it is over.
@@ -56,7 +57,7 @@ class Site:
         policy: RetryPolicy,
         *,
         hours: Hours,
-        concurrency: int,
+        concurrency: int | None,
         give_up_after: float,
         tell: Callable[[str], None],
     ) -> None:
@@ -69,7 +70,7 @@ class Site:
         self._transport: Transport = route.transport
         self._hours = hours
         self._concurrency = concurrency
-        limiter.resize(self._permits)
+        self._resize()
         self._outage = Outage(limiter, client.question, give_up_after, tell)
         limiter.observers.append(self._outage.observe)
         self._watchers = 0
@@ -80,9 +81,10 @@ class Site:
         """Whether one request can carry several operations, also if the next one happens to carry one."""
         return self.route.name == "batch"
 
-    @property
-    def _permits(self) -> int:
-        return min(self._concurrency, BATCHES_AT_ONCE) if self.takes_many else self._concurrency
+    def _resize(self) -> None:
+        most = self._concurrency or AT_ONCE
+        adapts = self._concurrency is None
+        self.limiter.resize(min(most, BATCHES_AT_ONCE) if self.takes_many else most, adapts=adapts)
 
     @property
     def at_once(self) -> int:
@@ -110,7 +112,7 @@ class Site:
     def take_no_more_batches(self) -> None:
         """The portal has stopped taking them: as many requests may be in flight as the user allows."""
         self.route.name, self.route.why = "single", "the portal stopped taking batches"
-        self.limiter.resize(self._permits)
+        self._resize()
         for scheduler in self._gathering:
             scheduler.gather_no_more()
 
@@ -133,7 +135,7 @@ class Site:
                 watching.cancel()
                 await asyncio.wait({watching})
 
-    async def change(self, rates: Rates, concurrency: int, credentials: Credentials) -> None:
+    async def change(self, rates: Rates, concurrency: int | None, credentials: Credentials) -> None:
         """Go on under other limits and with other credentials.
 
         Raises:
@@ -142,7 +144,7 @@ class Site:
         await self._client.change(credentials)
         self._concurrency = concurrency
         self._hours.change(rates)
-        self.limiter.resize(self._permits)
+        self._resize()
 
 
 def _weight_of(operation: Operation[Any]) -> int:

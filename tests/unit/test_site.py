@@ -18,7 +18,7 @@ from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.transport import Route
 from worker.quantities import Rate
-from worker.site import BATCHES_AT_ONCE, GATHER, IDS_IN_A_CONTACT, MOST_CONTACTS, Site
+from worker.site import AT_ONCE, BATCHES_AT_ONCE, GATHER, IDS_IN_A_CONTACT, MOST_CONTACTS, Site
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -46,8 +46,8 @@ class Client:
         raise AssertionError("nobody asks")
 
 
-def site_by(way: Way, concurrency: int, error: Exception | None = None) -> Site:
-    limiter = Limiter(FAST, concurrency, max_pause=300.0, rng=Highest(0))
+def site_by(way: Way, concurrency: int | None, error: Exception | None = None) -> Site:
+    limiter = Limiter(FAST, 1, max_pause=300.0, rng=Highest(0))
     return Site(
         cast("Any", Client(error)),
         limiter,
@@ -62,7 +62,7 @@ def site_by(way: Way, concurrency: int, error: Exception | None = None) -> Site:
 
 @pytest.mark.parametrize(
     ("size", "concurrency", "permits", "at_once"),
-    [(1, 8, 8, 8), (1, 1, 1, 1), (20, 8, BATCHES_AT_ONCE, 40), (20, 1, 1, 20), (2, 2, 2, 4)],
+    [(1, 8, 8, 8), (1, 1, 1, 1), (20, 8, BATCHES_AT_ONCE, 80), (20, 1, 1, 20), (2, 2, 2, 4)],
 )
 def test_few_batches_are_in_flight_and_as_many_single_requests_as_the_user_allows(
     virtual_time: Run, size: int, concurrency: int, permits: int, at_once: int
@@ -76,7 +76,7 @@ def test_few_batches_are_in_flight_and_as_many_single_requests_as_the_user_allow
     virtual_time(story())
 
 
-@pytest.mark.parametrize(("size", "permits"), [(1, [16, 3, 1]), (20, [2, 2, 1])])
+@pytest.mark.parametrize(("size", "permits"), [(1, [16, 3, 1]), (20, [4, 3, 1])])
 def test_a_change_of_concurrency_keeps_few_batches_in_flight(
     virtual_time: Run, size: int, permits: list[int]
 ) -> None:
@@ -89,6 +89,40 @@ def test_a_change_of_concurrency_keeps_few_batches_in_flight(
         return told
 
     assert virtual_time(story()) == permits
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, AT_ONCE), (20, BATCHES_AT_ONCE)])
+def test_if_it_is_left_to_us_how_many_it_begins_with_two_and_may_be_more(
+    virtual_time: Run, size: int, most: int
+) -> None:
+    async def story() -> tuple[int, int]:
+        limiter = site_by(Way(size), None).limiter
+        assert limiter.controller.concurrency is not None
+        return limiter.permits.limit, limiter.controller.concurrency.ceiling
+
+    assert virtual_time(story()) == (2, most)
+
+
+def test_a_stated_number_takes_the_place_of_a_learned_one_and_the_other_way_round(virtual_time: Run) -> None:
+    async def story() -> list[bool]:
+        site = site_by(Way(1), None)
+        learned = []
+        for concurrency in (5, None):
+            await site.change(always(FAST), concurrency, NOBODY)
+            learned.append(site.limiter.controller.concurrency is not None)
+        return learned
+
+    assert virtual_time(story()) == [False, True]
+
+
+def test_once_no_more_batches_are_taken_more_may_be_in_flight(virtual_time: Run) -> None:
+    async def story() -> tuple[int, int]:
+        site = site_by(Way(20), None)
+        site.take_no_more_batches()
+        assert site.limiter.controller.concurrency is not None
+        return site.limiter.permits.limit, site.limiter.controller.concurrency.ceiling
+
+    assert virtual_time(story()) == (2, AT_ONCE)
 
 
 def test_a_change_while_one_goes_alone_for_once_keeps_few_batches_in_flight(virtual_time: Run) -> None:

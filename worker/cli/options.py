@@ -7,7 +7,7 @@ import click
 
 from worker.cli.completing import files, value_of
 from worker.quantities import format_duration
-from worker.settings import PREFIX, Option, Settings, option_name, options
+from worker.settings import DOCUMENTED, PREFIX, Option, Settings, option_name, options
 from worker.timetable import Timetable
 
 _INHERITED = "as the run was told"
@@ -118,6 +118,8 @@ def _option(field: str, option: Option, verb: str, *, inherits: bool) -> Callabl
 
 def _default(field: str) -> str:
     value = Settings.model_fields[field].default
+    if value is DOCUMENTED or (value is None and options()[field].metavar.startswith("auto|")):
+        return "auto"
     if value is None or value is False:
         return ""
     if isinstance(value, Timetable):

@@ -16,6 +16,9 @@ from worker.report.verification import Verification
 
 SCHEMA_VERSION = 1
 
+LIMITS = "limits_"
+"""How the facts begin that say which limits a session changed; the rest is when it began."""
+
 FILES = (
     "ledger.db",
     "contacts.jsonl",
@@ -126,6 +129,8 @@ class Report(_Part):
         retries: runs that have tried again what this one left, oldest first.
         verify: what the last verify found, as in its verify.json; null if there was none.
         rollback: what rollbacks did; null if there was none.
+        limits: each change of a limit, and why: ``at, knob, from, to, reason``; of a long session the first
+            and the last ones.
     """
 
     schema_version: int
@@ -144,6 +149,7 @@ class Report(_Part):
     retries: tuple[str, ...] = ()
     verify: Verification | None = None
     rollback: RolledBack | None = None
+    limits: tuple[dict[str, str | float], ...] = ()
 
     def to_json(self) -> str:
         """The report as indented JSON text."""
@@ -182,6 +188,7 @@ def build_report(reader: LedgerReader) -> Report:
         status="rolled_back" if is_undone else _run_status(facts, exit_code),
         verify=facts.get("verify"),
         rollback=undone,
+        limits=tuple(one for name in sorted(facts) if name.startswith(LIMITS) for one in facts[name]),
         exit_code=exit_code,
         message=facts.get("end_message", ""),
         portal=facts["portal"],

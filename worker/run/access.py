@@ -39,7 +39,7 @@ from worker.run.memory import Memory
 from worker.settings import Settings, load_settings
 from worker.settings.addresses import is_loopback, proxy_url
 from worker.settings.fields import ENVIRONMENT
-from worker.site import Site
+from worker.site import AT_ONCE, Site
 from worker.supply.shared_rate import SharedTurns
 
 if TYPE_CHECKING:
@@ -186,11 +186,13 @@ async def open_site(
     rate, link_rate, _ = rates.at_present()
     limiter = Limiter(
         rate,
-        settings.concurrency,
+        settings.concurrency or AT_ONCE,
         link_rate=link_rate,
         max_pause=settings.give_up_after,
         rng=rng,
         turns=turns,
+        # One that is shared is kept to by each process as it was told.
+        adapts_rate=shared is None,
         learned=learned,
     )
     limiter.observers.extend(observers)

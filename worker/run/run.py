@@ -143,7 +143,7 @@ def session_of(
         report=settings.command("report", advice.named(directory, settings)),
     )
 
-    def reloaded() -> tuple[Rates, int, Credentials]:
+    def reloaded() -> tuple[Rates, int | None, Credentials]:
         now = reload()
         return rates_of(now), now.concurrency, credentials_of(now)
 

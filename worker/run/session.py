@@ -22,6 +22,7 @@ from worker.models import Outcome
 from worker.portal.auth import Credentials
 from worker.quantities import ErrorLimit, format_duration
 from worker.run.access import Access
+from worker.run.changes import Changes
 from worker.run.directory import RunDirectory
 from worker.run.lifetime import Stop
 from worker.run.log import log_outcome
@@ -86,7 +87,7 @@ class Session:
         access: Access,
         *,
         fresh: bool,
-        reload: Callable[[], tuple[Rates, int, Credentials]],
+        reload: Callable[[], tuple[Rates, int | None, Credentials]],
     ) -> None:
         self.directory = directory
         self.lock = lock
@@ -147,9 +148,11 @@ class Session:
             log.info("run.started", version=worker.__version__, **self.plan.saved)
             pipeline = Pipeline(supply, ledger, site, look_first=self.plan.look_first, grace=self.plan.grace)
             self._observe(pipeline, log)
+            changes = Changes(log)
+            site.limiter.tell_change.append(changes.note)
             pipeline.side_tasks += [
                 partial(show_often, self.tally, show, site.limiter),
-                partial(self._beat, ledger, log, site),
+                partial(self._beat, ledger, log, site, changes),
                 partial(self._end_in_time, pipeline),
             ]
             self._site = site
@@ -162,6 +165,7 @@ class Session:
             seconds = asyncio.get_running_loop().time() - started
             await ledger.beat(seconds, site.limiter.paused_seconds)
             await ledger.add_sample(self._sample(seconds, site))
+            await changes.save(ledger)
             await ledger.put_meta(end_code=code, end_message=message)
             await ledger.end_session(code, message)
             # Once more: the portal may have stopped taking batches meanwhile.
@@ -179,7 +183,8 @@ class Session:
             self.tally.note = f"SIGHUP: {error}; going on as before"
         else:
             now = spoken(rates.rate, rates.link_rate)
-            self._tell(f"SIGHUP: now {now}, {concurrency} in flight; credentials read again")
+            many = concurrency or "as many as do good"
+            self._tell(f"SIGHUP: now {now}, {many} in flight; credentials read again")
 
     async def _send(self, pipeline: Pipeline, stop: Stop, log: FilteringBoundLogger) -> tuple[Exit, str]:
         """Send all; gives how it ended."""
@@ -218,7 +223,7 @@ class Session:
 
         pipeline.observers += [count, end_at_limit]
 
-    async def _beat(self, ledger: Ledger, log: FilteringBoundLogger, site: Site) -> None:
+    async def _beat(self, ledger: Ledger, log: FilteringBoundLogger, site: Site, changes: Changes) -> None:
         """Note now and then how it goes: a session that is killed lasted until then."""
         clock = asyncio.get_running_loop().time
         started, due = clock(), 0.0
@@ -226,6 +231,7 @@ class Session:
             await asyncio.sleep(BEAT)
             seconds = clock() - started
             await ledger.beat(seconds, site.limiter.paused_seconds)
+            await changes.save(ledger)
             if seconds >= due:
                 due = next_sample(seconds)
                 await ledger.add_sample(self._sample(seconds, site))

@@ -8,6 +8,7 @@ from worker.run.directory import new_run
 from worker.run.run import refuse_no_portal, session_of
 from worker.run.session import Session
 from worker.settings import Settings
+from worker.site import AT_ONCE
 from worker.supply.queue import QueuePlan
 from worker.supply.queue_input import QueueInput
 
@@ -35,7 +36,7 @@ def start(settings: Settings, queue_url: str, reload: Callable[[], Settings]) ->
         results = open_publisher(parse_address(settings.results.get_secret_value()), for_work=False)
     plan = QueuePlan(
         prefetch=max(
-            settings.concurrency * PREFETCH,
+            (settings.concurrency or AT_ONCE) * PREFETCH,
             0 if settings.transport == "single" else PREFETCH_FOR_BATCHES,
         ),
         drain=settings.drain,

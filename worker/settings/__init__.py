@@ -1,9 +1,10 @@
 """Every option, spelled once, and how its value is settled from flags, environment and file."""
 
-from worker.settings.fields import PREFIX, Option, Settings, option_name, options
+from worker.settings.fields import DOCUMENTED, PREFIX, Option, Settings, option_name, options
 from worker.settings.loading import ON_END_VARIABLES, load_settings, settings_of
 
 __all__ = [
+    "DOCUMENTED",
     "ON_END_VARIABLES",
     "PREFIX",
     "Option",

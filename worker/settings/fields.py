@@ -30,6 +30,9 @@ from worker.timetable import Timetable, parse_timetable
 
 PREFIX = "BULKLINK_"
 
+DOCUMENTED = Timetable(Rate(500, 10.0))
+"""What the vendor's cloud allows: the most that is sent if no rate is stated."""
+
 ENVIRONMENT = "env"
 """In place of a proxy: the one that the usual variables name."""
 
@@ -87,11 +90,13 @@ def _saved_proxy(proxy: SecretStr | None) -> str | None:
     return None if proxy is None else without_password(proxy.get_secret_value())
 
 
-def _batch_size(value: object) -> object:
+def _auto(value: object) -> object:
     return None if value == "auto" else value
 
 
 def _rate(value: object) -> Timetable:
+    if value == "auto":
+        return DOCUMENTED
     return value if isinstance(value, Timetable) else parse_timetable(str(value))
 
 
@@ -178,10 +183,10 @@ class Settings(BaseModel):
     password_file: Annotated[_Path | None, Option(secret=True)] = Field(
         default=None, description="File that holds the password."
     )
-    rate: Annotated[_Rate, Option("N/TIME", saved=True)] = Field(
-        default=Timetable(Rate(500, 10.0)),
+    rate: Annotated[_Rate, Option("auto|N/TIME", saved=True)] = Field(
+        default=DOCUMENTED,
         description="Most requests of any kind in a window of that length: 50/s, 500/10s, 1500/min; or by the"
-        " time of day: 08:00-19:00=5/s,50/s.",
+        " time of day: 08:00-19:00=5/s,50/s; auto is 500/10s. Throttled, it is less for a while.",
     )
     link_rate: Annotated[_LinkRate, Option("N/TIME", saved=True)] = Field(
         default=None,
@@ -196,8 +201,16 @@ class Settings(BaseModel):
     ] = Field(
         default=None, description="Redis in which all processes that name it keep to one --rate together."
     )
-    concurrency: Annotated[int, Option("N", saved=True)] = Field(
-        default=8, ge=1, le=256, description="Most requests in flight at once."
+    concurrency: Annotated[
+        int | None,
+        BeforeValidator(_auto),
+        PlainSerializer(lambda value: value or "auto"),
+        Option("auto|N", saved=True),
+    ] = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Requests in flight at once; auto is as many as make it faster, up to 16, or 4 batches.",
     )
     existing: Annotated[Literal["check", "post"], Option("check|post", saved=True)] = Field(
         default="check",
@@ -207,7 +220,7 @@ class Settings(BaseModel):
         default="auto",
         description="Many pairs in one request where the portal takes batches (auto), or one in each.",
     )
-    batch_size: Annotated[int | None, BeforeValidator(_batch_size), Option("auto|N", saved=True)] = Field(
+    batch_size: Annotated[int | None, BeforeValidator(_auto), Option("auto|N", saved=True)] = Field(
         default=None,
         ge=2,
         le=200,

@@ -26,11 +26,12 @@ def refusal(field: FieldInfo, option: Option, error: Mapping[str, Any], value: o
     said = "the value" if option.secret else repr(value)
     if kind in _TEXT:
         return f"{said} is not a text in quotes"
+    if option.metavar in {"N", "auto|N"}:
+        no = "not" if option.metavar == "N" else "neither auto nor"
+        return f"{said} is {no} a number {_range(field, str)}"
     if "|" in option.metavar:
         *first, last = option.metavar.split("|")
         return f"{said} is not {', '.join(first)} or {last}"
-    if option.metavar == "N":
-        return f"{said} is not a number {_range(field, str)}"
     if option.metavar == "TIME":
         return f"{said} is not a time {_range(field, format_duration)}"
     return f"{said} is neither true nor false" if field.annotation is bool else f"{said} cannot be used"

@@ -107,7 +107,7 @@ def shown_by(verb: str) -> str:
         ("work", "what is left goes to other workers", "resume goes on"),
         ("dead", "So many messages", "rows of the input"),
         ("report", "that several are merged into", "made from the time"),
-        ("resume", "08:00-19:00=5/s,50/s. [default: as the run was told]", "500/10s]"),
+        ("resume", "it is less for a while. [default: as the run was told]", "500/10s]"),
         ("retry", "[default: as the run was told]", "[default: 8]"),
         ("rollback", "[default: as the run was told]", "[default: 30s]"),
     ],
@@ -130,11 +130,11 @@ def test_help_tells_what_an_option_is_for_and_its_default() -> None:
 
     for name in EVERY:
         assert " ".join((Settings.model_fields[name].description or "").split()) in text
-    assert "--rate N/TIME" in text
+    assert "--rate auto|N/TIME" in text
     assert "-n, --dry-run" in text
-    for default in ("500/10s", "8", "json", "30s", "25s", "15m", "runs", "auto"):
+    for default in ("json", "30s", "25s", "15m", "runs", "auto"):
         assert f"[default: {default}]" in text
-    assert text.count("[default: ") == 15
+    assert text.count("[default: ") == 16
 
 
 def test_the_table_has_a_row_for_every_setting() -> None:
@@ -151,8 +151,9 @@ def test_rows_of_the_table() -> None:
     rows = options_table().splitlines()
 
     assert (
-        "| `--rate N/TIME` | `BULKLINK_RATE` | `500/10s` | Most requests of any kind in a window of"
-        " that length: 50/s, 500/10s, 1500/min; or by the time of day: 08:00-19:00=5/s,50/s. |"
+        r"| `--rate auto\|N/TIME` | `BULKLINK_RATE` | `auto` | Most requests of any kind in a window of"
+        " that length: 50/s, 500/10s, 1500/min; or by the time of day: 08:00-19:00=5/s,50/s; auto is 500/10s."
+        " Throttled, it is less for a while. |"
     ) in rows
     assert "| (never a flag) | `BULKLINK_TOKEN` |  | API token of the portal. |" in rows
     assert "| `--json` | `BULKLINK_JSON` |  | Print report.json on standard output. |" in rows

@@ -80,6 +80,13 @@ def states(**counts: int) -> dict[Status, int]:
     return {status: counts.get(status, 0) for status in Status}
 
 
+def test_changes_of_limits_are_told_session_after_session(path: Path, store: Store) -> None:
+    first, second, third = ({"at": f"2026-11-2{day}", "knob": "rate", "from": 50.0} for day in (1, 2, 3))
+    store.put_meta({"limits_2026-11-22": [third], "limits_2026-11-21": [first, second]})
+
+    assert report_of(path).limits == (first, second, third)
+
+
 def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
     store.begin_session()
     admit(store, *(pair(row) for row in range(1, 5)), Reject(5, 6, "contact_id is empty"), Pair(6, 7, 1, 1))
@@ -176,6 +183,7 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "retries": [],
         "verify": None,
         "rollback": None,
+        "limits": [],
     }
 
 

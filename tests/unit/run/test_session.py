@@ -128,7 +128,8 @@ def test_limits_and_credentials_that_cannot_be_read_again_change_nothing(pairs: 
             notes: list[str] = []
 
             async def reload() -> None:
-                await asyncio.sleep(0.1)
+                while session._site is None:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.01)
                 await session.reload()
 
             await asyncio.gather(reload(), do(session, Stop(), lambda tally: notes.append(tally.note)))

@@ -79,7 +79,7 @@ def test_defaults_need_nothing() -> None:
 # option, field, and for each place a text and what it means
 LADDERS: list[tuple[str, Any, list[tuple[Any, Any]]]] = [
     ("rate", parse_timetable("500/10s"), [(f"{n}/s", parse_timetable(f"{n}/s")) for n in range(1, 5)]),
-    ("concurrency", 8, [("1", 1), ("2", 2), (3, 3), (4, 4)]),
+    ("concurrency", None, [("1", 1), ("2", 2), (3, 3), (4, 4)]),
     ("timeout", 30.0, [("1m", 60.0), ("2m", 120.0), ("3m", 180.0), ("4m", 240.0)]),
     ("wire", "json", [("json", "json"), ("xml", "xml"), ("json", "json"), ("xml", "xml")]),
     ("delimiter", None, [(",", ","), (";", ";"), ("|", "|"), ("\t", "\t")]),
@@ -190,10 +190,10 @@ def test_a_misspelt_variable_is_refused_by_name_with_a_suggestion(monkeypatch: p
         ("timeout", "soon", "'soon' is not a duration like 30s, 5m or 2h"),
         ("timeout", "0", "'0' is not a time above 0s and up to 1h"),
         ("timeout", "2h", "'2h' is not a time above 0s and up to 1h"),
-        ("concurrency", "0", "'0' is not a number from 1 to 256"),
-        ("concurrency", "eight", "'eight' is not a number from 1 to 256"),
-        ("concurrency", "3.5", "'3.5' is not a number from 1 to 256"),
-        ("concurrency", "257", "'257' is not a number from 1 to 256"),
+        ("concurrency", "0", "'0' is neither auto nor a number from 1 to 256"),
+        ("concurrency", "eight", "'eight' is neither auto nor a number from 1 to 256"),
+        ("concurrency", "3.5", "'3.5' is neither auto nor a number from 1 to 256"),
+        ("concurrency", "257", "'257' is neither auto nor a number from 1 to 256"),
         ("max_attempts", "0", "'0' is not a number from 1 to 100"),
         ("max_attempts", "101", "'101' is not a number from 1 to 100"),
         ("grace", "2h", "'2h' is not a time from 0s to 1h"),
