@@ -77,6 +77,11 @@ class Site:
         self._watching: asyncio.Task[None] | None = None
 
     @property
+    def client(self) -> PortalClient:
+        """For questions that are about no operation."""
+        return self._client
+
+    @property
     def takes_many(self) -> bool:
         """Whether one request can carry several operations, also if the next one happens to carry one."""
         return self.route.name == "batch"

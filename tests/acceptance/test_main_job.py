@@ -242,7 +242,7 @@ def test_standard_input_is_an_input(bulklink: "CommandLine", simulate: "Simulate
     assert json.loads(done.stdout)["input"]["name"] == "-"
 
 
-def test_a_dry_run_sends_nothing_and_leaves_nothing(
+def test_a_dry_run_links_nothing_and_leaves_nothing(
     bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
 ) -> None:
     (tmp_path / "pairs.csv").write_text("opportunity_id,contact_id\n1,2\n1,2\nx,2\n")
@@ -253,5 +253,5 @@ def test_a_dry_run_sends_nothing_and_leaves_nothing(
     assert done.returncode == 3
     assert "3 rows, 1 pair, 1 duplicate, 1 invalid" in done.stdout
     assert "line 4: opportunity_id is not a whole number" in done.stdout
-    assert portal.books()["requests"] == 0
+    assert (portal.books()["posts"], portal.links()) == (0, set())
     assert not (tmp_path / "runs").exists()

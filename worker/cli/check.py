@@ -1,20 +1,23 @@
-"""``bulklink check INPUT``: what is in an input, without a network."""
+"""``bulklink check INPUT``: what is in an input, without a network unless a portal is named."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
+from random import Random
 from typing import Any
 
 import click
 
 from worker.cli.completing import files
 from worker.cli.grouped import GroupedCommand
-from worker.cli.options import INPUT, settings_options
+from worker.cli.options import CHECK, INPUT, settings_options
 from worker.cli.output import pour, say
-from worker.errors import Exit, InputError, TooFewRows, one_line
+from worker.errors import Exit, InputError, TooFewRows, WorkerError, one_line
 from worker.report.summary import counted
 from worker.run.check import CheckResult, Fault, checked
+from worker.run.sample import Sample
 from worker.settings import Settings, load_settings
 from worker.sources import CONTACT, OPPORTUNITY, Source, open_source, shown
 
@@ -25,40 +28,85 @@ _SPOKEN_IN_SECONDS = 120
 
 @click.command("check", cls=GroupedCommand)
 @click.argument("input_path", metavar="INPUT", shell_complete=files)
-@settings_options(*INPUT, "as_json", "quiet", of="check")
+@settings_options(*CHECK, *INPUT, "as_json", "quiet", of="check")
 def command(input_path: str, **flags: Any) -> int:
     """Read INPUT and judge every row; sends nothing and leaves nothing behind.
 
-    Exit code 0 if every row is a pair or a duplicate of one, 3 if some are invalid.
+    With --portal on the command line it also asks the portal whom it takes us for, what it can, and whether
+    a sample of the ids exists. Nothing is changed there.
+
+    Exit code 0 if every row is a pair or a duplicate of one, 3 if some are invalid or ids of the sample are
+    missing, 6 if the portal is not to be reached or refuses us.
     """
-    return check(input_path, load_settings(flags))
+    settings = load_settings(flags)
+    # A portal of the environment or a file is for other verbs: whoever does not name one here stays offline.
+    return check(input_path, settings, asks_portal=flags["portal"] is not None)
 
 
-def check(input_path: str, settings: Settings) -> int:
+def check(input_path: str, settings: Settings, *, asks_portal: bool) -> int:
     """Judge an input and print the result; gives the exit code.
+
+    Args:
+        input_path: path of the input; ``-`` is standard input.
+        settings: all options.
+        asks_portal: the portal of the settings is asked, too, whether it would do.
 
     Raises:
         InputError: the input cannot be read, or not to its end: then the result is of what was read.
+        WorkerError: the portal would not do; the result of the input is printed before.
     """
+    sample = Sample(Random(0)) if asks_portal else None  # noqa: S311 - the same ids each time, guards nothing
     with (
         open_source(
             input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
         ) as source,
-        checked(source, settings.limit) as result,
+        checked(source, settings.limit, sample) as result,
     ):
         lines = [f"{source.name}: {_counts(result)}", f"  {_form(source)}"]
         if settings.portal and settings.dry_run and result.pairs:
             lines.append(f"  {_plan(result.pairs, settings)}")
+        asked = None
+        if sample is not None and not result.broken:
+            asked = _ask_portal(settings, sample)
         if settings.as_json:
-            say(settings, *lines)
-            pour(_json(result))
+            say(settings, *lines, *(asked.lines if asked else ()))
+            pour(_json(result, asked))
         elif not settings.quiet:
-            pour(map(one_line, chain(lines, map(_spoken_fault, result.faults()))))
+            faults = map(_spoken_fault, result.faults())
+            pour(map(one_line, chain(lines, faults, asked.lines if asked else ())))
         if result.broken:
             raise InputError(result.broken)
         if result.rows < (settings.min_rows or 0):
             raise TooFewRows(source.name, result.rows, settings.min_rows or 0)
-        return Exit.REJECTED if result.invalid else Exit.OK
+        if asked and asked.error:
+            raise asked.error
+        return Exit.REJECTED if result.invalid or (asked and asked.is_anything_missing) else Exit.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came of asking the portal: in words, for scripts, and the error if it would not do."""
+
+    lines: list[str]
+    facts: dict[str, Any]
+    is_anything_missing: bool = False
+    error: WorkerError | None = None
+
+
+def _ask_portal(settings: Settings, sample: Sample) -> _Asked:
+    from worker.cli import preflight  # noqa: PLC0415 - brings in aiohttp
+    from worker.run.preflight import look_at_portal  # noqa: PLC0415 - same
+
+    try:
+        found = look_at_portal(settings, sample, partial(_wait, settings))
+    except WorkerError as error:
+        return _Asked([], preflight.failed(settings.portal or "", str(error)), error=error)
+    return _Asked(preflight.in_words(found), preflight.as_object(found), found.is_anything_missing)
+
+
+def _wait(settings: Settings, note: str) -> None:
+    if note:
+        say(settings, note)
 
 
 def _counts(result: CheckResult) -> str:
@@ -95,7 +143,7 @@ def _spoken_fault(fault: Fault) -> str:
     return f"  line {fault.line}: {fault.reason}" + (f": {shown([fault.text])}" if fault.text else "")
 
 
-def _json(result: CheckResult) -> Iterator[str]:
+def _json(result: CheckResult, asked: _Asked | None) -> Iterator[str]:
     """The same for scripts; a fault a line, for there may be millions."""
     source = result.source
     dialect = asdict(source.dialect)
@@ -111,6 +159,7 @@ def _json(result: CheckResult) -> Iterator[str]:
             name: getattr(result, name)
             for name in ("rows", "blank", "pairs", "duplicates", "invalid", "broken")
         },
+        **({"portal": asked.facts} if asked else {}),
     }
     yield json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "faults": ['
     last = ""

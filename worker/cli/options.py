@@ -79,6 +79,22 @@ ABOUT_A_RUN = (
 QUEUE = ("results", "lease", "max_deliveries", "retry_delay")
 """What only a verb that works on a queue takes."""
 
+CHECK = (
+    "portal",
+    "rate",
+    "timezone",
+    "shared_rate",
+    "transport",
+    "wire",
+    "timeout",
+    "allow_http",
+    "ca_file",
+    "client_cert",
+    "client_key",
+    "proxy",
+)
+"""What a verb takes that asks the portal about an input, and sends nothing of it."""
+
 INPUT = ("columns", "delimiter", "sheet", "limit", "min_rows")
 """What every verb that reads an input takes."""
 

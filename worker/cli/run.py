@@ -33,7 +33,7 @@ def command(input_path: str, **flags: Any) -> int:
     if settings.dry_run:
         from worker.cli.check import check  # noqa: PLC0415 - only here
 
-        return check(input_path, settings)
+        return check(input_path, settings, asks_portal=settings.portal is not None)
     from worker.cli.finish import work_and_report  # noqa: PLC0415 - brings in aiohttp
     from worker.run.run import start  # noqa: PLC0415 - same
 

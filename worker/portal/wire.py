@@ -56,12 +56,14 @@ class Envelope:
         written: the response as it was written; empty if that is not known.
         error_message: text of the error, empty if it has none; None when the answer is no error.
         hresult: .NET's number of the error, the same in every language (contract 9.3).
+        error_type: class of the error, which AppServer alone tells (contract 2.2, 2.9); else None.
     """
 
     wire: WireFormat
     response: Any = None
     error_message: str | None = None
     hresult: int | None = None
+    error_type: str | None = None
     written: bytes = b""
 
 
@@ -80,13 +82,14 @@ def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
     members = {key.lower(): value for key, value in root.items()}
     if _integer(members.get("status")) not in {0, 1}:
         raise NotAnEnvelope("the body has no status of 0 or 1")
-    message, hresult = _error(members.get("error"))
+    message, hresult, error_type = _error(members.get("error"))
     response = members.get("response")
     return Envelope(
         wire=wire,
         response=None if response == "" else response,
         error_message=message,
         hresult=hresult,
+        error_type=error_type,
     )
 
 
@@ -138,14 +141,14 @@ def _json(item: Mapping[str, object], wire: WireFormat) -> bytes:
     return contact.model_dump_json(by_alias=True, exclude_unset=True).encode()
 
 
-def _error(error: object) -> tuple[str | None, int | None]:
+def _error(error: object) -> tuple[str | None, int | None, str | None]:
     # AppServer drops nulls (contract 2.9), others may write them; in XML a null is an empty element.
     if error is None or error == "":
-        return None, None
+        return None, None, None
     if not isinstance(error, Mapping):
-        return _text(error), None
+        return _text(error), None, None
     said = {key.lower(): value for key, value in error.items()}
-    return _text(said.get("message")), _integer(said.get("hresult"))
+    return _text(said.get("message")), _integer(said.get("hresult")), _text(said.get("type")) or None
 
 
 def _text(value: object) -> str:

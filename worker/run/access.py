@@ -153,6 +153,7 @@ async def open_site(
     observers: Sequence[Callable[[Request], None]],
     *,
     by_itself: bool = False,
+    remembers: bool = True,
 ) -> Site:
     """The portal that the settings name, made sure of that it is there and takes us.
 
@@ -163,6 +164,7 @@ async def open_site(
         tell: told of trouble, in words for the user.
         observers: each is told of every request.
         by_itself: nothing is shared with other processes or remembered for later ones; touches no file.
+        remembers: what is learned of the portal is kept for the next one; else nothing is written.
 
     Raises:
         UsageError: there are no credentials, or a certificate or a proxy that cannot be used.
@@ -179,7 +181,7 @@ async def open_site(
         turns = await stack.enter_async_context(
             SharedTurns(shared, wait_for=settings.wait_for_broker, tell=tell)
         )
-    memory = None if by_itself else Memory(settings.runs_dir, portal)
+    memory = Memory(settings.runs_dir, portal) if remembers and not by_itself else None
     learned = Learned() if memory is None else _recalled(memory, settings, tell)
     rng = Random()  # noqa: S311 - spreads pauses
     rates = rates_of(settings)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +13,7 @@ from worker.errors import InputError, OutputError
 from worker.judge import key_of
 from worker.models import Row
 from worker.run.distinct import Distinct
+from worker.run.sample import Sample
 from worker.sources import OPPORTUNITY, Source
 
 
@@ -53,8 +54,13 @@ class CheckResult:
 
 
 @contextmanager
-def checked(source: Source, limit: int | None) -> Iterator[CheckResult]:
+def checked(source: Source, limit: int | None, sample: Sample | None = None) -> Iterator[CheckResult]:
     """Judge every row and find the duplicates; what that takes on disk is gone at the end of the block.
+
+    Args:
+        source: open.
+        limit: rows after which it is read no further; None for all.
+        sample: is given every pair, if there is one.
 
     Raises:
         OutputError: there is no room for it.
@@ -64,7 +70,7 @@ def checked(source: Source, limit: int | None) -> Iterator[CheckResult]:
         result = CheckResult(source, _faults=path)
         try:
             with path.open("w", encoding="ascii") as faults:
-                _check(result, Distinct(Path(folder)), faults, limit)
+                _check(result, Distinct(Path(folder)), faults, limit, sample)
         except OSError as error:
             where = Path(folder).parent
             raise OutputError(
@@ -74,9 +80,11 @@ def checked(source: Source, limit: int | None) -> Iterator[CheckResult]:
         yield result
 
 
-def _check(result: CheckResult, pairs: Distinct, faults: TextIO, limit: int | None) -> None:
+def _check(
+    result: CheckResult, pairs: Distinct, faults: TextIO, limit: int | None, sample: Sample | None
+) -> None:
     source = result.source
-    add = pairs.add
+    add = pairs.add if sample is None else _both(pairs.add, sample.add)
     try:
         for row in islice(source.rows(), limit):
             result.rows += 1
@@ -90,6 +98,14 @@ def _check(result: CheckResult, pairs: Distinct, faults: TextIO, limit: int | No
         result.broken = str(error)
     result.pairs = pairs.count()
     result.duplicates = result.rows - result.invalid - result.pairs
+
+
+def _both(first: Callable[[int], None], second: Callable[[int], None]) -> Callable[[int], None]:
+    def add(key: int) -> None:
+        first(key)
+        second(key)
+
+    return add
 
 
 def _text(row: Row, reason: str, source: Source) -> str:

@@ -1,8 +1,9 @@
 """Go through the links of a run at the portal: look for them, opportunity by opportunity, and act on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import groupby, islice
 from typing import Any, Protocol, TypeVar
 
@@ -72,25 +73,41 @@ async def go_through(
     *,
     ids_only: bool = False,
 ) -> None:
-    """Look for all links, and do whatever follows. Cancelled, it leaves nothing on its way.
+    """Look for all links, and do whatever follows; for the rest see :func:`carry_out`.
 
     Args:
         links: by opportunity.
         site: where.
         conclude: as of :class:`worker.dispatch.Dispatcher`.
-        side_tasks: are done until it ends; an error of one ends it.
+        side_tasks: are done until it ends.
         ids_only: of contacts that are members, their Contacts are not wanted.
+
+    Raises:
+        WorkerError: the first that ended the work.
+    """
+    await carry_out(partial(_offer, links, site, ids_only=ids_only), site, conclude, side_tasks)
+
+
+async def carry_out(
+    offer: Callable[[Scheduler[Operation[Any]]], Coroutine[Any, Any, None]],
+    site: Site,
+    conclude: Callable[[Sequence[Finished]], Awaitable[Sequence[Operation[Any]]]],
+    side_tasks: Sequence[SideTask] = (),
+) -> None:
+    """Send what is offered, and whatever follows. Cancelled, it leaves nothing on its way.
+
+    Args:
+        offer: offers operations to a scheduler, and closes it.
+        site: where.
+        conclude: as of :class:`worker.dispatch.Dispatcher`.
+        side_tasks: are done until it ends; an error of one ends it.
 
     Raises:
         WorkerError: the first that ended the work.
     """
     scheduler = site.scheduler()
     sending = asyncio.ensure_future(site.dispatcher(scheduler, conclude).run(grace=0.0))
-    others = (
-        _offer(links, site, scheduler, ids_only=ids_only),
-        site.watch(),
-        *(task() for task in side_tasks),
-    )
+    others = (offer(scheduler), site.watch(), *(task() for task in side_tasks))
     tasks = {sending, *(asyncio.ensure_future(one) for one in others)}
     try:
         while not sending.done():

@@ -165,9 +165,15 @@ class Settings(BaseModel):
         validate_by_name=False,
     )
 
-    portal: Annotated[str | None, Option("URL", saved=True), AfterValidator(_portal)] = Field(
-        default=None, description="Address of the portal, such as https://portal.example.com."
-    )
+    portal: Annotated[
+        str | None,
+        Option(
+            "URL",
+            saved=True,
+            help_of={"check": "Ask this portal, too, whether it would do; changes nothing there."},
+        ),
+        AfterValidator(_portal),
+    ] = Field(default=None, description="Address of the portal, such as https://portal.example.com.")
     token: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="API token of the portal."
     )
@@ -352,7 +358,10 @@ class Settings(BaseModel):
     dry_run: Annotated[
         bool,
         Option(short="-n", help_of={"rollback": "Say how many links would be removed, and remove none."}),
-    ] = Field(default=False, description="Read and judge the input, send nothing, leave no run behind.")
+    ] = Field(
+        default=False,
+        description="Judge the input, ask the portal whether it would do, link nothing, leave no run behind.",
+    )
     as_json: Annotated[
         bool,
         Option(

@@ -98,10 +98,10 @@ def shown_by(verb: str) -> str:
 @pytest.mark.parametrize(
     ("verb", "says", "says_not"),
     [
-        ("rollback", "Say how many links would be removed", "Read and judge the input"),
+        ("rollback", "Say how many links would be removed", "Judge the input"),
         ("rollback", "Print rollback.json", "Print report.json"),
         ("verify", "Print verify.json", "Print report.json"),
-        ("run", "Read and judge the input, send nothing", "would be removed"),
+        ("run", "ask the portal whether it would do, link nothing", "would be removed"),
         ("run", "Print report.json", "as the run was told"),
         ("work", "Stop after so many messages", "rows of the input"),
         ("work", "what is left goes to other workers", "resume goes on"),

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ONE_BY_ONE
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, OutputError, UsageError
+from worker.run.preflight import Preflight
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -183,11 +184,23 @@ LOOK = "would look for {} at https://portal.example and send what is not there: 
     ],
 )
 def test_a_dry_run_says_how_long_it_would_take_if_that_is_worth_a_word(
-    command: "Command", tmp_path: Path, rows: int, rate: str, way: tuple[str, ...], plan: str
+    command: "Command",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+    rate: str,
+    way: tuple[str, ...],
+    plan: str,
 ) -> None:
     (tmp_path / "pairs.csv").write_text("deal,contact\n" + "".join(f"{n},1\n" for n in range(1, rows + 1)))
 
     words = ("--portal", "https://portal.example", "--rate", rate, *way)
+    monkeypatch.setattr(
+        "worker.run.preflight.look_at_portal", lambda settings, *_: Preflight(settings.portal)
+    )
     done = command("run", "pairs.csv", "-n", *words)
 
-    assert done.out.splitlines()[2:] == [f"  {plan}"]
+    assert done.out.splitlines()[2:4] == [
+        f"  {plan}",
+        "https://portal.example: an unknown product, CRM visible, as somebody it does not name",
+    ]

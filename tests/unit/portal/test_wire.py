@@ -49,6 +49,8 @@ def test_an_error_has_its_message_and_number_and_no_response(name: str) -> None:
 def test_an_error_of_appserver_is_read_alike() -> None:
     envelope = read("appserver_error.json")
     assert (envelope.error_message, envelope.hresult) == ("The record could not be found", -2146233088)
+    assert envelope.error_type == "System.Exception"
+    assert read("error_404.json").error_type is None
 
 
 def test_members_are_found_in_any_casing() -> None:
