@@ -162,6 +162,12 @@ class DurationReached(WorkerError):
     exit_code = Exit.MAX_DURATION
 
 
+class StalePlan(WorkerError):
+    """What was planned is not what there is now; nothing was sent because of it."""
+
+    exit_code = Exit.DIFFERENCES
+
+
 class StoppedError(WorkerError):
     """A signal ended the command at once, without the files it would have written."""
 

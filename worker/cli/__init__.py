@@ -16,6 +16,7 @@ from worker.cli.streams import fill_gaps, let_go
 # The verbs in the order of their use; each is a module here with a click command of the same name.
 VERBS = {
     "run": "Link every pair of a CSV or JSONL file or a workbook.",
+    "plan": "Say what a run would do, from a look at the portal.",
     "resume": "Go on with an interrupted run.",
     "retry": "Try what a run has left once more, in a new one.",
     "verify": "Look for what a run says it linked.",

@@ -4,7 +4,9 @@ import signal
 
 from worker.cli.on_end import tell_end
 from worker.cli.output import complain, hand_over, say, shown
+from worker.ledger import LedgerReader
 from worker.report.build import Report
+from worker.report.plan import PLAN_JSON, Plan, build_plan
 from worker.report.summary import ending, left, summary
 from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
@@ -46,6 +48,17 @@ def work_and_report(session: Session, settings: Settings) -> int:
 def summed_up(report: Report, directory: RunDirectory, settings: Settings) -> list[str]:
     """What became of a run, and the command that goes on with it."""
     return summary(report, shown(directory.path), _next(report, directory, settings))
+
+
+def told_again(directory: RunDirectory, settings: Settings) -> list[str]:
+    """What a plan says that was made before."""
+    with LedgerReader(directory.ledger) as reader:
+        return plan_words(build_plan(reader), directory, settings)
+
+
+def plan_words(plan: Plan, directory: RunDirectory, settings: Settings) -> list[str]:
+    """What a plan says, and the command that does it."""
+    return plan.summary(shown(directory.path), settings.command("run", shown(directory.path / PLAN_JSON)))
 
 
 def _next(report: Report, directory: RunDirectory, settings: Settings) -> str:

@@ -6,15 +6,16 @@ from typing import Any
 import click
 
 from worker.cli.completing import runs
-from worker.cli.finish import summed_up
+from worker.cli.finish import plan_words, summed_up
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader, run_lock
+from worker.report.plan import PLAN_JSON
 from worker.report.summary import counted
 from worker.run.directory import RunDirectory, find_run
-from worker.run.files import audit_run, write_files
+from worker.run.files import audit_run, is_plan, write_files, write_plan
 from worker.run.report import merge_runs
 from worker.settings import Settings, load_settings
 
@@ -24,7 +25,7 @@ from worker.settings import Settings, load_settings
 @click.option("--check", is_flag=True, help="Change nothing; say whether ledger and files agree.")
 @settings_options("runs_dir", "run_id", "as_json", "quiet", of="report")
 def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
-    """Rebuild all files of RUN, by default the latest, and print its summary.
+    """Rebuild all files of RUN, by default the latest, and print its summary. RUN may be a plan.
 
     Of several RUNs, such as one and its retries, or those of the workers of a queue, a new run is made in
     which each row is counted once, as the best that became of it.
@@ -38,6 +39,11 @@ def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
         return max(_check(directory, settings) for directory in found)
     directory = found[0] if len(found) == 1 else merge_runs(settings, found, partial(say, settings))
     with run_lock(directory.path):
+        if is_plan(directory):
+            plan = write_plan(directory)
+            kept = shown(directory.path / PLAN_JSON)
+            answer(settings, plan_words(plan, directory, settings), plan.to_json(), kept=kept)
+            return plan.exit_code
         report = write_files(directory)
     kept = shown(directory.path / "report.json")
     answer(settings, summed_up(report, directory, settings), report.to_json(), kept=kept)

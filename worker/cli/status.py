@@ -17,11 +17,11 @@ def command(run: str | None, **flags: Any) -> int:
 
     Its ledger is read, and nothing is changed or disturbed. Exit code 0 whatever became of it.
     """
-    from worker.cli.finish import summed_up  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.finish import summed_up, told_again  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.output import answer  # noqa: PLC0415 - same
     from worker.report.standing import standing  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
-    from worker.run.runs import RUNNING, listed_run  # noqa: PLC0415 - same
+    from worker.run.runs import PLANNED, RUNNING, listed_run  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     settings = load_settings(flags)
@@ -29,6 +29,8 @@ def command(run: str | None, **flags: Any) -> int:
     listed = listed_run(directory)
     if listed.status == RUNNING:
         lines = standing(listed.report)
+    elif listed.status == PLANNED:
+        lines = told_again(directory, settings)
     else:
         lines = summed_up(listed.report, directory, settings)
     answer(settings, lines, json.dumps(listed.to_dict()))

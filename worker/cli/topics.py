@@ -17,7 +17,11 @@ EXIT_CODES: Mapping[str, str] = {
         " or not reachable"
     ),
     "7": "another process works on the same run, or links the same input at the same portal",
-    "8": "`verify` found differences; `rollback` kept some links: see `verify.csv`, `rollback.csv`",
+    "8": (
+        "`verify` found differences, `rollback` kept some links: see `verify.csv`, `rollback.csv`; a plan"
+        " does not hold any more; with `plan --detailed-exitcode`, something is to be linked (wins over 3"
+        " and 5)"
+    ),
     "10": "`--max-duration` reached; resume goes on",
     "130, 143": 'stopped by SIGINT, SIGTERM after a clean drain, unless the report says "at once";'
     " resume goes on",
@@ -43,6 +47,7 @@ FILES: Mapping[str, str] = {
     "report.json": "the report for scripts",
     "report.html": "the report for people, one page that works offline",
     "run.log": "what happened, a JSON object a line",
+    "plan.json, plan.csv": "of a plan, beside ledger.db and run.log: what is to be done",
     "verify.json, verify.csv": "what verify found",
     "rollback.json, rollback.csv": "what rollback did",
 }

@@ -13,6 +13,20 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.lock import RunLock, is_locked, run_lock
 from worker.ledger.memory import MemoryLedger
 from worker.ledger.merge import merge_ledgers
+from worker.ledger.planned import (
+    PlanLedger,
+    Planned,
+    Scope,
+    contacts_to_link,
+    copy_plan,
+    first_lines_of,
+    pairs_waiting,
+    plan_counts,
+    plan_digest,
+    planned,
+    question_seconds,
+    scope_of,
+)
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
 from worker.ledger.store import Admitted, Known, Standing
 from worker.ledger.undo import (
@@ -41,9 +55,12 @@ __all__ = [
     "LedgerReader",
     "MemoryLedger",
     "PairLedger",
+    "PlanLedger",
+    "Planned",
     "RowRecord",
     "RunLock",
     "Sample",
+    "Scope",
     "SessionRecord",
     "Standing",
     "UndoLedger",
@@ -52,14 +69,23 @@ __all__ = [
     "check",
     "check_waiting",
     "claims",
+    "contacts_to_link",
+    "copy_plan",
     "count_claims",
     "count_made",
+    "first_lines_of",
     "is_locked",
     "links_made",
     "merge_ledgers",
     "next_sample",
+    "pairs_waiting",
+    "plan_counts",
+    "plan_digest",
+    "planned",
+    "question_seconds",
     "run_lock",
     "samples_of",
+    "scope_of",
     "sessions_of",
     "undone_at",
     "undone_counts",

@@ -33,7 +33,9 @@ _RULES = {
         SELECT row FROM rows WHERE (status IN ('linked', 'unknown') AND (sent_at IS NULL OR attempts < 1))
             OR (status IN ('rejected', 'retryable') AND reason <> 'too_many_deliveries'
                 AND (sent_at IS NULL OR attempts < 1)
-                AND NOT EXISTS (SELECT 1 FROM requests WHERE kind IN ('look', 'batch')))""",
+                AND NOT EXISTS (SELECT 1 FROM requests WHERE kind IN ('look', 'batch'))
+                -- Nothing need be asked for what the plan of a run says of a row.
+                AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'plan'))""",
     "rows called linked before, or not, against what was seen": """
         SELECT row FROM rows WHERE (status IS 'already_linked') <> (pre IS 'present')
             OR (pre IS NOT NULL AND pre NOT IN ('absent', 'present'))""",

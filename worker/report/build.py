@@ -33,7 +33,9 @@ FILES = (
 VERIFY_FILES = ("verify.json", "verify.csv")
 ROLLBACK_FILES = ("rollback.json", "rollback.csv")
 
-RunStatus = Literal["completed", "completed_with_failures", "aborted", "interrupted", "rolled_back"]
+RunStatus = Literal[
+    "completed", "completed_with_failures", "aborted", "interrupted", "rolled_back", "planned"
+]
 
 
 class _Part(BaseModel):
@@ -48,7 +50,7 @@ class InputPart(_Part):
     """
 
     name: str
-    kind: Literal["file", "queue", "retry", "merged"]
+    kind: Literal["file", "queue", "retry", "plan", "merged"]
     sha256: str | None
     rows: int
     complete: bool
@@ -127,6 +129,7 @@ class Report(_Part):
     Attributes:
         parent: the run whose rows this one has tried again; null if it is no retry.
         retries: runs that have tried again what this one left, oldest first.
+        plan: the plan that it has carried out; null if there was none.
         verify: what the last verify found, as in its verify.json; null if there was none.
         rollback: what rollbacks did; null if there was none.
         limits: each change of a limit, and why: ``at, knob, from, to, reason``; of a long session the first
@@ -147,6 +150,7 @@ class Report(_Part):
     files: dict[str, str]
     parent: str | None = None
     retries: tuple[str, ...] = ()
+    plan: str | None = None
     verify: Verification | None = None
     rollback: RolledBack | None = None
     limits: tuple[dict[str, str | float], ...] = ()
@@ -185,6 +189,7 @@ def build_report(reader: LedgerReader) -> Report:
         run_id=facts["run_id"],
         parent=facts.get("parent"),
         retries=tuple(facts.get("retries", ())),
+        plan=facts.get("plan"),
         status="rolled_back" if is_undone else _run_status(facts, exit_code),
         verify=facts.get("verify"),
         rollback=undone,
@@ -222,18 +227,23 @@ def build_report(reader: LedgerReader) -> Report:
             requests_per_second=round(traffic.attempts / seconds, 2) if seconds else 0.0,
             latency_ms=traffic.latency_ms,
         ),
-        causes=tuple(
-            CausePart(
-                reason=cause.reason,
-                http_status=cause.http_status,
-                count=cause.count,
-                example_lines=cause.example_lines,
-                hint=hint_for(cause.reason),
-                ids=tuple(IdPart(id=id_, rows=count) for id_, count in cause.ids),
-            )
-            for cause in reader.causes()
-        ),
+        causes=causes_of(reader),
         files={name: name for name in (*FILES, *more)},
+    )
+
+
+def causes_of(reader: LedgerReader) -> tuple[CausePart, ...]:
+    """Rows that failed alike, most frequent first."""
+    return tuple(
+        CausePart(
+            reason=cause.reason,
+            http_status=cause.http_status,
+            count=cause.count,
+            example_lines=cause.example_lines,
+            hint=hint_for(cause.reason),
+            ids=tuple(IdPart(id=id_, rows=count) for id_, count in cause.ids),
+        )
+        for cause in reader.causes()
     )
 
 
@@ -244,6 +254,8 @@ def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit
     """
     if facts.get("end_code"):
         return Exit(facts["end_code"])
+    if "planned" in facts:  # what is to be linked is no row that is left
+        states = {**states, Status.NOT_ATTEMPTED: 0}
     if "end_code" not in facts and not facts.get("input_complete"):
         return Exit.RETRYABLE  # killed while reading: there are rows that nobody has seen
     if states[Status.RETRYABLE] or states[Status.UNKNOWN] or states[Status.NOT_ATTEMPTED]:
@@ -257,6 +269,8 @@ def _run_status(facts: Mapping[str, Any], exit_code: Exit) -> RunStatus:
     if "end_code" not in facts:
         # Never closed: the process was killed, and the report is made by another.
         return "interrupted"
+    if "planned" in facts:
+        return "planned"
     if exit_code is Exit.OK:
         return "completed"
     if facts["end_code"] == Exit.OK:

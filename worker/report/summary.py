@@ -36,6 +36,8 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
         lines.append(
             f"  a retry of run {report.parent}; both: bulklink report {report.parent} {report.run_id}"
         )
+    if report.plan:
+        lines.append(f"  did what plan {report.plan} says")
     if report.rollback:
         lines.append(f"  its rollback: {report.rollback.words}; the rows: {directory}/rollback.csv")
     if report.verify:

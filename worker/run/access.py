@@ -316,6 +316,29 @@ def same_access(directory: RunDirectory, flags: Mapping[str, Any]) -> tuple[Sett
 
 
 def refuse_other_access(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
+    """Refuse to take a plan for a run; and what :func:`refuse_other_portal` refuses.
+
+    Raises:
+        UsageError: it is one, or that.
+    """
+    refuse_plan(directory, settings, facts)
+    refuse_other_portal(directory, settings, facts)
+
+
+def refuse_plan(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
+    """Refuse to go on with, try again, verify or undo what has done nothing yet.
+
+    Raises:
+        UsageError: it is a plan.
+    """
+    if "planned" in facts:
+        what = settings.command("run", str(directory.path / "plan.json"))
+        raise UsageError(f"{directory.run_id} is a plan, and no run; to carry it out: {what}")
+    if "plans" in facts:
+        raise UsageError(f"{directory.run_id} is a plan that was never done: plan again")
+
+
+def refuse_other_portal(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
     """Refuse to send what one run has left to another portal, or at a rate of its own if it shared one.
 
     Raises:

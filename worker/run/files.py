@@ -9,6 +9,7 @@ from worker.ledger import LedgerReader, audit, check
 from worker.report.build import Report, build_report
 from worker.report.figures import figures_of
 from worker.report.html import write_html
+from worker.report.plan import PLAN_CSV, PLAN_JSON, Plan, build_plan, write_plan_csv
 from worker.run.directory import RunDirectory
 from worker.sinks import CHECK_PREFIX, FILES, replaced, sweep, write_contacts, write_outcomes
 
@@ -53,6 +54,35 @@ def write_report(directory: RunDirectory, into: Path | None = None) -> Report:
     return report
 
 
+def is_plan(directory: RunDirectory) -> bool:
+    """Whether it is the folder of a plan, and no run's.
+
+    Raises:
+        LedgerError: its ledger cannot be read.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        return "planned" in reader.facts()
+
+
+def write_plan(directory: RunDirectory, into: Path | None = None) -> Plan:
+    """Rebuild plan.json and plan.csv, in the folder of the plan or ``into`` another one.
+
+    The caller holds its lock.
+
+    Raises:
+        LedgerError: the ledger is damaged; the files stay as they are.
+        OutputError: a file cannot be written.
+    """
+    folder = into or directory.path
+    with LedgerReader(directory.ledger) as reader:
+        check(reader, directory.ledger)
+        plan = build_plan(reader)
+        write_plan_csv(reader, folder / PLAN_CSV)
+    with replaced(folder / PLAN_JSON) as file:
+        file.write(plan.to_json())
+    return plan
+
+
 def audit_run(directory: RunDirectory) -> list[str]:
     """What is wrong, a line each, beginning with the name of the file; empty if all is well.
 
@@ -73,8 +103,12 @@ def audit_run(directory: RunDirectory) -> list[str]:
     except OSError as error:
         raise OutputError(f"{directory.path}: {error.strerror}") from error
     with room as folder:
-        write_files(directory, into=Path(folder))
-        for name in WRITTEN:
+        planned = is_plan(directory)
+        if planned:
+            write_plan(directory, into=Path(folder))
+        else:
+            write_files(directory, into=Path(folder))
+        for name in (PLAN_CSV, PLAN_JSON) if planned else WRITTEN:
             ours, theirs = Path(folder) / name, directory.path / name
             if not theirs.is_file():
                 found.append(f"{name}: is missing")

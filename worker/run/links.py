@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from worker.dispatch import Finished
+from worker.models import Request
 from worker.operations.base import Operation
 from worker.operations.look import MOST_SOUGHT, Look
 from worker.run.access import Access
@@ -19,7 +20,7 @@ from worker.site import Site
 from worker.tally import LinkTally
 
 READY = 20
-"""Looks that wait ready to be sent."""
+"""Operations that wait ready to be sent, at least: more if that many would not fill what is on its way."""
 
 
 class Linked(Protocol):
@@ -42,9 +43,18 @@ SideTask = Callable[[], Awaitable[None]]
 
 @asynccontextmanager
 async def opened(
-    access: Access, tally: LinkTally, show: Callable[[LinkTally], None]
+    access: Access,
+    tally: LinkTally,
+    show: Callable[[LinkTally], None],
+    observers: Sequence[Callable[[Request], None]] = (),
 ) -> AsyncIterator[tuple[Site, FilteringBoundLogger]]:
     """The portal and the log, open within the block; trouble is noted in ``tally`` and shown.
+
+    Args:
+        access: how to get there.
+        tally: counts requests, too.
+        show: shows it.
+        observers: each is told of every request.
 
     Raises:
         WorkerError: the portal refuses us, is none, or does not answer; or the log cannot be written.
@@ -56,7 +66,7 @@ async def opened(
 
     async with AsyncExitStack() as stack:
         log = stack.enter_context(access.open_log())
-        yield await access.open_site(stack, tell, [tally.observe]), log
+        yield await access.open_site(stack, tell, [tally.observe, *observers]), log
 
 
 def look_for(links: tuple[_L, ...], site: Site, *, ids_only: bool) -> Look[tuple[_L, ...]]:
@@ -85,7 +95,8 @@ async def go_through(
     Raises:
         WorkerError: the first that ended the work.
     """
-    await carry_out(partial(_offer, links, site, ids_only=ids_only), site, conclude, side_tasks)
+    looks = (look_for(group, site, ids_only=ids_only) for group in _groups(links))
+    await carry_out(partial(offer_all, looks, site), site, conclude, side_tasks)
 
 
 async def carry_out(
@@ -121,12 +132,14 @@ async def carry_out(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _offer(
-    links: Iterator[_L], site: Site, scheduler: Scheduler[Operation[Any]], *, ids_only: bool
+async def offer_all(
+    operations: Iterator[Operation[Any]], site: Site, scheduler: Scheduler[Operation[Any]]
 ) -> None:
-    for group in _groups(links):
-        scheduler.offer([look_for(group, site, ids_only=ids_only)])
-        await scheduler.wait_for_room(READY)
+    """Offer operations, a few ahead of what is sent, and close the scheduler after the last one."""
+    for operation in operations:
+        scheduler.offer([operation])
+        # Reckoned anew each time: the portal may change how many one request carries.
+        await scheduler.wait_for_room(max(READY, 2 * site.at_once))
     scheduler.close()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.errors import Exit, NeverBegan, UsageError, WorkerError
 from worker.ledger import FORM, LedgerReader, is_locked, merge_ledgers
+from worker.run.access import refuse_plan
 from worker.run.directory import RunDirectory
 from worker.settings import Settings
 
@@ -32,6 +33,8 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
         if run in at_work:
             tell(f"run {run.run_id} is being worked on: taken as it stands now")
     facts = list(begun.values())
+    for run, one in begun.items():
+        refuse_plan(run, settings, one)
     for key, what in _SAME.items():
         # A worker that was killed before it read anything does not say what columns it would have found.
         said = [(run.run_id, one[key]) for run, one in begun.items() if key in one]

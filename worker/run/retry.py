@@ -11,7 +11,7 @@ from worker.models import Status
 from worker.report.rollback import ROLLBACK_CSV
 from worker.report.summary import counted
 from worker.run import advice
-from worker.run.access import refuse_other_access, shared_rate
+from worker.run.access import refuse_other_access, refuse_plan, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_files, write_report
 from worker.run.run import session_of
@@ -43,9 +43,10 @@ def start(
         LockedError: that run is being worked on.
     """
     with run_lock(directory.path):
-        report = write_files(directory)
         with LedgerReader(directory.ledger) as reader:
             facts = reader.facts()
+        refuse_plan(directory, settings, facts)
+        report = write_files(directory)
         if facts.get("input_kind") == "queue":
             raise UsageError(
                 f"run {directory.run_id} worked on a queue, which hands out again what was left;"

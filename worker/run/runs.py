@@ -8,6 +8,7 @@ from worker.report.build import Report, build_report
 from worker.run.directory import RunDirectory
 
 RUNNING = "running"
+PLANNED = "planned"
 
 
 @dataclass(frozen=True, slots=True)

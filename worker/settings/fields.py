@@ -203,7 +203,7 @@ class Settings(BaseModel):
         description="Where the times of rates are meant, like Europe/Berlin; this machine's if not set.",
     )
     shared_rate: Annotated[
-        SecretStr | None, Option("URL", again=("resume", "retry", "work", "verify", "rollback"))
+        SecretStr | None, Option("URL", again=("run", "resume", "retry", "work", "verify", "rollback"))
     ] = Field(
         default=None, description="Redis in which all processes that name it keep to one --rate together."
     )
@@ -344,7 +344,7 @@ class Settings(BaseModel):
         description="How long to wait at the start for a broker or a queue that is not there yet.",
     )
     runs_dir: Annotated[
-        _Path, Option("DIR", again=("resume", "retry", "work", "verify", "rollback", "report"))
+        _Path, Option("DIR", again=("run", "resume", "retry", "work", "verify", "rollback", "report"))
     ] = Field(default=Path("runs"), description="Folder that holds a folder for each run.")
     run_id: Annotated[
         str | None,
@@ -362,11 +362,15 @@ class Settings(BaseModel):
         default=False,
         description="Judge the input, ask the portal whether it would do, link nothing, leave no run behind.",
     )
+    detailed_exitcode: Annotated[bool, Option()] = Field(
+        default=False, description="Exit code 8 if there is anything to link, whatever else is wrong."
+    )
     as_json: Annotated[
         bool,
         Option(
             help_of={
                 "check": "Print the result as JSON.",
+                "plan": "Print plan.json.",
                 "verify": "Print verify.json.",
                 "rollback": "Print rollback.json; with --dry-run the two counts.",
                 "runs": "Print report.json of each run, a line each.",
