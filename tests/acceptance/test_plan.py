@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -130,6 +132,27 @@ def test_a_plan_that_does_not_hold_any_more_is_refused(
     done = bulklink("run", "runs/p/plan.json")
     assert done.returncode == 8
     assert "pairs.csv is not what it was when this was planned; nothing was sent; plan again" in done.stderr
+
+
+def test_a_run_of_a_plan_that_is_killed_is_gone_on_with(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\nlinked = [[1, 2], [500, 2]]\n[latency]\nseconds = 0.01\n")
+    rows = "".join(f"{number},2\n" for number in range(1, 301))
+    (bulklink.folder / "pairs.csv").write_text(f"opportunity_id,contact_id\n{rows}")
+    assert bulklink("plan", "pairs.csv", "--portal", portal.url, "--run-id", "p", "-q").returncode == 0
+    words = ("run", "runs/p/plan.json", "--run-id", "r", *ONE_BY_ONE, "--rate", "200/s")
+    with bulklink.start(*words) as process:
+        while portal.books()["created"] < 20:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=20)
+    assert len(portal.links()) < 301
+    report = bulklink.report("resume", "r", "--transport", "auto")
+    assert (report["exit_code"], report["plan"], report["counts"]["linked"]) == (0, "p", 299)
+    assert portal.links() == {(number, 2) for number in range(1, 301)} | {(500, 2)}
+    assert bulklink("report", "r", "--check").returncode == 0
 
 
 def test_a_plan_that_is_stopped_leaves_nothing(bulklink: "CommandLine", simulate: "Simulate") -> None:

@@ -32,7 +32,10 @@ STATES: Mapping[str, tuple[str, str]] = {
     "already_linked": ("was there before; not sent", "`linked.csv`, `contacts.jsonl`"),
     "duplicate": ("same pair earlier in this input", "none (the first one is)"),
     "invalid": ("never a pair", "`rejected.csv`"),
-    "rejected": ("the portal said no for good", "`rejected.csv`"),
+    "rejected": (
+        "the portal said no for good; which side it does not find is asked for",
+        "`rejected.csv`",
+    ),
     "retryable": ("attempts used up", "`retry.csv`"),
     "unknown": ("sent, no proof either way", "`retry.csv`"),
     "not_attempted": ("the run ended first", "`retry.csv`"),

@@ -4,7 +4,7 @@ import filecmp
 import tempfile
 from pathlib import Path
 
-from worker.errors import OutputError
+from worker.errors import OutputError, UsageError
 from worker.ledger import LedgerReader, audit, check
 from worker.report.build import Report, build_report
 from worker.report.figures import figures_of
@@ -58,10 +58,14 @@ def is_plan(directory: RunDirectory) -> bool:
     """Whether it is the folder of a plan, and no run's.
 
     Raises:
+        UsageError: it is one that was never done.
         LedgerError: its ledger cannot be read.
     """
     with LedgerReader(directory.ledger) as reader:
-        return "planned" in reader.facts()
+        facts = reader.facts()
+    if "plans" in facts and "planned" not in facts:
+        raise UsageError(f"{directory.run_id} is a plan that was never done: plan again")
+    return "planned" in facts
 
 
 def write_plan(directory: RunDirectory, into: Path | None = None) -> Plan:

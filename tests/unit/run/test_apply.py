@@ -281,3 +281,5 @@ def test_a_plan_that_was_never_done_is_refused(world: World) -> None:
     told = load_settings(world.flags)
     with pytest.raises(UsageError, match="never done: plan again"):
         resume(RunDirectory(world.runs / "p"), told, lambda: told)
+    with pytest.raises(UsageError, match="never done: plan again"):
+        audit_run(RunDirectory(world.runs / "p"))

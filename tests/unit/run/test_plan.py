@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.run.served import Link, lack, served, set_up
-from worker.errors import InputError, StalePlan, TooFewRows, UsageError, WorkerError
+from worker.errors import InputError, PortalRefused, StalePlan, TooFewRows, UsageError, WorkerError
 from worker.report.build import Report
 from worker.report.plan import Plan
 from worker.run.apply import find_plan, start
@@ -179,6 +179,16 @@ def test_what_cannot_be_told_is_unread_and_no_contact_decides_by_not_answering(
     assert empty.books.links() == [(1, 1), (1, 3)]
 
 
+@pytest.mark.parametrize("transport", ["single", "auto"])
+def test_what_fails_and_passes_is_asked_for_again(empty: Portal, tmp_path: Path, transport: str) -> None:
+    empty.books.link(1, 1)
+    fault = Fault(kind="status", status=500, on="get", per_pair=1, only=frozenset({(1, 0), (2, 0), (0, 2)}))
+    empty.faults = (fault,)
+    made = plan(empty, tmp_path, [(1, 1), (2, 1), (1, 2), (2, 2)], transport=transport)
+    assert (made.counts["to_link"], made.counts["already_linked"], made.counts["unread"]) == (3, 1, 0)
+    assert (made.contacts.asked, made.contacts.untold) == (2, 0)
+
+
 def test_a_plan_over_a_part_knows_the_whole_file(empty: Portal, tmp_path: Path) -> None:
     made = plan(empty, tmp_path, [(1, 1), (1, 2)], limit=1)
     assert (made.counts["rows"], made.input.limit) == (1, 1)
@@ -199,7 +209,7 @@ def test_what_is_no_file_has_no_digest(tmp_path: Path) -> None:
     [
         ({"min_rows": 3}, TooFewRows),
         ({"columns": "opportunity=deal"}, InputError),
-        ({"portal": "http://127.0.0.1:9", "give_up_after": 0.01}, WorkerError),
+        ({"token": "another"}, PortalRefused),
         ({"portal": None}, UsageError),
     ],
 )
@@ -210,7 +220,7 @@ def test_a_plan_that_comes_to_nothing_leaves_nothing(
         plan(empty, tmp_path, [(1, 1), (1, 2)], **more)
     runs = tmp_path / "runs"
     assert not runs.exists() or not list(runs.iterdir())
-    assert empty.books.requests == 0
+    assert empty.books.posts == 0
 
 
 def test_progress_says_what_is_looked_for(empty: Portal, tmp_path: Path) -> None:
