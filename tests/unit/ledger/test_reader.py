@@ -63,6 +63,20 @@ def test_rows_come_in_input_order_and_only_in_the_states_asked_for(path: Path, s
         assert list(reader.rows([])) == []
 
 
+def test_the_most_cells_are_of_the_longest_row_in_that_state(path: Path, store: Store) -> None:
+    store.admit(
+        [
+            judged(Reject(1, 2, "odd"), "7", "x"),
+            judged(Reject(2, 3, "odd"), "7", "x", "y"),
+            judged(pair(3), "1", "3", "a", "b"),
+        ]
+    )
+
+    with LedgerReader(path) as reader:
+        assert reader.most_cells(Status.INVALID) == 3
+        assert reader.most_cells(Status.LINKED) == 0
+
+
 def test_bodies_come_only_when_asked_for(path: Path, store: Store) -> None:
     admit(store, pair(1), pair(2))
     done = Attempt(Result.OK, http_status=201, body=b'{"id":1}')

@@ -221,6 +221,23 @@ def test_when_another_limit_moves_a_probe_is_taken_back() -> None:
     assert client.control.start_anew(client.now) is None
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_that_a_portal_gets_faster_by_itself_is_no_merit_of_what_is_tried(step: int) -> None:
+    pace = [1.0]
+    client = loop(lambda n, at: knee(8, 0.6)(n, at) * pace[0], start=8)
+    limit = 0
+    while (client.control.limit - limit, client.control.is_probing) != (step, True):
+        limit = client.control.limit
+        client.run(0.1)
+    began, tried = client.now, client.control.limit
+
+    pace[0] = 0.3
+    client.run(10)
+
+    _, why, limit = next(move for move in client.moves if move[0] > began)
+    assert (why, limit) == (Why.REBASELINE, tried - step)
+
+
 @pytest.mark.parametrize(("start", "given"), [(None, 2), (6, 6), (40, 16)])
 def test_what_was_learned_before_is_where_it_starts(start: int | None, given: int) -> None:
     assert AdaptiveConcurrency(16, 0.0, start).limit == given
