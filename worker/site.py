@@ -16,6 +16,7 @@ from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
 from worker.portal.transport import Route
+from worker.quantities import Rate
 from worker.scheduler import Scheduler
 
 AT_ONCE, BATCHES_AT_ONCE = 16, 4
@@ -139,6 +140,23 @@ class Site:
             if not self._watchers:
                 watching.cancel()
                 await asyncio.wait({watching})
+
+    @property
+    def stated_rate(self) -> Rate:
+        """Most requests that may be sent just now, as the user said."""
+        return self._hours.stated
+
+    def slow_to(self, rate: Rate) -> None:
+        """Send no more than that, and never more than is stated, until other limits are stated."""
+        self._hours.slow_to(rate)
+
+    def pause(self) -> None:
+        """Send nothing until :meth:`resume`; what is on its way gets its answers."""
+        self._outage.pause()
+
+    def resume(self) -> None:
+        """Send again, slowly at first."""
+        self._outage.resume()
 
     async def change(self, rates: Rates, concurrency: int | None, credentials: Credentials) -> None:
         """Go on under other limits and with other credentials.

@@ -1,10 +1,53 @@
 """Running counts of a session, for progress and the log. The report never uses them: the ledger counts."""
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from worker.ledger import Admitted
 from worker.models import Outcome, Request, Result, Status
+
+WINDOW = 60.0
+"""Seconds over which a pace is measured: what came long ago says little about now."""
+
+MOST_CAUSES = 50
+OTHERS = "other reasons"
+"""What the causes beyond the most are counted as."""
+
+_FAILED = (Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
+
+
+class Pace:
+    """What is done a second, by the last minute."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def observe(self, seconds: float, links: int, requests: int) -> None:
+        """Note how far it is, so many seconds after it began."""
+        if self._seen and seconds < self._seen[-1][0]:
+            self._seen.clear()
+        self._seen.append((seconds, links, requests))
+        # One that is older than the window is kept, to measure the whole of it.
+        while len(self._seen) > 1 and seconds - self._seen[1][0] >= WINDOW:
+            self._seen.popleft()
+
+    @property
+    def links(self) -> float:
+        """Links that had their last word, a second."""
+        return self._of(1)
+
+    @property
+    def requests(self) -> float:
+        """Requests a second."""
+        return self._of(2)
+
+    def _of(self, which: int) -> float:
+        if not self._seen:
+            return 0.0
+        first, last = self._seen[0], self._seen[-1]
+        if last[0] <= first[0]:
+            return last[which] / last[0] if last[0] > 0 else 0.0
+        return (last[which] - first[which]) / (last[0] - first[0])
 
 
 @dataclass(slots=True)
@@ -18,6 +61,7 @@ class Tally:
         in_flight: requests on their way.
         limit: most of them at once; 0 if nobody has said.
         pause_left: seconds for which the portal holds everyone back.
+        held: the user holds everyone back.
         seconds: since it began.
         note: something to tell the user at once.
         ended: these are the last counts of the session.
@@ -29,6 +73,7 @@ class Tally:
     in_flight: int = 0
     limit: int = 0
     pause_left: float = 0.0
+    held: bool = False
     seconds: float = 0.0
     note: str = ""
     ended: bool = False
@@ -65,6 +110,9 @@ class RunTally(Tally):
         complete: the input is read to its end, so ``rows`` is final.
         settled: rows with an outcome, by state, over all sessions.
         settled_here: pairs that this session settled.
+        causes: pairs that failed in this session, by reason and HTTP status; rare ones together beyond the
+            first so many.
+        live_page: address of the live page, with its token; empty if there is none.
     """
 
     begun: bool = False
@@ -72,6 +120,8 @@ class RunTally(Tally):
     complete: bool = False
     settled: Counter[Status] = field(default_factory=Counter)
     settled_here: int = 0
+    causes: Counter[tuple[str, int | None]] = field(default_factory=Counter)
+    live_page: str = ""
 
     @property
     def done(self) -> int:
@@ -88,11 +138,15 @@ class RunTally(Tally):
         """Count an outcome."""
         self.settled[outcome.status] += 1
         self.settled_here += 1
+        if outcome.status in _FAILED:
+            cause = outcome.reason, outcome.http_status
+            is_known = cause in self.causes or len(self.causes) < MOST_CAUSES
+            self.causes[cause if is_known else (OTHERS, None)] += 1
 
     @property
     def failed_pairs(self) -> int:
         """Pairs that the portal did not confirm; rows that never were pairs are not among them."""
-        return sum(self.settled[s] for s in (Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN))
+        return sum(self.settled[status] for status in _FAILED)
 
     @property
     def settled_pairs(self) -> int:

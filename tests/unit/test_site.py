@@ -11,6 +11,7 @@ from tests.unit.lanes import FAST, always
 from worker.errors import OutageError
 from worker.limits import Limiter
 from worker.limits.hours import Hours
+from worker.limits.limiter import USER
 from worker.models import Pair, Request
 from worker.operations.link import Link
 from worker.operations.look import Look
@@ -266,5 +267,19 @@ def test_a_portal_that_is_given_up_is_given_up_by_all_who_work_there_and_may_be_
             ends = await asyncio.gather(site.watch(), site.watch(), return_exceptions=True)
             assert [type(end) for end in ends] == [OutageError, OutageError]
             assert (watch.at_work, watch.begun) == (0, begun)
+
+    virtual_time(story())
+
+
+def test_the_user_may_pause_and_slow_down_what_is_done_there(virtual_time: Run) -> None:
+    async def story() -> None:
+        site = site_by(Way(1), 8)
+        site.pause()
+        assert site.limiter.is_held(USER)
+        site.resume()
+        assert not site.limiter.is_held(USER)
+        site.slow_to(Rate(3, 1.0))
+        assert site.limiter.per_second == 3.0
+        assert site.stated_rate == FAST
 
     virtual_time(story())

@@ -2,7 +2,7 @@
 
 from worker.ledger import Admitted
 from worker.models import Attempt, Kind, Outcome, Pair, Request, Result, Status
-from worker.tally import RunTally
+from worker.tally import MOST_CAUSES, OTHERS, RunTally
 
 
 def outcome(status: Status) -> Outcome:
@@ -41,3 +41,16 @@ def test_tallies_share_nothing() -> None:
     RunTally().recorded(outcome(Status.LINKED))
 
     assert RunTally().done == 0
+
+
+def test_causes_are_counted_and_rare_ones_together_beyond_the_first_so_many() -> None:
+    tally = RunTally()
+    for number in range(MOST_CAUSES + 5):
+        failed = Outcome(Pair(1, 2, 3, 4), Status.REJECTED, (), f"reason {number}", 404)
+        tally.recorded(failed)
+        tally.recorded(failed)
+    tally.recorded(outcome(Status.LINKED))
+
+    assert tally.causes["reason 0", 404] == 2
+    assert tally.causes[OTHERS, None] == 10
+    assert len(tally.causes) == MOST_CAUSES + 1

@@ -24,10 +24,13 @@ def work_and_report(session: Session, settings: Settings) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     directory = session.directory
     show = progress(settings.progress, quiet=settings.quiet)
-    is_told = False
+    is_told = is_page_told = False
 
     def tell(tally: RunTally) -> None:
-        nonlocal is_told
+        nonlocal is_told, is_page_told
+        if tally.live_page and not is_page_told:
+            is_page_told = True
+            say(settings, f"live page: {tally.live_page}")
         if tally.begun and not is_told:  # one that the portal refuses leaves no files to be told of
             is_told = True
             say(settings, f"run {directory.run_id}: files in {shown(directory.path)}")

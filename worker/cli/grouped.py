@@ -15,7 +15,7 @@ GROUPS: "Mapping[str, Sequence[str]]" = {
     "Trouble": ("max_attempts", "max_errors", "max_duration", "give_up_after", "timeout", "grace"),
     "Way to the portal": ("allow_http", "ca_file", "client_cert", "client_key", "proxy"),
     "Run": ("runs_dir", "run_id", "unread", "dry_run", "detailed_exitcode", "on_end"),
-    "What is shown": ("json", "progress", "log_file", "quiet", "verbose"),
+    "What is shown": ("json", "progress", "dashboard_port", "dashboard_host", "log_file", "quiet", "verbose"),
 }
 """Options by their names, in the order in which help shows them; each in one group."""
 

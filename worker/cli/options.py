@@ -41,6 +41,8 @@ RUN = (
     "runs_dir",
     "as_json",
     "progress",
+    "dashboard_port",
+    "dashboard_host",
     "on_end",
     "log_file",
     "quiet",

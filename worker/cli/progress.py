@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Literal
 
 from worker.cli.output import complain, draw
-from worker.cli.status_line import Pace, bar, done_of, fitted, line_of, parts_of, share_of
+from worker.cli.status_line import bar, done_of, fitted, line_of, parts_of, share_of
 from worker.errors import one_line
-from worker.tally import LinkTally, RunTally
+from worker.tally import LinkTally, Pace, RunTally
 
 PLAIN_EVERY = 10.0
 _DUMB = {"", "dumb"}

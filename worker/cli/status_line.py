@@ -1,15 +1,11 @@
 """How a run goes, in one line: what to say, in the order of its weight, cut to the width there is. Pure."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.models import Status
 from worker.quantities import format_duration
-from worker.tally import LinkTally, RunTally
-
-WINDOW = 60.0
-"""Seconds over which a pace is measured: what came long ago says little about now."""
+from worker.tally import LinkTally, Pace, RunTally
 
 _BAR = 20
 _LEAST_BAR = 6
@@ -28,44 +24,12 @@ class Part:
     weight: int
 
 
-class Pace:
-    """What is done a second, by the last minute."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int, int]] = deque()
-
-    def observe(self, seconds: float, links: int, requests: int) -> None:
-        """Note how far it is, so many seconds after it began."""
-        if self._seen and seconds < self._seen[-1][0]:
-            self._seen.clear()
-        self._seen.append((seconds, links, requests))
-        # One that is older than the window is kept, to measure the whole of it.
-        while len(self._seen) > 1 and seconds - self._seen[1][0] >= WINDOW:
-            self._seen.popleft()
-
-    @property
-    def links(self) -> float:
-        """Links that had their last word, a second."""
-        return self._of(1)
-
-    @property
-    def requests(self) -> float:
-        """Requests a second."""
-        return self._of(2)
-
-    def _of(self, which: int) -> float:
-        if not self._seen:
-            return 0.0
-        first, last = self._seen[0], self._seen[-1]
-        if last[0] <= first[0]:
-            return last[which] / last[0] if last[0] > 0 else 0.0
-        return (last[which] - first[which]) / (last[0] - first[0])
-
-
 def parts_of(tally: RunTally | LinkTally, pace: Pace) -> list[Part]:
     """What there is to say, in the order in which it is read."""
     said = list(_links(tally, pace) if isinstance(tally, LinkTally) else _rows(tally, pace))
-    if tally.pause_left >= 1.0 and not tally.ended:
+    if tally.held and not tally.ended:
+        said.insert(1, Part("paused from the live page", 95))
+    elif tally.pause_left >= 1.0 and not tally.ended:
         said.insert(1, Part(f"paused, {format_duration(round(tally.pause_left))}", 95))
     return said
 

@@ -53,12 +53,24 @@ class Hours:
         self._tell = tell
         self._news = asyncio.Event()
         self._holding = rates.at_present()[:2]
+        self._slower: Rate | None = None
+
+    @property
+    def stated(self) -> Rate:
+        """Most requests that may be sent just now, by the timetable."""
+        return self._rates.at_present()[0]
 
     def change(self, rates: Rates) -> None:
         """Go on by other timetables, from now on."""
         self._rates = rates
+        self._slower = None
         self._apply()
         self._news.set()
+
+    def slow_to(self, rate: Rate) -> None:
+        """Send no more than that, nor more than the timetable says, until there is another timetable."""
+        self._slower = rate
+        self._apply()
 
     async def follow(self) -> None:
         """Change the limiter whenever another rate begins to hold. Runs until cancelled."""
@@ -74,6 +86,8 @@ class Hours:
 
     def _apply(self) -> float:
         rate, link_rate, seconds = self._rates.at_present()
+        if self._slower is not None:
+            rate = rate.at(min(rate.per_second, self._slower.per_second))
         if (rate, link_rate) != self._holding:
             self._holding = rate, link_rate
             self._limiter.change(rate, link_rate)

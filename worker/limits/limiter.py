@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _WORKS = {Result.OK, Result.PERMANENT}
 
+OUTAGE, USER = "outage", "user"
+"""Who may hold everyone back."""
+
 FLOOR, LONGEST_FLOOR = 1.0, 32.0
 """Seconds for which everyone is held back at least, when the portal throttles and names no time; it doubles
 from the one to the other as long as nothing but that is answered."""
@@ -77,6 +80,7 @@ class Limiter:
         self.budget = RetryBudget(_retries_per_second(rate))
         self.observers: list[Callable[[Request], None]] = []
         self.tell_change: list[Callable[[Change], None]] = []
+        self._held_by: set[str] = set()
         self._flying = 0
         self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
         self._throttler.change_links(link_rate)
@@ -154,14 +158,36 @@ class Limiter:
         await self._resized.wait()
         self._resized.clear()
 
-    def hold(self) -> None:
-        """Let nobody send until :meth:`let_go`."""
+    @property
+    def in_flight(self) -> int:
+        """Requests on their way just now; those that wait for a turn are none."""
+        return self._flying
+
+    @property
+    def per_second(self) -> float:
+        """Requests a second that may leave just now; of a rate that is learned, what it has come to."""
+        per_second: float = self._throttler.rate_limit / self._throttler.period
+        return per_second
+
+    def hold(self, by: str = OUTAGE) -> None:
+        """Let nobody send until :meth:`let_go`.
+
+        Args:
+            by: who wants it: as long as anybody does, nobody sends.
+        """
+        self._held_by.add(by)
         self._throttler.hold()
 
-    def let_go(self) -> None:
-        """Let everyone send again, slowly at first, under the same limits as ever."""
-        self._ramp.begin()
-        self._throttler.let_go()
+    def let_go(self, by: str = OUTAGE) -> None:
+        """Let everyone send again, slowly at first, under the same limits; unless another holds them."""
+        self._held_by.discard(by)
+        if not self._held_by:
+            self._ramp.begin()
+            self._throttler.let_go()
+
+    def is_held(self, by: str) -> bool:
+        """Whether nobody may send because of that one."""
+        return by in self._held_by
 
     @property
     def pauses_in_a_row(self) -> int:

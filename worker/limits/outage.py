@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limits.breaker import Breaker
-from worker.limits.limiter import JITTER, Limiter
+from worker.limits.limiter import JITTER, USER, Limiter
 from worker.limits.waits import TOO_LONG, asks_to_wait
 from worker.models import QUESTIONS, Request, Result
 from worker.quantities import format_duration
@@ -73,6 +73,17 @@ class Outage:
             self._held = True
             self._changed.set()
 
+    def pause(self) -> None:
+        """Nobody sends until :meth:`resume`, because the user wants it: that is no failure of the portal."""
+        self._limiter.hold(USER)
+        self._changed.set()
+
+    def resume(self) -> None:
+        """The user lets everyone send again; how long the portal had failed before says nothing now."""
+        self._failing_since = None
+        self._limiter.let_go(USER)
+        self._changed.set()
+
     async def watch(self) -> None:
         """Wait for trouble, and each time for its end. Runs until cancelled.
 
@@ -92,7 +103,8 @@ class Outage:
                 self._limiter.let_go()
                 self._take_note_of_throttling(answer)
                 continue
-            left = self._time_left() if self._refusal is not None else None
+            is_patient = self._refusal is None or self._limiter.is_held(USER)
+            left = None if is_patient else self._time_left()
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._changed.wait()

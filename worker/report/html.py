@@ -52,7 +52,7 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
         figures=figures,
         verdict=verdict(report),
         steps=next_steps(report, facts.get("runs_dir", "runs")),
-        states=_states(report),
+        states=states_of(report.counts, report.counts["rows"]),
         causes=_causes(report, figures),
         more_causes=max(0, len(report.causes) - CAUSES),
         links=_over_time(figures, [one.links for one in figures.stretches]),
@@ -76,13 +76,13 @@ def _over_time(figures: Figures, of: Sequence[float]) -> Lines | None:
     return over_time(figures.stretches, of) if figures.stretches else None
 
 
-def _states(report: Report) -> list[dict[str, Any]]:
-    rows = report.counts["rows"]
+def states_of(counts: Mapping[str, int], rows: int) -> list[dict[str, Any]]:
+    """Each state with its rows, its share of ``rows`` in percent, and a colour."""
     return [
         {
             "name": str(status),
-            "count": report.counts[status],
-            "share": report.counts[status] / rows * 100 if rows else 0,
+            "count": counts[status],
+            "share": counts[status] / rows * 100 if rows else 0,
             "color": _COLORS[status],
         }
         for status in Status

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from worker.limits import Limiter
+from worker.limits.limiter import USER
 from worker.tally import Tally
 
 _TICK = 0.2
@@ -27,8 +28,8 @@ async def show_often(tally: _T, show: Callable[[_T], None], limiter: Limiter) ->
         while True:
             await asyncio.sleep(_TICK)
             tally.seconds = clock() - started
-            tally.in_flight, tally.limit = limiter.permits.in_use, limiter.permits.limit
-            tally.pause_left = limiter.pause_left
+            tally.in_flight, tally.limit = limiter.in_flight, limiter.permits.limit
+            tally.pause_left, tally.held = limiter.pause_left, limiter.is_held(USER)
             show_now(tally, show)
     finally:
         tally.ended = True

@@ -141,6 +141,9 @@ def session_of(
         max_errors=settings.max_errors,
         go_on=advice.go_on(directory, settings, input_.facts),
         report=settings.command("report", advice.named(directory, settings)),
+        listen=None
+        if settings.dashboard_port is None
+        else (settings.dashboard_host, settings.dashboard_port),
     )
 
     def reloaded() -> tuple[Rates, int | None, Credentials]:

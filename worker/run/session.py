@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -32,6 +32,9 @@ from worker.site import Site
 from worker.supply.base import Input
 from worker.tally import RunTally
 
+if TYPE_CHECKING:
+    from worker.run.live import Live
+
 BEAT = 5.0
 """Seconds between two notes of how a run goes, in the ledger and the log."""
 
@@ -49,6 +52,7 @@ class RunPlan:
         max_errors: failed pairs beyond which it stops; None for no limit.
         go_on: the command that does what it leaves undone.
         report: the command that writes its files.
+        listen: where its live page is served: host and port; None for nowhere.
     """
 
     facts: Mapping[str, object]
@@ -59,6 +63,7 @@ class RunPlan:
     max_errors: ErrorLimit | None
     go_on: str
     report: str
+    listen: tuple[str, int] | None = None
 
 
 class Session:
@@ -125,6 +130,7 @@ class Session:
         async with AsyncExitStack() as stack:
             log = stack.enter_context(self._access.open_log())
             self._tell = tell = partial(self._note, log, show)
+            live = await self._live_page(stack, show)
             # A retry finds its rows in it.
             create = not self.directory.ledger.exists()
             ledger = Ledger(self.directory.ledger, create=create, tell=tell)
@@ -156,6 +162,8 @@ class Session:
                 partial(self._end_in_time, pipeline),
             ]
             self._site = site
+            if live is not None:
+                live.site = site
             stop.drain_by(partial(self._drain, pipeline, stop))
             started = asyncio.get_running_loop().time()
             code, message = await self._send(pipeline, stop, log)
@@ -170,7 +178,22 @@ class Session:
             await ledger.end_session(code, message)
             # Once more: the portal may have stopped taking batches meanwhile.
             await ledger.put_meta(transport=site.route.name, transport_reason=site.route.why)
+            if live is not None:
+                live.ended = message or ("all is done" if code is Exit.OK else f"exit code {code}")
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
+
+    async def _live_page(self, stack: AsyncExitStack, show: Callable[[RunTally], None]) -> "Live | None":
+        if self.plan.listen is None:
+            return None
+        from worker.dashboard import Listen  # noqa: PLC0415 - a server of its own is not needed else
+        from worker.run.live import Live  # noqa: PLC0415 - same
+
+        source, portal = str(self.input.facts["input_name"]), str(self.plan.facts["portal"])
+        live = Live(self.directory.run_id, source, portal, self.tally, self._tell)
+        page = await stack.enter_async_context(live.page(Listen(*self.plan.listen)))
+        self.tally.live_page = page.address
+        show_now(self.tally, show)
+        return live
 
     async def reload(self) -> None:
         """Go on under other limits and with other credentials, if they can be had."""

@@ -384,6 +384,17 @@ class Settings(BaseModel):
     progress: Annotated[Literal["auto", "bar", "plain", "none"], Option("auto|bar|plain|none")] = Field(
         default="auto", description="How to show progress; auto is a bar on a terminal and lines elsewhere."
     )
+    dashboard_port: Annotated[int | None, Option("N", again=("resume", "retry", "work"))] = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Serve a live page on this port, which shows how it goes, pauses it and slows it down; 0"
+        " is any free one.",
+    )
+    dashboard_host: Annotated[str, Option("HOST", again=("resume", "retry", "work"))] = Field(
+        default="127.0.0.1",
+        description="Where the live page listens. Beyond this machine whoever reaches it can read it.",
+    )
     on_end: Annotated[str | None, Option("COMMAND", again=("resume", "retry"))] = Field(
         default=None,
         description="Shell command that gets report.json on its standard input when the run has ended.",

@@ -80,7 +80,17 @@ def test_no_verb_takes_a_secret(name: str) -> None:
 
 
 def test_the_verbs_take_every_other_option() -> None:
-    assert {*RUN, *INPUT, *QUEUE, "run_id", "dry_run", "drain", "unread", "same_input_anyway"} == set(EVERY)
+    assert {
+        *RUN,
+        *INPUT,
+        *QUEUE,
+        "run_id",
+        "dry_run",
+        "drain",
+        "unread",
+        "same_input_anyway",
+        "detailed_exitcode",
+    } == set(EVERY)
 
 
 def test_options_come_in_the_order_named_and_config_first() -> None:
@@ -134,7 +144,7 @@ def test_help_tells_what_an_option_is_for_and_its_default() -> None:
     assert "-n, --dry-run" in text
     for default in ("json", "30s", "25s", "15m", "runs", "auto"):
         assert f"[default: {default}]" in text
-    assert text.count("[default: ") == 16
+    assert text.count("[default: ") == 17
 
 
 def test_the_table_has_a_row_for_every_setting() -> None:

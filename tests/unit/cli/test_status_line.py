@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.status_line import WINDOW, Pace, Part, bar, done_of, fitted, line_of, parts_of, share_of
+from worker.cli.status_line import Part, bar, done_of, fitted, line_of, parts_of, share_of
 from worker.models import Status
-from worker.tally import LinkTally, RunTally
+from worker.tally import WINDOW, LinkTally, Pace, RunTally
 
 
 def tally(linked: int = 0, rows: int = 0, **changes: Any) -> RunTally:
@@ -136,3 +136,9 @@ def test_the_share_is_nothing_while_nobody_knows_how_much_there_is() -> None:
     assert share_of(LinkTally(done=3)) == 0.0
     assert share_of(LinkTally(total=4, done=3)) == 0.75
     assert share_of(tally(50, 100, complete=True)) == 0.5
+
+
+def test_a_pause_of_the_user_is_told_before_one_of_the_portal() -> None:
+    tally = RunTally(held=True, pause_left=8.0)
+    assert "paused from the live page" in line_of(parts_of(tally, Pace()))
+    assert "8s" not in line_of(parts_of(tally, Pace()))

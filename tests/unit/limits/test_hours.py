@@ -141,3 +141,28 @@ def test_rates_without_a_time_of_day_change_nothing_and_nothing_is_told(virtual_
 def test_both_rates_are_named_if_there_are_two() -> None:
     assert spoken(Rate(5, 1.0), None) == "5/s"
     assert spoken(Timetable(Rate(5, 1.0)), Rate(1, 60.0)) == "5/s and links 1/m"
+
+
+def test_who_wants_it_slower_gets_it_slower_and_never_faster_than_the_timetable(virtual_time: Run) -> None:
+    async def work() -> None:
+        story = Story("12:01-12:02=5/s,50/s", None, NOON)
+        story.hours.slow_to(Rate(20, 1.0))
+        given = await story.turns(180.0)
+        by_minute = [sum(minute * 60 <= at < minute * 60 + 60 for at in given) for minute in range(3)]
+        assert by_minute == [pytest.approx(60 * n / 1.012, abs=8) for n in (20, 5, 20)]
+        assert story.hours.stated == Rate(50, 1.0)
+        story.hours.slow_to(Rate(500, 1.0))
+        assert story.limiter.per_second == 50.0
+
+    virtual_time(work())
+
+
+def test_other_timetables_end_a_wish_for_less(virtual_time: Run) -> None:
+    async def work() -> None:
+        story = Story("50/s", None, NOON)
+        story.hours.slow_to(Rate(1, 1.0))
+        assert story.limiter.per_second == 1.0
+        story.hours.change(story.rates("40/s"))
+        assert story.limiter.per_second == 40.0
+
+    virtual_time(work())

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.dealt import now
 from worker.limits import Limiter
+from worker.limits.limiter import USER
 from worker.limits.throttler import PacedThrottler
 from worker.models import Kind, Request, Result
 from worker.quantities import Rate
@@ -647,3 +648,22 @@ def test_who_waits_for_another_number_of_permits_is_told_of_it(virtual_time: Run
         return now() - begin
 
     assert virtual_time(work()) == pytest.approx(3.0)
+
+
+def test_as_long_as_anybody_holds_nobody_sends(virtual_time: Run) -> None:
+    async def work() -> float:
+        limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())
+        begin = now()
+        limiter.hold()
+        limiter.hold(USER)
+        turn = asyncio.create_task(limiter.turn())
+        await asyncio.sleep(1.0)
+        limiter.let_go()
+        assert limiter.is_held(USER)
+        await asyncio.sleep(1.0)
+        limiter.let_go(USER)
+        assert not limiter.is_held(USER)
+        await turn
+        return now() - begin
+
+    assert virtual_time(work()) == pytest.approx(2.0, abs=0.01)

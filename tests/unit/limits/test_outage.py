@@ -12,6 +12,7 @@ import pytest
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limits import Limiter
 from worker.limits.breaker import WINDOW
+from worker.limits.limiter import USER
 from worker.limits.outage import LONGEST_WAIT, PAUSES, Outage
 from worker.models import Kind, Request, Result
 from worker.quantities import Rate
@@ -493,6 +494,29 @@ def test_that_it_answers_questions_is_no_work_done(virtual_time: Run) -> None:
             for _ in range(WINDOW):
                 outage.observe(DOWN)
         with pytest.raises(OutageError):
+            await watching
+
+    virtual_time(story())
+
+
+def test_a_pause_that_the_user_wants_is_no_time_in_which_the_portal_only_asked_to_slow_down(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        outage, limiter, _ = calm(Portal(UP), give_up_after=60.0)
+        throttled = Request(Kind.LINK, Result.THROTTLED, 1, retry_after=1.0, http_status=429)
+        outage.observe(throttled)
+        watching = asyncio.create_task(outage.watch())
+        await asyncio.sleep(30.0)
+        outage.pause()
+        await asyncio.sleep(3600.0)
+        assert limiter.is_held(USER)
+        outage.resume()
+        assert not limiter.is_held(USER)
+        await asyncio.sleep(50.0)
+        assert not watching.done()
+        await asyncio.sleep(20.0)
+        with pytest.raises(OutageError, match="only asked to slow down for 1m"):
             await watching
 
     virtual_time(story())

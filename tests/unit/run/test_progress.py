@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from worker.limits import Limiter
+from worker.limits.limiter import USER
 from worker.models import Kind, Request, Result
 from worker.quantities import Rate
 from worker.run.progress import show_often
@@ -36,3 +37,21 @@ def test_what_is_in_flight_and_a_pause_are_shown_with_the_counts(virtual_time: R
     assert shown[1][:2] == (0, 4)
     assert 7.0 < shown[1][2] < 8.2
     assert tally.ended
+
+
+def test_that_the_user_holds_everyone_back_is_shown(virtual_time: Run) -> None:
+    tally = LinkTally()
+
+    async def work() -> None:
+        limiter = Limiter(Rate(1000, 1.0), 4, max_pause=60.0, rng=Random(1))  # noqa: S311 - jitter
+        task = asyncio.create_task(show_often(tally, lambda _: None, limiter))
+        limiter.hold(USER)
+        await asyncio.sleep(0.3)
+        assert tally.held
+        limiter.let_go(USER)
+        await asyncio.sleep(0.3)
+        assert not tally.held
+        task.cancel()
+        await asyncio.wait({task})
+
+    virtual_time(work())
