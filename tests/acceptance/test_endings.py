@@ -356,8 +356,8 @@ def test_runs_lists_what_ran(bulklink: "CommandLine", simulate: "Simulate", pair
 
     lines = bulklink("runs").stdout.splitlines()
 
-    assert [line.split()[0] for line in lines] == ["first", "another"]
-    assert "200 of 200 linked" in lines[0]
+    assert [line.split()[0] for line in lines] == ["run", "first", "another"]
+    assert lines[1].split()[3:8] == ["completed", "0", "200", "200", "0"]
     listed = [json.loads(line) for line in bulklink("runs", "--json").stdout.splitlines()]
     assert [report["counts"]["rows"] for report in listed] == [200, 5]
 

@@ -50,6 +50,10 @@ REMEMBER_EVERY = 60.0
 """Seconds."""
 
 
+LARGEST_LOG = 20_000_000
+"""Bytes of run.log; one older is kept beside it. A worker may go on for months."""
+
+
 def credentials_of(settings: Settings) -> Credentials:
     """Who we say we are."""
     return Credentials(
@@ -255,6 +259,7 @@ class Access:
     Attributes:
         run_id: is in each line of the log.
         log: the log's file.
+        is_own_log: it is run.log of the run, which we keep small; any other is its owner's to keep so.
         verbose: also each attempt is logged.
         open_site: opens the portal.
         complaints: what libraries complain about in the event loop goes to the log, too.
@@ -262,6 +267,7 @@ class Access:
 
     run_id: str
     log: Path
+    is_own_log: bool
     verbose: bool
     open_site: SiteOpener
     complaints: bool = True
@@ -273,7 +279,8 @@ class Access:
         Raises:
             OutputError: it cannot be written.
         """
-        with open_log(self.log, verbose=self.verbose, run_id=self.run_id) as log:
+        largest = LARGEST_LOG if self.is_own_log else None
+        with open_log(self.log, verbose=self.verbose, largest=largest, run_id=self.run_id) as log:
             if self.complaints:
                 asyncio.get_running_loop().set_exception_handler(partial(complain, log))
             yield log
@@ -284,6 +291,7 @@ def access_of(directory: RunDirectory, settings: Settings, rate: "RedisRate | No
     return Access(
         directory.run_id,
         settings.log_file or directory.log,
+        settings.log_file is None,
         settings.verbose,
         lambda stack, tell, observers: open_site(stack, settings, rate, tell, observers),
     )

@@ -31,12 +31,16 @@ def _standard_error() -> int:
 
 
 @contextmanager
-def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBoundLogger]:
+def open_log(
+    path: Path, *, verbose: bool, largest: int | None = None, **bound: Any
+) -> Iterator[FilteringBoundLogger]:
     """A logger that appends to ``path``, with ``bound`` in each line; only the owner may read the file.
 
     Args:
         path: of the file; ``-`` is standard error.
         verbose: each attempt, too.
+        largest: bytes beyond which the file is moved to one whose name ends in ``.1``, in the place of an
+            older one, and begun anew; None for no limit.
         bound: fields of every line.
 
     Raises:
@@ -48,7 +52,7 @@ def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBo
         # Only a pipe without a reader says so.
         why = "a pipe that nobody reads" if error.errno == errno.ENXIO else error.strerror
         raise OutputError(f"{path}: {why}") from error
-    with _Lenient(io.FileIO(handle, "ab")) as file:
+    with _Lenient(io.FileIO(handle, "ab"), path, largest) as file:
         yield structlog.wrap_logger(
             structlog.BytesLogger(file),
             processors=[
@@ -65,10 +69,27 @@ def open_log(path: Path, *, verbose: bool, **bound: Any) -> Iterator[FilteringBo
 class _Lenient(io.BufferedWriter):
     """A file that swallows what it cannot write: a full disk stops a run by its ledger, not by its log."""
 
+    def __init__(self, raw: io.FileIO, path: Path, largest: int | None) -> None:
+        super().__init__(raw)
+        self._path = path
+        self._largest = largest
+        self._written = 0 if largest is None else os.fstat(raw.fileno()).st_size
+
     def write(self, data: Any) -> int:
         with suppress(OSError):
+            if self._largest is not None and self._written + len(data) > self._largest:
+                self._begin_anew()
+            self._written += len(data)
             return super().write(data)
         return 0
+
+    def _begin_anew(self) -> None:
+        self._written = 0  # also if it fails: to try again at each line would help nobody
+        super().flush()
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        handle = os.open(self._path, _FLAGS, 0o600)
+        os.dup2(handle, self.fileno())
+        os.close(handle)
 
     def flush(self) -> None:
         with suppress(OSError):

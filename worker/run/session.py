@@ -250,6 +250,7 @@ class Session:
         """Note now and then how it goes: a session that is killed lasted until then."""
         clock = asyncio.get_running_loop().time
         started, due = clock(), 0.0
+        last = (0, 0, 0)
         while True:
             await asyncio.sleep(BEAT)
             seconds = clock() - started
@@ -258,7 +259,11 @@ class Session:
             if seconds >= due:
                 due = next_sample(seconds)
                 await ledger.add_sample(self._sample(seconds, site))
-            log.info("run.progress", rows=self.tally.rows, sent=self.tally.sent, **self.tally.by_state())
+            if (
+                now := (self.tally.rows, self.tally.sent, self.tally.done)
+            ) != last:  # an idle worker is quiet
+                last = now
+                log.info("run.progress", rows=self.tally.rows, sent=self.tally.sent, **self.tally.by_state())
 
     def _sample(self, seconds: float, site: Site) -> Sample:
         tally, limiter = self.tally, site.limiter

@@ -357,7 +357,13 @@ class Settings(BaseModel):
     )
     dry_run: Annotated[
         bool,
-        Option(short="-n", help_of={"rollback": "Say how many links would be removed, and remove none."}),
+        Option(
+            short="-n",
+            help_of={
+                "runs": "Say what --prune would remove, and remove nothing.",
+                "rollback": "Say how many links would be removed, and remove none.",
+            },
+        ),
     ] = Field(
         default=False,
         description="Judge the input, ask the portal whether it would do, link nothing, leave no run behind.",

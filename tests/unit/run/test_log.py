@@ -52,3 +52,30 @@ def test_without_a_standard_error_it_goes_nowhere(monkeypatch: pytest.MonkeyPatc
 
     with open_log(Path("-"), verbose=False) as log:
         log.info("event")
+
+
+def test_a_log_that_grew_large_is_begun_anew_beside_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    for _ in range(2):  # what an earlier session wrote counts
+        with open_log(path, verbose=False, largest=10_000) as log:
+            for number in range(100):
+                log.info("event", number=number, text="x" * 100)
+
+    now, before = path.read_text().splitlines(), (tmp_path / "run.log.1").read_text().splitlines()
+    assert json.loads(now[-1])["number"] == 99
+    assert path.stat().st_size <= 10_000
+    assert (tmp_path / "run.log.1").stat().st_size <= 10_000
+    assert (json.loads(before[-1])["number"] + 1) % 100 == json.loads(now[0])["number"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run.log", "run.log.1"]
+
+
+def test_a_log_that_cannot_be_moved_goes_on_in_place(tmp_path: Path) -> None:
+    (tmp_path / "run.log.1").mkdir()
+    (tmp_path / "run.log.1" / "x").touch()
+
+    with open_log(tmp_path / "run.log", verbose=False, largest=1_000) as log:
+        for number in range(50):
+            log.info("event", number=number)
+
+    assert json.loads((tmp_path / "run.log").read_text().splitlines()[-1])["number"] == 49
