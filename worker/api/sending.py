@@ -129,7 +129,12 @@ class Sending(Generic[ItemT]):
             report=settings.command("report", advice.named(directory, settings)),
         )
         access = Access(
-            directory.run_id, directory.log, verbose=False, open_site=self._meet, complaints=False
+            directory.run_id,
+            directory.log,
+            is_own_log=True,
+            verbose=False,
+            open_site=self._meet,
+            complaints=False,
         )
         return Session(
             directory,
