@@ -289,3 +289,15 @@ def created_at(body: bytes) -> datetime | None:
         return parse_contact(orjson.loads(body)).created
     except ValueError:
         return None
+
+
+def can_be_edited(body: bytes) -> bool:
+    """Whether a member is shown as editable; never the opportunity's primary contact (contract 2.4).
+
+    Args:
+        body: its Contact as JSON, as a list of members shows it.
+    """
+    try:
+        return parse_contact(orjson.loads(body)).can_edit
+    except ValueError:
+        return False

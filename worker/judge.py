@@ -24,16 +24,16 @@ def key_of(row: Row) -> int | str:
     """
     if row.fault:
         return row.fault
-    opportunity = _id("opportunity_id", row.opportunity)
+    opportunity = id_of("opportunity_id", row.opportunity)
     if isinstance(opportunity, str):
         return opportunity
-    contact = _id("contact_id", row.contact)
+    contact = id_of("contact_id", row.contact)
     if isinstance(contact, str):
         return contact
     return opportunity << 32 | contact
 
 
-def _id(name: str, text: str | None) -> int | str:
+def id_of(name: str, text: str | None) -> int | str:
     """The id as a number, or the reason why ``text`` is none."""
     # As nearly all are. str.isdigit alone takes other scripts and superscripts, and int() takes signs and
     # underscores. Lengths first: int() of a cell with a million digits is refused with an error of its own.

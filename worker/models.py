@@ -144,6 +144,8 @@ class Kind(StrEnum):
 
     LINK = "link"
     LOOK = "look"
+    MEMBERS = "members"
+    """A page of all members of an opportunity."""
     UNLINK = "unlink"
     EXISTS = "exists"
     """Is an opportunity, or a contact, there for us?"""
@@ -158,7 +160,7 @@ QUESTIONS = frozenset({Kind.PROBE, Kind.LOGIN})
 """What others wait for, and what does none of their work."""
 
 
-READS = frozenset({Kind.LOOK, Kind.EXISTS})
+READS = frozenset({Kind.LOOK, Kind.MEMBERS, Kind.EXISTS})
 """What changes nothing at the portal, though it is about pairs."""
 
 
@@ -167,12 +169,13 @@ class Ask:
     """What an operation wants of the portal next.
 
     Attributes:
-        kind: link, look, unlink or exists.
+        kind: link, look, members, unlink or exists.
         opportunity_id: 0 if it is asked whether a contact exists.
-        contact_ids: those that are sought; of a link or its removal, the one; none if it is asked whether an
-            opportunity exists.
+        contact_ids: those that are sought; of a link or its removal, the one; none for a page of members, or
+            if it is asked whether an opportunity exists.
         because: reason of the failed attempt that makes it necessary to ask again; empty the first time.
         ids_only: of a look, only who is a member is wanted, and not their Contacts.
+        start: of a page of members, how many come before it.
     """
 
     kind: Kind
@@ -180,6 +183,22 @@ class Ask:
     contact_ids: tuple[int, ...]
     because: str = ""
     ids_only: bool = False
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page of a list says of itself (contract 5.2).
+
+    Attributes:
+        items: entries that it has, whether they can be read or not.
+        count: how many it says that it has; None if it does not say.
+        total: how many the whole list has, said only where that is more; None if it does not say.
+    """
+
+    items: int
+    count: int | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +209,9 @@ class Attempt:
         reason: a stable word for the cause, such as ``http_503`` or ``timeout``; empty when ok.
         seconds: from the first byte sent to the last byte of the answer, or to the failure.
         body: the Contact that proves a link or its removal, as the portal sent it, as JSON.
-        found: of a look, those of the sought that are members: their Contacts as JSON, by id.
+        found: of a look, those of the sought that are members: their Contacts as JSON, by id; of a page of
+            members, all on it.
+        page: of a page of members, what it says of itself.
         strangers: of a look, members that nobody sought: this portal does not filter (contract 5.5).
         shared: it had no answer of its own: others were in the same request, so what befell that need not be
             this one's doing.
@@ -204,6 +225,7 @@ class Attempt:
     found: Mapping[int, bytes] = field(default_factory=dict, hash=False)
     strangers: int = 0
     shared: bool = False
+    page: Page | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +303,46 @@ class Undoing:
     state: Undo
     reason: str = ""
     http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A link at the portal that the input does not name.
+
+    Attributes:
+        created: when its contact was, as the portal says; None if it does not.
+    """
+
+    opportunity_id: int
+    contact_id: int
+    created: datetime | None = None
+
+    @property
+    def key(self) -> int:
+        """Both ids in one, as :attr:`Pair.key`."""
+        return self.opportunity_id << 32 | self.contact_id
+
+
+class Restored(StrEnum):
+    """What became of a link that was removed, and is to be made again."""
+
+    RESTORED = "restored"
+    """It was not there, and is now."""
+    THERE = "there"
+    """Somebody has made it again meanwhile."""
+    REFUSED = "refused"
+    """The portal says no, and will say it again."""
+    FAILED = "failed"
+    """It could not be made, or it cannot be told; worth another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """The last word of one rollback on a link that a sync removed."""
+
+    number: int
+    state: Restored
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

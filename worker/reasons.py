@@ -46,6 +46,22 @@ ANOTHER_CONTACT = "another_contact"
 NO_OPPORTUNITY = "no_opportunity"
 """Of a link that is kept: its opportunity is deleted, or hidden from this user."""
 
+INCOMPLETE = "incomplete_list"
+"""Of an opportunity that is not touched: its list of members does not add up, so it may not be whole."""
+
+INVALID_ROW = "invalid_row"
+"""Of an opportunity that is not touched: a row of the input names it, and no contact that can be read."""
+
+REJECTED_ROW = "rejected_row"
+"""Of an opportunity that is not touched: the portal refused one of its rows for good."""
+
+PRIMARY = "primary_contact"
+"""Of a link that is kept: its contact is the opportunity's primary one, or is shown like it
+(contract 2.4)."""
+
+WITHHELD = "withheld"
+"""Of a link that a sync would remove, and did not: why is said of all of them together."""
+
 STILL_THERE = "still_there"
 """Of a link that is there after the portal said that it removed it."""
 
@@ -139,6 +155,16 @@ HINTS_OF_ROLLBACK: Mapping[str, str] = {
 """Why links were kept or not removed, where the word alone does not say it."""
 
 _OF_INPUT = "Correct the cells in rejected.csv and run that file."
+
+
+HINTS_OF_SYNC: Mapping[str, str] = {
+    INCOMPLETE: "the list of members does not add up: it may have changed while it was read; sync again",
+    INVALID_ROW: "a row names the opportunity and no contact that can be read: correct it, then sync again",
+    REJECTED_ROW: "the portal refused a row of the opportunity: see rejected.csv, then sync again",
+    PRIMARY: "it is the opportunity's primary contact; choose another one in the portal first",
+    WITHHELD: "the removals were withheld; the report says why",
+}
+"""Why opportunities were not touched by a sync, or links kept."""
 
 
 def hint_for(reason: str) -> str:

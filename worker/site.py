@@ -11,6 +11,7 @@ from worker.dispatch import Dispatcher, Finished, Transport
 from worker.limits import Limiter
 from worker.limits.hours import Hours, Rates
 from worker.limits.outage import Outage
+from worker.models import Kind
 from worker.operations.base import Operation
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
@@ -31,6 +32,11 @@ IDS_IN_A_CONTACT = 20
 
 MOST_CONTACTS = 1000
 """Contacts that may come back in one answer: some two kilobytes each, well below what is read of one."""
+
+
+MEMBERS_WEIGH = 20
+"""Contacts as which a page of members counts there: few opportunities have many, and three values of each are
+read."""
 
 
 class Site:
@@ -173,4 +179,6 @@ class Site:
 def _weight_of(operation: Operation[Any]) -> int:
     """How many contacts the answer to an operation may hold, or as much as it holds."""
     ask = operation.ask()
+    if ask.kind is Kind.MEMBERS:
+        return MEMBERS_WEIGH
     return math.ceil(len(ask.contact_ids) / IDS_IN_A_CONTACT) if ask.ids_only else len(ask.contact_ids)

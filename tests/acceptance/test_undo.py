@@ -104,6 +104,7 @@ def test_a_run_that_looks_first_sends_only_what_is_not_there(
     assert re.search(
         r"would look for \d+ pairs at http.* send what is not there: at most \d+ requests", planned
     )
+    asked = portal.books()["requests"]
     report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *FAST, "--transport", "single")
     counts, books = report["counts"], portal.books()
     assert report["exit_code"] == 3
@@ -113,7 +114,7 @@ def test_a_run_that_looks_first_sends_only_what_is_not_there(
     # One look for all pairs of an opportunity, wherever they stand; before them a probe.
     requests = report["requests"]
     assert (requests["looks"], requests["retries"]) == (61, 0)
-    assert requests["attempts"] == books["requests"] == 1 + 61 + len(missing)
+    assert requests["attempts"] == books["requests"] - asked == 1 + 61 + len(missing)
     lines = (bulklink.only_run() / "contacts.jsonl").read_text().splitlines()
     contacts = [json.loads(line) for line in lines]
     assert all(one["contact"]["id"] == one["contact_id"] for one in contacts)
@@ -227,7 +228,10 @@ def test_links_of_which_nobody_knows_whether_they_were_there_are_kept_unless_ask
     assert "2 x pre_state_unread" in done.stderr
     assert portal.links() == BEFORE | {(1, 9)}
     told = bulklink("rollback", "one", "--unread", "-n", "-q", "--json")
-    assert (json.loads(told.stdout), told.stderr) == ({"run_id": "one", "remove": 2, "keep": 0}, "")
+    assert (json.loads(told.stdout), told.stderr) == (
+        {"run_id": "one", "remove": 2, "keep": 0, "restore": 0},
+        "",
+    )
     assert bulklink("rollback", "one", "--unread").returncode == 0
     assert portal.links() == BEFORE - {(1, 1)}
 

@@ -7,13 +7,14 @@ from worker.reasons import (
     HINTS,
     HINTS_OF_READS,
     HINTS_OF_ROLLBACK,
+    HINTS_OF_SYNC,
     NO_ANSWER,
     RENEWED,
     RUN_ENDED,
     hint_for,
 )
 
-ALL = (HINTS, HINTS_OF_READS, HINTS_OF_ROLLBACK)
+ALL = (HINTS, HINTS_OF_READS, HINTS_OF_ROLLBACK, HINTS_OF_SYNC)
 
 
 def test_words_are_words_and_hints_are_one_line() -> None:

@@ -19,6 +19,7 @@ VERBS = {
     "plan": "Say what a run would do, from a look at the portal.",
     "resume": "Go on with an interrupted run.",
     "retry": "Try what a run has left once more, in a new one.",
+    "sync": "Make the links of the opportunities in a file those of the file.",
     "verify": "Look for what a run says it linked.",
     "rollback": "Remove the links that a run made.",
     "work": "Link the pairs of a queue, until it is empty or for ever.",

@@ -11,7 +11,7 @@ from worker.cli.options import settings_options
 from worker.cli.output import hand_over
 from worker.cli.topics import EXIT_CODES, STATES
 from worker.errors import UsageError
-from worker.reasons import HINTS, HINTS_OF_ROLLBACK
+from worker.reasons import HINTS, HINTS_OF_ROLLBACK, HINTS_OF_SYNC
 
 
 def _known() -> dict[str, tuple[str, str]]:
@@ -20,8 +20,9 @@ def _known() -> dict[str, tuple[str, str]]:
         code: ("exit code", meaning) for codes, meaning in EXIT_CODES.items() for code in codes.split(", ")
     }
     known |= {state: ("state", f"{meaning}; see {file}") for state, (meaning, file) in STATES.items()}
-    of_rollback = {word: f"{text[:1].upper()}{text[1:]}." for word, text in HINTS_OF_ROLLBACK.items()}
-    return known | {word: ("reason", text) for word, text in {**of_rollback, **HINTS}.items()}
+    removals = {**HINTS_OF_ROLLBACK, **HINTS_OF_SYNC}
+    of_removals = {word: f"{text[:1].upper()}{text[1:]}." for word, text in removals.items()}
+    return known | {word: ("reason", text) for word, text in {**of_removals, **HINTS}.items()}
 
 
 @click.command("explain")

@@ -1,6 +1,7 @@
 """The end of every verb that works on a run: files, report, summary, exit code."""
 
 import signal
+from functools import partial
 
 from worker.cli.on_end import tell_end
 from worker.cli.output import complain, hand_over, say, shown
@@ -10,14 +11,21 @@ from worker.report.plan import PLAN_JSON, Plan, build_plan
 from worker.report.summary import ending, left, summary
 from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
-from worker.run.run import complete
+from worker.run.run import complete, nothing_more
 from worker.run.session import Session
+from worker.run.sync import Pruning
 from worker.settings import Settings
 from worker.tally import RunTally
 
 
-def work_and_report(session: Session, settings: Settings) -> int:
-    """Do what a session has to do, write all files, print what became of it; gives the exit code."""
+def work_and_report(session: Session, settings: Settings, pruning: Pruning | None = None) -> int:
+    """Do what a session has to do, write all files, print what became of it; gives the exit code.
+
+    Args:
+        session: what is to be linked.
+        settings: all options.
+        pruning: what is to be removed afterwards, if anything is.
+    """
     from worker.cli.progress import progress  # noqa: PLC0415 - not before it is needed
 
     # The terminal may be closed at any time, also while files are written.
@@ -36,7 +44,7 @@ def work_and_report(session: Session, settings: Settings) -> int:
             say(settings, f"run {directory.run_id}: files in {shown(directory.path)}")
         show(tally)
 
-    report = complete(session, tell)
+    report = complete(session, tell, nothing_more if pruning is None else partial(pruning.run, show=show))
     say(settings, *summed_up(report, directory, settings))
     why = ending(report, _next(report, directory, settings)) or left(report, shown(directory.path))
     if settings.quiet and why:

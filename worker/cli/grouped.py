@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 GROUPS: "Mapping[str, Sequence[str]]" = {
     "Input": ("columns", "delimiter", "sheet", "limit", "min_rows", "same_input_anyway"),
-    "Portal": ("portal", "existing", "transport", "batch_size", "wire"),
+    "Portal": ("portal", "existing", "transport", "batch_size", "wire", "prune", "allow_removals"),
     "Pace": ("rate", "link_rate", "timezone", "shared_rate", "concurrency", "forget"),
     "Queue": ("drain", "results", "lease", "max_deliveries", "retry_delay", "wait_for_broker"),
     "Trouble": ("max_attempts", "max_errors", "max_duration", "give_up_after", "timeout", "grace"),

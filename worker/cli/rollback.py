@@ -17,7 +17,7 @@ def command(run: str, **flags: Any) -> int:
     """Remove the links that RUN made, and no other.
 
     Those are the ones that it looked for before it sent them, and that were not there; a run with
-    --existing post has none.
+    --existing post has none. What a sync removed is made again.
     Each is looked for once more before and after it is removed. It may be stopped and done again at any
     time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
     """
@@ -27,7 +27,7 @@ def command(run: str, **flags: Any) -> int:
     from worker.report.summary import counted  # noqa: PLC0415 - same
     from worker.run.access import same_access  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
-    from worker.run.rollback import count_links, roll_back  # noqa: PLC0415 - same
+    from worker.run.rollback import count_links, count_to_make_again, roll_back  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
     directory = find_run(load_settings(flags).runs_dir, run)
@@ -35,10 +35,13 @@ def command(run: str, **flags: Any) -> int:
     with run_lock(directory.path):
         if settings.dry_run:
             remove, keep = count_links(directory, unread=settings.unread)
+            again = count_to_make_again(directory)
             text = f"run {directory.run_id}: {counted(remove, 'link')} to remove"
             if keep:
                 text += f", {keep:,} to keep because nobody looked whether they were there before"
-            counts = {"run_id": directory.run_id, "remove": remove, "keep": keep}
+            if again:
+                text += f", {again:,} to make again"
+            counts = {"run_id": directory.run_id, "remove": remove, "keep": keep, "restore": again}
             answer(settings, [text], json.dumps(counts))
             return 0
         done = roll_back(directory, settings, access, progress(settings.progress, quiet=settings.quiet))

@@ -18,9 +18,9 @@ EXIT_CODES: Mapping[str, str] = {
     ),
     "7": "another process works on the same run, or links the same input at the same portal",
     "8": (
-        "`verify` found differences, `rollback` kept some links: see `verify.csv`, `rollback.csv`; a plan"
-        " does not hold any more; with `plan --detailed-exitcode`, something is to be linked (wins over 3"
-        " and 5)"
+        "`verify` found differences, `rollback` kept links, `sync` withheld removals: see the `.csv` of that"
+        " name, or `removed.csv`; a plan does not hold any more; with `plan --detailed-exitcode`, something"
+        " is to be linked (wins over 3 and 5)"
     ),
     "10": "`--max-duration` reached; resume goes on",
     "130, 143": 'stopped by SIGINT, SIGTERM after a clean drain, unless the report says "at once";'
@@ -53,6 +53,7 @@ FILES: Mapping[str, str] = {
     "plan.json, plan.csv": "of a plan, beside ledger.db and run.log: what is to be done",
     "verify.json, verify.csv": "what verify found",
     "rollback.json, rollback.csv": "what rollback did",
+    "removed.csv": "links that sync --prune removed, or withheld; valid input, to make them again",
 }
 """What is in a run's folder."""
 

@@ -13,7 +13,7 @@ _READER_WAITS = 10_000
 _WRITER_WAITS = 60_000
 """Milliseconds for which a statement waits while another program writes."""
 
-SCHEMA_VERSION = "7"
+SCHEMA_VERSION = "8"
 
 PAGE_SIZE = 8_192
 """Bytes: three Contacts fit in; of a page of 4,096 one would leave nearly half empty."""
@@ -101,6 +101,19 @@ CREATE TABLE undone (  -- what rollback did with the link of a row
     reason TEXT NOT NULL DEFAULT '',
     http_status INTEGER,
     settled_at REAL
+);
+CREATE TABLE prunes (  -- links beyond the input that a sync removes, all decided before the first goes
+    number INTEGER PRIMARY KEY,
+    key INTEGER NOT NULL UNIQUE,
+    created TEXT,  -- when its contact was, as the portal said when it was decided
+    begun_at REAL,
+    state TEXT,  -- none: it may have been asked for, and nobody knows
+    reason TEXT NOT NULL DEFAULT '',
+    http_status INTEGER,
+    settled_at REAL,
+    restored TEXT,  -- what a rollback did to make it again
+    restored_reason TEXT NOT NULL DEFAULT '',
+    restored_at REAL
 );
 CREATE VIEW links AS  -- rows in the words of a report; one without an outcome is in doubt if sent
     SELECT row, line, key >> 32 AS opportunity_id, key & 4294967295 AS contact_id,

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.models import Ask, Attempt, Kind, Result
+from worker.models import Ask, Attempt, Kind, Page, Result
+from worker.operations.members import PAGE
 from worker.portal.classify import Answer, BodyKind, Verdict, classify, read_body
-from worker.portal.wire import Envelope, as_list, contact_of, contacts_of
+from worker.portal.wire import Envelope, as_list, contact_of, contacts_of, members_of
 from worker.reasons import NOT_FOUND
 
 
@@ -53,10 +54,11 @@ HARMLESS = Call("GET", "crm/opportunity/0/contact", {"count": "1", "fields": "id
 (contract 1.5), and anything amiss answers otherwise (contract 3.3, 3.4)."""
 
 _METHODS = {Kind.LINK: "POST", Kind.UNLINK: "DELETE"}
+_LISTS = frozenset({Kind.LOOK, Kind.MEMBERS})
 
 
 def call_for(ask: Ask) -> Call:
-    """The call that asks this (contract 0, 4.6, 5.5). One link is removed by CommunityServer only (4.4)."""
+    """The call that asks this (contract 0, 4.6, 5.2, 5.5). Only CommunityServer removes one link (4.4)."""
     if ask.kind is Kind.EXISTS:
         one = f"contact/{ask.contact_ids[0]}" if ask.contact_ids else f"opportunity/{ask.opportunity_id}"
         return Call("GET", f"crm/{one}", {"fields": "id"}, dispensable=True)
@@ -66,6 +68,9 @@ def call_for(ask: Ask) -> Call:
         query = {"filterBy": "id", "filterOp": "equals", "filterValue": sought}
         # Without id among them, fields would spoil later answers of the portal's process (contract 5.6).
         return Call("GET", members, {**query, "fields": "id"} if ask.ids_only else query)
+    if ask.kind is Kind.MEMBERS:
+        cut = {"count": str(PAGE), "startIndex": str(ask.start), "fields": "id,canEdit,created"}
+        return Call("GET", members, cut)
     return Call(_METHODS[ask.kind], f"{members}/{ask.contact_ids[0]}")
 
 
@@ -75,7 +80,7 @@ def read_answer(ask: Ask | None, content_type: str | None, body: bytes) -> Read:
     proof: bytes | Envelope | None = None
     if envelope is None:
         pass
-    elif ask is None or ask.kind is Kind.LOOK:
+    elif ask is None or ask.kind in _LISTS:
         # In XML an empty list is an empty element, and one of one item looks like an object (contract 2.7).
         is_list = envelope.wire == "xml" or isinstance(envelope.response, list)
         proof = envelope if envelope.error_message is None and is_list else None
@@ -115,7 +120,7 @@ def attempt_of(
     # A verdict that stops the run was raised before; what is left has a result.
     result, reason = verdict.result or Result.AMBIGUOUS, verdict.reason
     proof = None if read is None else read.proof
-    if ask.kind is not Kind.LOOK:
+    if ask.kind not in _LISTS:
         body = proof if isinstance(proof, bytes) else b""
         return Attempt(result, reason, http_status, seconds, body)
     if result is Result.THROTTLED or reason == NOT_FOUND:
@@ -123,6 +128,9 @@ def attempt_of(
     if not isinstance(proof, Envelope):
         # Whatever it was, it told nothing of the members.
         return Attempt(Result.AMBIGUOUS, reason, http_status, seconds)
+    if ask.kind is Kind.MEMBERS:
+        page = Page(len(as_list(proof.response)), proof.count, proof.total)
+        return Attempt(result, reason, http_status, seconds, found=members_of(proof), page=page)
     found = contacts_of(proof, ask.contact_ids)
     strangers = len(as_list(proof.response)) - len(found)
     return Attempt(result, reason, http_status, seconds, found=found, strangers=strangers)

@@ -23,8 +23,8 @@ _MAX_DEPTH = 32
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 
 _BEFORE_RESPONSE = re.compile(
-    rb'\{(?:"count":[0-9]{1,10},)?(?:"startIndex":[0-9]{1,10},)?(?:"nextIndex":[0-9]{1,10},)?'
-    rb'(?:"total":[0-9]{1,10},)?"status":0,"statusCode":[0-9]{3},"response":'
+    rb'\{(?:"count":([0-9]{1,10}),)?(?:"startIndex":[0-9]{1,10},)?(?:"nextIndex":[0-9]{1,10},)?'
+    rb'(?:"total":([0-9]{1,10}),)?"status":0,"statusCode":[0-9]{3},"response":'
 )
 """How CommunityServer begins every answer that has a response (contract 2.2)."""
 
@@ -57,6 +57,8 @@ class Envelope:
         error_message: text of the error, empty if it has none; None when the answer is no error.
         hresult: .NET's number of the error, the same in every language (contract 9.3).
         error_type: class of the error, which AppServer alone tells (contract 2.2, 2.9); else None.
+        count: items of a list, as it says; None if it does not.
+        total: items of the list that this is a part of; None if it does not say.
     """
 
     wire: WireFormat
@@ -65,6 +67,8 @@ class Envelope:
     hresult: int | None = None
     error_type: str | None = None
     written: bytes = b""
+    count: int | None = None
+    total: int | None = None
 
 
 def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
@@ -90,6 +94,8 @@ def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
         error_message=message,
         hresult=hresult,
         error_type=error_type,
+        count=_integer(members.get("count")),
+        total=_integer(members.get("total")),
     )
 
 
@@ -123,6 +129,12 @@ def contacts_of(envelope: Envelope, contact_ids: Collection[int]) -> dict[int, b
     """Those of the sought contacts that a list answer shows: their JSON, by id."""
     shown = {_id(item): item for item in as_list(envelope.response)}
     return {one: _json(shown[one], envelope.wire) for one in contact_ids if one in shown}
+
+
+def members_of(envelope: Envelope) -> dict[int, bytes]:
+    """All contacts that a list answer shows and whose ids can be read: their JSON, by id."""
+    shown = ((_id(item), item) for item in as_list(envelope.response))
+    return {one: _json(item, envelope.wire) for one, item in shown if one is not None}
 
 
 def _id(item: object) -> int | None:
@@ -176,7 +188,8 @@ def _read_plain(body: bytes) -> Envelope | None:
     except orjson.JSONDecodeError:
         return None
     _refuse_deep(written, response, _MAX_DEPTH - 1)
-    return Envelope("json", response, written=written)
+    count, total = (None if said is None else int(said) for said in before.groups())
+    return Envelope("json", response, written=written, count=count, total=total)
 
 
 def _read_json(body: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from worker.models import Status
 from worker.reasons import OPPORTUNITY_MISSING, hint_for
 from worker.report.rollback import RolledBack, rolled_back
 from worker.report.summary import counted
+from worker.report.sync import REMOVED_CSV, SyncPart, sync_part
 from worker.report.verification import Verification
 
 SCHEMA_VERSION = 1
@@ -134,6 +135,7 @@ class Report(_Part):
         rollback: what rollbacks did; null if there was none.
         limits: each change of a limit, and why: ``at, knob, from, to, reason``; of a long session the first
             and the last ones.
+        sync: what a sync removed; null if it is none.
     """
 
     schema_version: int
@@ -154,6 +156,7 @@ class Report(_Part):
     verify: Verification | None = None
     rollback: RolledBack | None = None
     limits: tuple[dict[str, str | float], ...] = ()
+    sync: SyncPart | None = None
 
     def to_json(self) -> str:
         """The report as indented JSON text."""
@@ -180,20 +183,27 @@ def build_report(reader: LedgerReader) -> Report:
     )
     started = sessions[0][0] if sessions else 0.0
     finished = sessions[-1][0] + sessions[-1][1] if sessions else 0.0
-    exit_code = exit_code_of(facts, states)
+    sync = sync_part(reader, facts)
+    exit_code = exit_code_of(facts, states, sync)
     undone = rolled_back(reader)
-    is_undone = undone is not None and undone.undone and undone.rolled_back_at.timestamp() >= finished
+    is_undone = (
+        undone is not None
+        and (undone.undone or undone.restored)
+        and undone.rolled_back_at.timestamp() >= finished
+    )
     more = (*VERIFY_FILES * ("verify" in facts), *ROLLBACK_FILES * (undone is not None))
+    more += (REMOVED_CSV,) * (sync is not None and sync.prune is not None)
     return Report(
         schema_version=SCHEMA_VERSION,
         run_id=facts["run_id"],
         parent=facts.get("parent"),
         retries=tuple(facts.get("retries", ())),
         plan=facts.get("plan"),
-        status="rolled_back" if is_undone else _run_status(facts, exit_code),
+        status="rolled_back" if is_undone else _run_status(facts, exit_code, sync),
         verify=facts.get("verify"),
         rollback=undone,
         limits=tuple(one for name in sorted(facts) if name.startswith(LIMITS) for one in facts[name]),
+        sync=sync,
         exit_code=exit_code,
         message=facts.get("end_message", ""),
         portal=facts["portal"],
@@ -247,7 +257,9 @@ def causes_of(reader: LedgerReader) -> tuple[CausePart, ...]:
     )
 
 
-def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit:
+def exit_code_of(
+    facts: Mapping[str, Any], states: Mapping[Status, int], sync: SyncPart | None = None
+) -> Exit:
     """What the command says of a run: how it was ended, else what its rows say.
 
     Rows worth another try come before rows to be fixed: a script can act on the former by itself.
@@ -258,15 +270,18 @@ def exit_code_of(facts: Mapping[str, Any], states: Mapping[Status, int]) -> Exit
         states = {**states, Status.NOT_ATTEMPTED: 0}
     if "end_code" not in facts and not facts.get("input_complete"):
         return Exit.RETRYABLE  # killed while reading: there are rows that nobody has seen
-    if states[Status.RETRYABLE] or states[Status.UNKNOWN] or states[Status.NOT_ATTEMPTED]:
+    left = states[Status.RETRYABLE] or states[Status.UNKNOWN] or states[Status.NOT_ATTEMPTED]
+    if left or (sync is not None and (sync.pending or sync.failed)):
         return Exit.RETRYABLE
+    if sync is not None and sync.differs:
+        return Exit.DIFFERENCES
     if states[Status.INVALID] or states[Status.REJECTED]:
         return Exit.REJECTED
     return Exit.OK
 
 
-def _run_status(facts: Mapping[str, Any], exit_code: Exit) -> RunStatus:
-    if "end_code" not in facts:
+def _run_status(facts: Mapping[str, Any], exit_code: Exit, sync: SyncPart | None) -> RunStatus:
+    if "end_code" not in facts or (facts["end_code"] == Exit.OK and sync is not None and sync.pending):
         # Never closed: the process was killed, and the report is made by another.
         return "interrupted"
     if "planned" in facts:

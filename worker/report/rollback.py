@@ -5,13 +5,27 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from worker.errors import Exit
-from worker.ledger import LedgerReader, count_made, undone_at, undone_counts, undone_reasons
-from worker.models import Undo
+from worker.ledger import (
+    LedgerReader,
+    count_made,
+    restored_at,
+    restored_counts,
+    undone_at,
+    undone_counts,
+    undone_reasons,
+)
+from worker.models import Restored, Undo
 from worker.reasons import HINTS_OF_ROLLBACK
 from worker.report.summary import counted
 
 ROLLBACK_CSV = "rollback.csv"
 
+_MADE_AGAIN = {
+    Restored.RESTORED: "removed by this sync, and made again",
+    Restored.THERE: "removed by this sync, and there again before",
+    Restored.REFUSED: "removed by this sync, and the portal does not take them",
+    Restored.FAILED: "removed by this sync, and could not be made again; roll back again",
+}
 _MEANING = {
     Undo.REMOVED: "made by this run, and removed",
     Undo.GONE: "not there any more",
@@ -28,6 +42,7 @@ class RolledBack(BaseModel):
         counts: links by what became of them.
         left: links that the run made, and that may still be there.
         reasons: why links were kept or not removed.
+        restored: links that a sync removed, by what became of making them again; empty if there were none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +51,7 @@ class RolledBack(BaseModel):
     counts: dict[str, int]
     left: int
     reasons: dict[str, int]
+    restored: dict[str, int] = {}
 
     @property
     def undone(self) -> int:
@@ -45,7 +61,8 @@ class RolledBack(BaseModel):
     @property
     def words(self) -> str:
         """What became of the links, in a few words."""
-        said = [f"{count:,} {state}" for state, count in self.counts.items() if count]
+        counts = [*self.counts.items(), *self.restored.items()]
+        said = [f"{count:,} {state}" for state, count in counts if count]
         said.append(
             f"{counted(self.left, 'link')} of the run may still be there" if self.left else "none left"
         )
@@ -54,14 +71,16 @@ class RolledBack(BaseModel):
 
 def rolled_back(reader: LedgerReader) -> RolledBack | None:
     """What all rollbacks of a run have done; None if there was none."""
-    at = undone_at(reader)
-    if at is None:
+    times = [at for at in (undone_at(reader), restored_at(reader)) if at is not None]
+    if not times:
         return None
+    restored = restored_counts(reader)
     return RolledBack(
-        rolled_back_at=datetime.fromtimestamp(at, UTC),
+        rolled_back_at=datetime.fromtimestamp(max(times), UTC),
         counts={str(state): count for state, count in undone_counts(reader).items()},
         left=count_made(reader)[0],
         reasons=undone_reasons(reader),
+        restored={str(state): count for state, count in restored.items()} if any(restored.values()) else {},
     )
 
 
@@ -72,6 +91,7 @@ class Rollback(BaseModel):
         counts: links by what became of them, over all rollbacks of the run.
         left: links that the run made, and that may still be there.
         reasons: why links were kept or not removed.
+        restored: links that a sync removed, by what became of making them again; empty if there were none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,13 +106,15 @@ class Rollback(BaseModel):
     counts: dict[str, int]
     left: int
     reasons: dict[str, int]
+    restored: dict[str, int] = {}
 
     @property
     def exit_code(self) -> Exit:
         """What is worth another try comes first, as in a run."""
-        if self.counts[Undo.FAILED]:
+        if self.counts[Undo.FAILED] or self.restored.get(Restored.FAILED):
             return Exit.RETRYABLE
-        return Exit.DIFFERENCES if self.counts[Undo.KEPT] else Exit.OK
+        is_kept = self.counts[Undo.KEPT] or self.restored.get(Restored.REFUSED)
+        return Exit.DIFFERENCES if is_kept else Exit.OK
 
     def to_json(self) -> str:
         """The rollback as indented JSON text."""
@@ -105,13 +127,18 @@ class Rollback(BaseModel):
             before = f"; {removed} removed before" if any(self.counts.values()) else ""
             return [f"run {self.run_id}: nothing is left to remove{before}"]
         effort = f"{counted(self.requests, 'request')} in {self.seconds:,.1f} s"
-        width = max(len(f"{count:,}") for count in self.counts.values())
+        width = max(len(f"{count:,}") for count in (*self.counts.values(), *self.restored.values()))
         return [
             f"run {self.run_id}: rolled back, exit code {self.exit_code}; {effort}",
             *(
                 f"  {self.counts[state]:>{width},} {state:<8} {meaning}"
                 for state, meaning in _MEANING.items()
                 if self.counts[state]
+            ),
+            *(
+                f"  {self.restored[again]:>{width},} {again:<8} {meaning}"
+                for again, meaning in _MADE_AGAIN.items()
+                if self.restored.get(again)
             ),
             *(f"  {count:,} x {reason}{_hint(reason)}" for reason, count in self.reasons.items()),
             f"  the rows: {directory}/{ROLLBACK_CSV}",

@@ -52,6 +52,7 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
     lines.append(f"  {rows:>{width},} {_noun(rows, 'row')} in {report.input.name}{_pace(report)}")
     if report.requests.transport == "single" and report.requests.transport_reason:
         lines.append(f"  each pair in a request of its own: {report.requests.transport_reason}")
+    lines += _of_sync(report, directory)
     if not rows and report.input.kind == "file":
         lines.append("  nothing was in it: if that cannot be right, --min-rows 1 makes it exit code 2")
     for cause in report.causes[:_CAUSES_SHOWN]:
@@ -90,9 +91,15 @@ def left(report: "Report", directory: str) -> str:
         f"{counted(to_mend, 'row')} to mend ({directory}/rejected.csv)" if to_mend else "",
         f"{counted(to_retry, 'row')} for 'bulklink retry {report.run_id}'" if to_retry else "",
     ]
+    if report.sync is not None and report.sync.why_withheld:
+        parts.append(f"nothing was removed: {report.sync.why_withheld}")
     if not any(parts):
         return ""
     return f"run {report.run_id}: exit code {report.exit_code}: {', '.join(filter(None, parts))}"
+
+
+def _of_sync(report: "Report", directory: str) -> list[str]:
+    return [] if report.sync is None else [f"  {line}" for line in report.sync.lines(directory)]
 
 
 def _what_next(report: "Report", go_on: str) -> list[str]:
@@ -104,6 +111,7 @@ def _what_next(report: "Report", go_on: str) -> list[str]:
 def _resumable(report: "Report") -> bool:
     """Whether resume has anything to do; of a standard input that is gone it can read no more."""
     left = report.counts[Status.NOT_ATTEMPTED] + report.counts[Status.UNKNOWN]
+    left += report.sync is not None and report.sync.pending
     return bool(left) or (not report.input.complete and report.input.name != "-")
 
 

@@ -10,8 +10,9 @@ from worker.report.build import Report, build_report
 from worker.report.figures import figures_of
 from worker.report.html import write_html
 from worker.report.plan import PLAN_CSV, PLAN_JSON, Plan, build_plan, write_plan_csv
+from worker.report.sync import REMOVED_CSV
 from worker.run.directory import RunDirectory
-from worker.sinks import CHECK_PREFIX, FILES, replaced, sweep, write_contacts, write_outcomes
+from worker.sinks import CHECK_PREFIX, FILES, replaced, sweep, write_contacts, write_outcomes, write_removed
 
 WRITTEN = ("contacts.jsonl", *FILES, "report.html", "report.json")
 """All of them, in the order of writing: a report is never newer than what it speaks of."""
@@ -32,6 +33,8 @@ def write_files(directory: RunDirectory, into: Path | None = None) -> Report:
         write_contacts(reader, folder / "contacts.jsonl")
         for name in FILES:
             write_outcomes(reader, folder / name)
+        if _removes(reader):
+            write_removed(reader, folder / REMOVED_CSV)
     return write_report(directory, folder)
 
 
@@ -98,6 +101,7 @@ def audit_run(directory: RunDirectory) -> list[str]:
     """
     with LedgerReader(directory.ledger) as reader:
         faults = audit(reader)
+        names = (*WRITTEN, REMOVED_CSV) if not faults and _removes(reader) else WRITTEN
     if faults:
         # Files of a ledger that contradicts itself would prove nothing.
         return [f"{directory.ledger.name}: {fault}" for fault in faults]
@@ -112,13 +116,18 @@ def audit_run(directory: RunDirectory) -> list[str]:
             write_plan(directory, into=Path(folder))
         else:
             write_files(directory, into=Path(folder))
-        for name in (PLAN_CSV, PLAN_JSON) if planned else WRITTEN:
+        for name in (PLAN_CSV, PLAN_JSON) if planned else names:
             ours, theirs = Path(folder) / name, directory.path / name
             if not theirs.is_file():
                 found.append(f"{name}: is missing")
             elif not filecmp.cmp(ours, theirs, shallow=False):
                 found.append(f"{name}: is not what the ledger says{_lines(ours, theirs)}")
     return found
+
+
+def _removes(reader: LedgerReader) -> bool:
+    """Whether it is the ledger of a sync that removes."""
+    return bool(reader.facts().get("sync", {}).get("prune"))
 
 
 def _lines(ours: Path, theirs: Path) -> str:

@@ -1,11 +1,10 @@
 """The order in which links are removed: look, make sure of the portal, note, remove, look again."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from worker.dispatch import Finished
 from worker.errors import CannotUndo
-from worker.ledger import UndoLedger
 from worker.models import Attempt, Result, Undoing
 from worker.operations.base import Operation
 from worker.operations.look import Look, Told
@@ -24,8 +23,18 @@ _REMOVES_ALL = (
 Operations = Sequence[Operation[Any]]
 
 
+class Intents(Protocol):
+    """Where it is noted what is about to be removed, and what became of it, by row."""
+
+    async def begin(self, rows: Sequence[int]) -> None:
+        """Note that links are about to be removed."""
+
+    async def conclude(self, undoings: Sequence[Undoing]) -> None:
+        """Note what became of links."""
+
+
 class Removal:
-    """What is done with the links of a rollback, step by step; each is durable before the next.
+    """What is done with links that are to be removed, step by step; each is durable before the next.
 
     Before the first link is removed, it is made sure that this is CommunityServer: at AppServer one DELETE
     removes all links of the opportunity (contract 4.4). They are told apart by the filter of the member list,
@@ -33,14 +42,21 @@ class Removal:
 
     Args:
         site: the portal.
-        ledger: of the run that is undone.
+        ledger: of the run that is undone, or that removes them.
         observers: are told of links that have their last word, once that is durable.
+        before: which of the links that were looked for are to be removed.
     """
 
     def __init__(
-        self, site: Site, ledger: UndoLedger, observers: Sequence[Callable[[Sequence[Undoing]], None]]
+        self,
+        site: Site,
+        ledger: Intents,
+        observers: Sequence[Callable[[Sequence[Undoing]], None]],
+        *,
+        before: Callable[[Told[Links]], tuple[list[Undoing], Links]] = judge_before,
     ) -> None:
         self._site = site
+        self._before = before
         self._ledger = ledger
         self._observers = observers
         self._filters = False
@@ -74,7 +90,7 @@ class Removal:
 
     async def _looked(self, told: Told[Links]) -> Operations:
         """Links were looked for: settle those that need nothing, and remove the others."""
-        settled, to_remove = judge_before(told)
+        settled, to_remove = self._before(told)
         await self._settle(settled)
         if not to_remove:
             return ()

@@ -2,35 +2,43 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 
 from worker.errors import LedgerBlocked, WorkerError
 from worker.ledger import (
     LedgerReader,
+    PruneLedger,
+    RowRecord,
     UndoLedger,
     check,
     count_made,
     links_made,
+    links_to_make_again,
+    pruned_links,
+    restored_counts,
     undone_counts,
     undone_reasons,
     undone_rows,
 )
-from worker.models import Undoing
+from worker.models import Restoring, Status, Undoing
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.access import Access
 from worker.run.advice import named
 from worker.run.directory import RunDirectory
 from worker.run.files import write_files
 from worker.run.lifetime import Lifetime, Stop
-from worker.run.links import go_through, opened
+from worker.run.links import SideTask, go_through, opened
 from worker.run.log import log_what_is_left
 from worker.run.progress import show_often
 from worker.run.removal import Removal
+from worker.run.restoration import Restoration
 from worker.settings import Settings
 from worker.sinks import form_of, replaced, write_records
+from worker.site import Site
 from worker.tally import LinkTally
 
 
@@ -46,6 +54,16 @@ def count_links(directory: RunDirectory, *, unread: bool) -> tuple[int, int]:
     return (everything, 0) if unread else (known, everything - known)
 
 
+def count_to_make_again(directory: RunDirectory) -> int:
+    """How many links a sync has removed, or may have, that a rollback would make again.
+
+    Raises:
+        LedgerError: the run's ledger is damaged.
+    """
+    with LedgerReader(directory.ledger) as reader:
+        return sum(1 for _ in links_to_make_again(reader))
+
+
 def roll_back(
     directory: RunDirectory,
     settings: Settings,
@@ -53,6 +71,8 @@ def roll_back(
     show: Callable[[LinkTally], None],
 ) -> Rollback:
     """Remove what is left of the links that a run made, and write rollback.json, rollback.csv and its files.
+
+    What a sync has removed is made again, after that.
 
     Each step is in the run's ledger before the next, so that it can be ended at any time and done again.
 
@@ -62,36 +82,16 @@ def roll_back(
         WorkerError: the portal refuses us or has failed for too long; the files say how far it came.
     """
     total, _ = count_links(directory, unread=settings.unread)
-    tally = LinkTally(total=total)
+    tally = LinkTally(total=total + count_to_make_again(directory))
+    work = _Work(directory, access, tally, show, unread=settings.unread)
     unread = ("--unread",) if settings.unread else ()
     again = settings.command("rollback", named(directory, settings), *unread)
     started = time.monotonic()
-
-    def tell(note: str) -> None:
-        tally.note = note
-        show(tally)
-
-    def count(settled: Sequence[Undoing]) -> None:
-        tally.done += len(settled)
-
-    async def remove(_: Stop) -> None:
-        async with (
-            opened(access, tally, show) as (site, log),
-            UndoLedger(directory.ledger, create=False, tell=tell) as ledger,
-        ):
-            removal = Removal(site, ledger, [count, partial(log_what_is_left, log)])
-            # Closed before the ledger is: a reader would keep SQLite from folding its side files in.
-            with LedgerReader(directory.ledger) as reader:
-                links = links_made(reader, unread=settings.unread)
-                await go_through(
-                    links, site, removal.conclude, [partial(show_often, tally, show, site.limiter)]
-                )
-
     try:
         if not settings.unread:
-            asyncio.run(_keep_unread(directory, tell))
-        if total:
-            Lifetime().run(remove, lambda: again)
+            asyncio.run(_keep_unread(directory, work.tell))
+        if tally.total:
+            Lifetime().run(work.undo, lambda: again)
     except LedgerBlocked as error:
         with suppress(WorkerError):  # what is in the ledger's way may be in theirs
             _write(directory, settings, tally, time.monotonic() - started)
@@ -100,6 +100,51 @@ def roll_back(
         _write(directory, settings, tally, time.monotonic() - started)
         raise
     return _write(directory, settings, tally, time.monotonic() - started)
+
+
+class _Work:
+    """What a rollback does at the portal."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        access: Access,
+        tally: LinkTally,
+        show: Callable[[LinkTally], None],
+        *,
+        unread: bool,
+    ) -> None:
+        self._directory = directory
+        self._access = access
+        self._tally = tally
+        self._show = show
+        self._unread = unread
+
+    async def undo(self, _: Stop) -> None:
+        """Remove what was made, then make again what was removed."""
+        async with opened(self._access, self._tally, self._show) as (site, log):
+            # Readers are closed before the ledger is: they would keep SQLite from folding its side files in.
+            async with UndoLedger(self._directory.ledger, create=False, tell=self.tell) as ledger:
+                removal = Removal(site, ledger, [self._count, partial(log_what_is_left, log)])
+                with LedgerReader(self._directory.ledger) as reader:
+                    links = links_made(reader, unread=self._unread)
+                    await go_through(links, site, removal.conclude, self._beside(site))
+            async with PruneLedger(self._directory.ledger, create=False, tell=self.tell) as ledger:
+                restoration = Restoration(site, ledger, self._count)
+                with LedgerReader(self._directory.ledger) as reader:
+                    links_gone = links_to_make_again(reader)
+                    await go_through(links_gone, site, restoration.conclude, self._beside(site))
+
+    def tell(self, note: str) -> None:
+        """Show trouble to the user."""
+        self._tally.note = note
+        self._show(self._tally)
+
+    def _count(self, settled: Sequence[Undoing | Restoring]) -> None:
+        self._tally.done += len(settled)
+
+    def _beside(self, site: Site) -> list[SideTask]:
+        return [partial(show_often, self._tally, self._show, site.limiter)]
 
 
 async def _keep_unread(directory: RunDirectory, tell: Callable[[str], None]) -> None:
@@ -117,11 +162,16 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
         write_records(
             directory.path / ROLLBACK_CSV,
             form_of(reader),
-            (
-                (row, (row.line, one.state, one.http_status, one.reason, row.attempts))
-                for row, one in zip(records, undone, strict=True)
+            chain(
+                (
+                    (row, (row.line, one.state, one.http_status, one.reason, row.attempts))
+                    for row, one in zip(records, undone, strict=True)
+                ),
+                _made_again(reader),
             ),
         )
+        restored = restored_counts(reader)
+        made_again = any(restored.values()) or count_to_make_again(directory)
     rollback = Rollback(
         run_id=directory.run_id,
         portal=settings.portal or "",
@@ -132,6 +182,7 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
         counts={str(state): count for state, count in counts.items()},
         left=left,
         reasons=reasons,
+        restored={str(state): count for state, count in restored.items()} if made_again else {},
     )
     path = directory.path / "rollback.json"
     if rollback.requests or not path.exists():  # one that had nothing to do leaves what the last one did
@@ -139,3 +190,19 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
             file.write(rollback.to_json())
     write_files(directory)
     return rollback
+
+
+def _made_again(reader: LedgerReader) -> Iterator[tuple[RowRecord, Sequence[object]]]:
+    """The links that a sync removed and that were made again, as rows that the input might have had."""
+    facts = reader.facts()
+    width = len(facts.get("columns", ()))
+    for one in pruned_links(reader):
+        if one.restored is None:
+            continue
+        cells = [""] * width
+        for role, number in (("opportunity", one.opportunity_id), ("contact", one.contact_id)):
+            _, place, _ = facts["ids"][role]
+            cells[place] = str(number)
+        ids = one.opportunity_id, one.contact_id
+        row = RowRecord(0, 0, tuple(cells), *ids, Status.LINKED, "", None, 0)
+        yield row, ("", one.restored, None, one.restored_reason, "")

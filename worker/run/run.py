@@ -3,9 +3,10 @@
 Here settings become plain values: what runs below has none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from worker.errors import LedgerBlocked, LockedError, StoppedError, UsageError, WorkerError
@@ -32,13 +33,19 @@ if TYPE_CHECKING:
 _AGAIN = "the same command"
 
 
-def start(settings: Settings, input_path: str, reload: Callable[[], Settings]) -> Session:
+def start(
+    settings: Settings,
+    input_path: str,
+    reload: Callable[[], Settings],
+    facts: Mapping[str, object] = MappingProxyType({}),
+) -> Session:
     """Make ready a new run over an input.
 
     Args:
         settings: all options.
         input_path: path of the input; ``-`` is standard input.
         reload: gives the settings as they stand now, for SIGHUP.
+        facts: what the ledger is told of it besides.
 
     Raises:
         UsageError: no portal is named.
@@ -64,7 +71,7 @@ def start(settings: Settings, input_path: str, reload: Callable[[], Settings]) -
         lock.release()
         raise
     input_ = file_input(path, source, settings, claim, complete=False)
-    return session_of(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
+    return session_of(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload, facts=facts)
 
 
 def refuse_no_portal(settings: Settings) -> None:
@@ -124,6 +131,7 @@ def session_of(
     rate: "RedisRate | None",
     fresh: bool,
     reload: Callable[[], Settings],
+    facts: Mapping[str, object] = MappingProxyType({}),
 ) -> Session:
     """A session, as the settings say; for the arguments see :class:`worker.run.session.Session`."""
     saved = settings.to_save()
@@ -133,6 +141,7 @@ def session_of(
             "settings": saved,
             "shared_rate": rate and rate.shown,
             "runs_dir": str(settings.runs_dir),
+            **facts,
         },
         saved=saved,
         look_first=settings.existing == "check",
@@ -154,8 +163,18 @@ def session_of(
     return Session(directory, lock, plan, input_, access, fresh=fresh, reload=reloaded)
 
 
-def complete(session: Session, show: Callable[[RunTally], None]) -> Report:
+def nothing_more(_: Lifetime) -> None:
+    """A run is over when all its rows are."""
+
+
+def complete(
+    session: Session,
+    show: Callable[[RunTally], None],
+    afterwards: Callable[[Lifetime], None] = nothing_more,
+) -> Report:
     """Do what is left to do and write all files, all under the run's lock. ``show`` is called often.
+
+    ``afterwards`` is done when all rows are, within the same lifetime.
 
     A signal to stop lets requests on their way have their answers; a second one does not wait for them, and
     the files are written all the same. Only one that comes while they are, and is not the first, ends that
@@ -172,6 +191,7 @@ def complete(session: Session, show: Callable[[RunTally], None]) -> Report:
             try:
                 if not session.nothing_left:
                     lifetime.run(partial(session.run, show=show), lambda: plan.go_on, session.reload)
+                afterwards(lifetime)
                 return write_files(session.directory)
             except WorkerError as error:
                 go_on = plan.go_on

@@ -203,7 +203,8 @@ class Settings(BaseModel):
         description="Where the times of rates are meant, like Europe/Berlin; this machine's if not set.",
     )
     shared_rate: Annotated[
-        SecretStr | None, Option("URL", again=("run", "resume", "retry", "work", "verify", "rollback"))
+        SecretStr | None,
+        Option("URL", again=("run", "resume", "retry", "work", "verify", "rollback")),
     ] = Field(
         default=None, description="Redis in which all processes that name it keep to one --rate together."
     )
@@ -221,6 +222,16 @@ class Settings(BaseModel):
     existing: Annotated[Literal["check", "post"], Option("check|post", saved=True)] = Field(
         default="check",
         description="Look first what the portal holds, and send only what it does not; or just send (post).",
+    )
+    prune: Annotated[Literal["own", "all"] | None, Option("own|all")] = Field(
+        default=None,
+        description="Remove links that the input does not name, of opportunities that it names: those that"
+        " runs in this folder made (own), or any (all).",
+    )
+    allow_removals: Annotated[int | None, Option("N")] = Field(
+        default=None,
+        ge=1,
+        description="Remove so many links, exactly, even if that is more than 10 and more than 10 % of all.",
     )
     transport: Annotated[Literal["auto", "batch", "single"], Option("auto|batch|single", saved=True)] = Field(
         default="auto",
@@ -362,6 +373,7 @@ class Settings(BaseModel):
             help_of={
                 "runs": "Say what --prune would remove, and remove nothing.",
                 "rollback": "Say how many links would be removed, and remove none.",
+                "sync": "Say what would be added and removed; only read at the portal.",
             },
         ),
     ] = Field(
@@ -378,6 +390,7 @@ class Settings(BaseModel):
                 "check": "Print the result as JSON.",
                 "plan": "Print plan.json.",
                 "verify": "Print verify.json.",
+                "sync": "Print report.json; with --dry-run what would be added and removed.",
                 "rollback": "Print rollback.json; with --dry-run the two counts.",
                 "runs": "Print report.json of each run, a line each.",
                 "status": "Print the report as it stands now.",

@@ -3,6 +3,7 @@
 from worker.sinks.atomic import CHECK_PREFIX, replaced, sweep
 from worker.sinks.contacts_jsonl import write_contacts
 from worker.sinks.outcome_csv import FILES, form_of, write_outcomes, write_records
+from worker.sinks.removed_csv import write_removed
 
 __all__ = [
     "CHECK_PREFIX",
@@ -13,4 +14,5 @@ __all__ = [
     "write_contacts",
     "write_outcomes",
     "write_records",
+    "write_removed",
 ]

@@ -7,20 +7,22 @@ import pytest
 
 from worker.errors import Exit
 from worker.models import Status
-from worker.reasons import HINTS, HINTS_OF_ROLLBACK
+from worker.reasons import HINTS, HINTS_OF_ROLLBACK, HINTS_OF_SYNC
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
+
+ALL = sorted({*HINTS, *HINTS_OF_ROLLBACK, *HINTS_OF_SYNC})
 
 
 def test_without_a_word_all_reasons_are_listed(command: "Command") -> None:
     done = command("explain")
 
     assert (done.code, done.err) == (0, "")
-    assert [line.split(":")[0] for line in done.out.splitlines()] == sorted({*HINTS, *HINTS_OF_ROLLBACK})
+    assert [line.split(":")[0] for line in done.out.splitlines()] == ALL
 
 
-@pytest.mark.parametrize("reason", sorted({*HINTS, *HINTS_OF_ROLLBACK}))
+@pytest.mark.parametrize("reason", ALL)
 def test_each_reason_says_what_to_do(command: "Command", reason: str) -> None:
     done = command("explain", reason)
 

@@ -80,17 +80,9 @@ def test_no_verb_takes_a_secret(name: str) -> None:
 
 
 def test_the_verbs_take_every_other_option() -> None:
-    assert {
-        *RUN,
-        *INPUT,
-        *QUEUE,
-        "run_id",
-        "dry_run",
-        "drain",
-        "unread",
-        "same_input_anyway",
-        "detailed_exitcode",
-    } == set(EVERY)
+    others = {"run_id", "dry_run", "drain", "unread", "same_input_anyway"}
+    others |= {"detailed_exitcode", "prune", "allow_removals"}
+    assert {*RUN, *INPUT, *QUEUE, *others} == set(EVERY)
 
 
 def test_options_come_in_the_order_named_and_config_first() -> None:

@@ -183,6 +183,8 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "retries": [],
         "verify": None,
         "rollback": None,
+        "plan": None,
+        "sync": None,
         "limits": [],
     }
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from worker.errors import Exit
-from worker.models import Undo
+from worker.models import Restored, Undo
 from worker.report.rollback import Rollback, RolledBack
 
 
@@ -136,6 +136,7 @@ def test_the_json_has_stable_keys_and_reads_back() -> None:
         "counts": {"removed": 4, "gone": 0, "kept": 1, "failed": 0},
         "left": 1,
         "reasons": {"pre_state_unread": 1},
+        "restored": {},
     }
     assert Rollback.model_validate_json(text) == made
 
@@ -143,3 +144,34 @@ def test_the_json_has_stable_keys_and_reads_back() -> None:
 def test_a_key_that_there_is_none_of_is_refused() -> None:
     with pytest.raises(ValidationError, match="lost"):
         rollback(lost=1)
+
+
+@pytest.mark.parametrize(
+    ("restored", "code"),
+    [
+        ({Restored.RESTORED: 2, Restored.THERE: 1}, Exit.OK),
+        ({Restored.RESTORED: 2, Restored.REFUSED: 1}, Exit.DIFFERENCES),
+        ({Restored.REFUSED: 1, Restored.FAILED: 1}, Exit.RETRYABLE),
+    ],
+)
+def test_what_a_sync_removed_and_is_made_again_is_told_beside_the_rest(
+    restored: dict[Restored, int], code: Exit
+) -> None:
+    made = rollback({Undo.REMOVED: 10}, restored={str(state): restored.get(state, 0) for state in Restored})
+    assert made.exit_code is code
+    lines = made.summary("runs/monday")
+    assert lines[1] == "  10 removed  made by this run, and removed"
+    assert [line.split()[:2] for line in lines[2:-1]] == [
+        [str(count), str(state)] for state, count in restored.items()
+    ]
+
+
+def test_a_sync_that_was_rolled_back_says_what_is_there_again() -> None:
+    told = RolledBack(
+        rolled_back_at=datetime(2026, 1, 2, tzinfo=UTC),
+        counts={str(state): 0 for state in Undo},
+        left=0,
+        reasons={},
+        restored={"restored": 3, "there": 0, "refused": 0, "failed": 1},
+    )
+    assert told.words == "3 restored, 1 failed, none left"

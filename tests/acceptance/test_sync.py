@@ -1,0 +1,281 @@
+"""sync as a user has it, held against the portal's books."""
+
+import csv
+import json
+import signal
+import sqlite3
+import time
+import urllib.request
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import CommandLine, SimulatedPortal
+
+    Simulate = Callable[[str], SimulatedPortal]
+
+Links = set[tuple[int, int]]
+FAST = ("--rate", "2000/s")
+
+
+def holding(links: Links, more: str = "") -> str:
+    return f"[portal]\nlinked = {json.dumps(sorted(map(list, links)))}\n{more}\n"
+
+
+def write(bulklink: "CommandLine", links: Links, *rows: str, name: str = "pairs.csv") -> None:
+    lines = ["deal_id,person_id", *(f"{o},{c}" for o, c in sorted(links)), *rows]
+    (bulklink.folder / name).write_text("\n".join(lines) + "\n")
+
+
+def sync(bulklink: "CommandLine", portal: "SimulatedPortal", *words: str) -> dict[str, Any]:
+    return bulklink.report("sync", "pairs.csv", "--portal", portal.url, *FAST, *words)
+
+
+def methods(portal: "SimulatedPortal") -> "Counter[str]":
+    return Counter(visit[1] for visit in portal.books("/visits"))
+
+
+def removed_csv(bulklink: "CommandLine", run: str) -> dict[tuple[int, int], str]:
+    with (bulklink.folder / "runs" / run / "removed.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {(int(row["opportunity_id"]), int(row["contact_id"])): row["_status"] for row in rows}
+
+
+@pytest.mark.parametrize("transport", ["single", "auto"])
+def test_a_sync_removes_what_earlier_runs_added_and_the_file_no_longer_has(
+    bulklink: "CommandLine", simulate: "Simulate", transport: str
+) -> None:
+    portal = simulate(holding({(1, 1), (1, 2), (3, 3)}))
+    write(bulklink, {(1, 1), (1, 5), (2, 6), (2, 7), (3, 9)})
+    sync(bulklink, portal, "--transport", transport)
+    write(bulklink, {(1, 1), (2, 6), (2, 8)})
+    report = sync(bulklink, portal, "--prune", "own", "--run-id", "two", "--transport", transport)
+    # 1,2 was there before us, and 3 is not named any more.
+    assert portal.links() == {(1, 1), (1, 2), (3, 3), (2, 6), (2, 8), (3, 9)}
+    assert (report["exit_code"], report["status"]) == (0, "completed")
+    found = report["sync"]
+    assert (found["prune"], found["removed"], found["links"], found["pending"]) == ("own", 2, 6, False)
+    assert removed_csv(bulklink, "two") == {(1, 5): "removed", (2, 7): "removed"}
+    before = portal.books()
+    again = sync(bulklink, portal, "--prune", "own", "--transport", transport)
+    after = portal.books()
+    assert (again["sync"]["removed"], again["counts"]["linked"]) == (0, 0)
+    assert (after["posts"], after["removed"]) == (before["posts"], before["removed"])
+    assert bulklink("report", "two", "--check").returncode == 0
+    assert "Removals" in (bulklink.folder / "runs/two/report.html").read_text()
+
+
+def test_a_sync_without_prune_adds_and_removes_nothing(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal = simulate(holding({(1, 1), (1, 2)}))
+    write(bulklink, {(1, 1), (1, 3)})
+    report = sync(bulklink, portal)
+    assert portal.links() == {(1, 1), (1, 2), (1, 3)}
+    assert (report["exit_code"], report["sync"]["prune"], report["sync"]["pending"]) == (0, None, False)
+    assert not (bulklink.only_run() / "removed.csv").exists()
+
+
+def test_all_removes_also_what_others_made_but_for_what_is_never_touched(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    """A primary contact; an opportunity with a row that is no pair, or is refused, or that is missing."""
+    before = {(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (4, 2)}
+    portal = simulate(
+        holding(before, "missing_opportunities = [77]\nmissing_contacts = [99]\nprimary = {1 = 3}")
+    )
+    write(bulklink, {(1, 1), (2, 1), (3, 1), (3, 99), (77, 1)}, "2,8x", "4,")
+    report = sync(bulklink, portal, "--prune", "all")
+    assert portal.links() == before - {(1, 2)}
+    found = report["sync"]
+    assert (found["removed"], found["primary"]) == (1, 1)
+    assert found["untouched"] == {
+        "rejected_row": {"count": 2, "ids": [3, 77]},
+        "invalid_row": {"count": 2, "ids": [2, 4]},
+    }
+    assert report["exit_code"] == 3
+
+
+def test_contacts_that_the_user_does_not_see_stay(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    auth = '[auth]\nlimited_token = "limited"'
+    portal = simulate(holding({(1, 1), (1, 2), (1, 3)}, f"private_contacts = [3]\n{auth}"))
+    write(bulklink, {(1, 1)})
+    words = ("sync", "pairs.csv", "--portal", portal.url, "--prune", "all")
+    assert bulklink(*words, BULKLINK_TOKEN="limited").returncode == 0
+    assert portal.links() == {(1, 1), (1, 3)}
+
+
+def test_a_list_of_several_pages_is_read_to_its_end(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal = simulate(holding({(1, contact) for contact in range(1, 2304)}))
+    write(bulklink, {(1, contact) for contact in range(1, 2301)})
+    report = sync(bulklink, portal, "--prune", "all")
+    assert portal.links() == {(1, contact) for contact in range(1, 2301)}
+    assert (report["sync"]["removed"], report["sync"]["links"]) == (3, 2303)
+
+
+def test_too_many_removals_are_withheld_before_the_first_and_go_with_their_exact_number(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    wanted = {(o, 1) for o in range(1, 41)}
+    portal = simulate(holding(wanted | {(o, 2) for o in range(1, 13)}))
+    write(bulklink, wanted | {(50, 1)})
+    words = ("sync", "pairs.csv", "--portal", portal.url, *FAST, "--prune", "all", "--run-id")
+    done = bulklink(*words, "one", "-q")
+    assert done.returncode == 8
+    assert done.stderr.count("\n") == 1
+    assert "nothing was removed: 12 removals are more than 10" in done.stderr
+    assert "--allow-removals 12" in done.stderr
+    # Additions went on.
+    assert (portal.books()["removed"], portal.books()["created"]) == (0, 1)
+    assert removed_csv(bulklink, "one") == {(o, 2): "withheld" for o in range(1, 13)}
+    assert bulklink("resume", "one").stderr.startswith("run one: nothing to resume")
+    for wrong in ("11", "13"):
+        assert bulklink(*words, f"not{wrong}", "--allow-removals", wrong, "-q").returncode == 8
+    assert portal.books()["removed"] == 0
+    done = bulklink(*words, "two", "--allow-removals", "12")
+    assert done.returncode == 0, done.stderr
+    assert portal.links() == wanted | {(50, 1)}
+
+
+def test_nothing_is_removed_if_the_portal_did_not_take_an_addition(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    fault = '[[faults]]\nkind = "status"\nstatus = 500\nonly = [[2, 1]]\non = "post"'
+    portal = simulate(holding({(1, 1), (1, 2)}, fault))
+    write(bulklink, {(1, 1), (2, 1)})
+    report = sync(bulklink, portal, "--prune", "all", "--transport", "single")
+    assert (report["exit_code"], report["counts"]["retryable"], portal.books()["removed"]) == (5, 1, 0)
+    assert report["sync"]["why_withheld"].startswith("1 row could not be linked")
+
+
+def test_an_empty_input_removes_nothing(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    portal = simulate(holding({(1, 1)}))
+    write(bulklink, set())
+    report = sync(bulklink, portal, "--prune", "all", "--allow-removals", "1")
+    assert (report["exit_code"], portal.links()) == (0, {(1, 1)})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--prune", "all", "--limit", "1"), "--limit"),
+        (("--allow-removals", "3"), "--prune"),
+        (("--prune", "some"), "own"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_before_anything_is_sent(
+    bulklink: "CommandLine", words: tuple[str, ...], said: str
+) -> None:
+    write(bulklink, {(1, 1)})
+    done = bulklink("sync", "pairs.csv", "--portal", "http://127.0.0.1:1", *words)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not (bulklink.folder / "runs").exists()
+
+
+def test_appserver_is_refused_before_anything_is_removed(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate(holding({(1, 1), (1, 2)}, 'product = "appserver"'))
+    write(bulklink, {(1, 1), (1, 3)})
+    done = bulklink("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "--run-id", "one")
+    assert done.returncode == 6
+    assert "may be AppServer" in done.stderr
+    assert (portal.books()["removed"], portal.links()) == (0, {(1, 1), (1, 2), (1, 3)})
+
+
+def test_a_rollback_of_a_sync_removes_what_it_added_and_makes_again_what_it_removed(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    before = {(1, 1), (1, 2), (1, 3), (2, 1)}
+    portal = simulate(holding(before))
+    write(bulklink, {(1, 1), (1, 9), (2, 1)})
+    sync(bulklink, portal, "--prune", "all", "--run-id", "one")
+    assert portal.links() == {(1, 1), (1, 9), (2, 1)}
+    planned = bulklink("rollback", "one", "-n", "--json")
+    assert json.loads(planned.stdout) == {"run_id": "one", "remove": 1, "keep": 0, "restore": 2}
+    done = bulklink("rollback", "one", "--json")
+    assert done.returncode == 0, done.stderr
+    assert portal.links() == before
+    rollback = json.loads(done.stdout)
+    assert rollback["counts"] == {"removed": 1, "gone": 0, "kept": 0, "failed": 0}
+    assert rollback["restored"] == {"restored": 2, "there": 0, "refused": 0, "failed": 0}
+    with (bulklink.folder / "runs/one/rollback.csv").open() as file:
+        rows = [(row["deal_id"], row["person_id"], row["_status"]) for row in csv.DictReader(file)]
+    assert sorted(rows) == [("1", "2", "restored"), ("1", "3", "restored"), ("1", "9", "removed")]
+    assert "rolled_back" in bulklink("runs").stdout
+    assert bulklink("report", "one", "--check").returncode == 0
+    assert "nothing is left to remove" in bulklink("rollback", "one").stderr
+
+
+@pytest.mark.parametrize("prune", [("--prune", "all"), ()])
+def test_a_dry_run_says_what_it_would_do_and_sends_nothing_but_gets(
+    bulklink: "CommandLine", simulate: "Simulate", prune: tuple[str, ...]
+) -> None:
+    portal = simulate(holding({(1, 1), (1, 2), (2, 1)}, "primary = {2 = 1}\nmissing_opportunities = [77]"))
+    write(bulklink, {(1, 1), (1, 9), (2, 2), (77, 1)})
+    done = bulklink("sync", "pairs.csv", "--portal", portal.url, "-n", "--json", *prune)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["add"], told["unread"]) == (2, 1)
+    assert (told["remove"], told["primary"]) == (([[1, 2]], 1) if prune else ([], 0))
+    assert set(methods(portal)) == {"GET"}
+    assert not (bulklink.folder / "runs").exists()
+    if prune:
+        words = bulklink("sync", "pairs.csv", "--portal", portal.url, "-n", *prune).stdout
+        assert "2 links to add, 1 to remove, 1 pair that cannot be told\n  remove 1,2\n" in words
+
+
+def settled(ledger: "Path") -> int:
+    try:
+        with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as db:
+            return int(db.execute("SELECT count(*) FROM prunes WHERE begun_at IS NOT NULL").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def call(portal: "SimulatedPortal", method: str, opportunity: int, contact: int) -> None:
+    """What a user of the portal does meanwhile."""
+    path = f"/api/2.0/crm/opportunity/{opportunity}/contact/{contact}"
+    headers = {"Authorization": "demo-token", "Content-Length": "0"}
+    request = urllib.request.Request(f"{portal.url}{path}", method=method, headers=headers)  # noqa: S310 - ours
+    urllib.request.urlopen(request).close()  # noqa: S310 - same
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_sync_that_is_ended_in_the_middle_of_its_removals_goes_on_with_those_that_were_decided(
+    bulklink: "CommandLine", simulate: "Simulate", how: signal.Signals
+) -> None:
+    wanted = {(o, 1) for o in range(1, 31)}
+    surplus = {(o, c) for o in range(1, 31) for c in (2, 3)}
+    portal = simulate(holding(wanted | surplus))
+    write(bulklink, wanted | {(40, 1)})
+    words = ("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "--allow-removals", "60")
+    limits = ("--transport", "single", "--concurrency", "2", "--link-rate", "60/s", "--run-id", "one")
+    with bulklink.start(*words, *limits) as process:
+        ledger = bulklink.folder / "runs/one/ledger.db"
+        deadline = time.monotonic() + 60
+        while settled(ledger) < 10:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(how)
+        process.communicate(timeout=30)
+    assert process.returncode == (-9 if how is signal.SIGKILL else 143)
+    left = portal.links() & surplus
+    assert 0 < len(left) < len(surplus)
+    status = json.loads(bulklink("status", "one", "--json").stdout)
+    assert (status["status"], status["sync"]["pending"]) == ("interrupted", True)
+    # Others are at work: one of those that are left goes, and one comes that nobody decided on.
+    call(portal, "DELETE", *max(left))
+    call(portal, "POST", 7, 99)
+    done = bulklink("resume", "one", "--json", "--link-rate", "2000/s")
+    assert done.returncode == 0, done.stderr
+    assert portal.links() == wanted | {(40, 1), (7, 99)}
+    report = json.loads(done.stdout)
+    assert (report["status"], report["sync"]["removed"], report["sync"]["gone"]) == ("completed", 59, 1)
+    assert portal.books()["removed"] == 60
+    assert bulklink("report", "one", "--check").returncode == 0
