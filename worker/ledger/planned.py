@@ -103,7 +103,7 @@ def pairs_waiting(reader: LedgerReader) -> Iterator[Pair]:
 def contacts_to_link(reader: LedgerReader) -> Iterator[int]:
     """The contacts that are to be linked, each once."""
     for (contact_id,) in reader.query(
-        "SELECT DISTINCT key & 4294967295 FROM rows WHERE status IS NULL AND pre = 'absent' ORDER BY 1"
+        "SELECT DISTINCT key & 4294967295 FROM rows WHERE status IS NULL ORDER BY 1"
     ):
         yield contact_id
 

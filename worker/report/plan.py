@@ -87,6 +87,7 @@ class Forecast(_Part):
         seconds: about.
         words: how long, in words.
         rate: most requests in a window.
+        learned_rate: requests a second that the portal was found to take, if they are fewer.
         link_rate: most links in a window; null for as many as come.
         most_together: operations that one request carries.
         in_flight: requests at once.
@@ -97,6 +98,7 @@ class Forecast(_Part):
     seconds: int
     words: str
     rate: str
+    learned_rate: float | None
     link_rate: str | None
     transport: str
     most_together: int
@@ -177,7 +179,9 @@ class Plan(_Part):
             lines.append("  nothing is to be linked")
             return lines
         together = f"up to {forecast.most_together} in one" if forecast.most_together > 1 else "each alone"
-        pace = forecast.rate + (f", links at {forecast.link_rate}" if forecast.link_rate else "")
+        pace = forecast.rate
+        pace += f" (learned: {forecast.learned_rate:g}/s)" if forecast.learned_rate else ""
+        pace += f", links at {forecast.link_rate}" if forecast.link_rate else ""
         effort = f"{counted(forecast.links, 'link')}, about {counted(forecast.requests, 'request')}"
         lines.append(f"  to carry it out: {effort} ({together}) at {pace}, about {forecast.words}")
         lines.append(f"  do it: {do_it}")
@@ -244,7 +248,7 @@ def forecast_of(scope: Scope, pace: dict[str, Any], seconds_each: float) -> Fore
         requests += max(math.ceil(looks / together), math.ceil(links / contacts_together))
     requests += math.ceil(scope.contacts / together) + math.ceil(scope.links / together)
     seconds = max(
-        requests / pace["per_second"],
+        requests / (pace["learned"] or pace["per_second"]),
         scope.links / pace["links_per_second"] if pace["links_per_second"] else 0.0,
         requests * seconds_each / pace["in_flight"],
     )
@@ -255,6 +259,7 @@ def forecast_of(scope: Scope, pace: dict[str, Any], seconds_each: float) -> Fore
         seconds=whole,
         words=_spoken(whole),
         rate=pace["rate"],
+        learned_rate=pace["learned"] and round(pace["learned"], 2),
         link_rate=pace["link_rate"],
         transport=pace["transport"],
         most_together=together,

@@ -208,6 +208,7 @@ class _Planning:
         """What the ledger is told of the plan, beside its rows."""
         rate, link_rate, _ = rates_of(self._settings).at_present()
         path, digest = self._file
+        learned = site.limiter.controller.rate
         return {
             "at": time.time(),
             "input_path": path,
@@ -217,6 +218,7 @@ class _Planning:
             "pace": {
                 "rate": str(rate),
                 "per_second": rate.per_second,
+                "learned": learned.value if learned and learned.value < rate.per_second else None,
                 "link_rate": link_rate and str(link_rate),
                 "links_per_second": link_rate and link_rate.per_second,
                 "transport": site.route.name,

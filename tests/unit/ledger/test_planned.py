@@ -27,7 +27,7 @@ from worker.ledger import (
 from worker.models import Kind, Outcome, Pair, Request, Result, Row, Status
 from worker.reasons import CONTACT_MISSING
 
-PAIRS = [(2, 7), (1, 8), (1, 7), (2, 9), (2, 7), None]
+PAIRS = [(2, 7), (1, 8), (1, 7), (2, 9), (2, 7), None, (3, 9), (4, 7)]
 """In the order of their rows, from 1 on; None is no pair."""
 
 LOOK = Request(Kind.LOOK, Result.OK, items=1, seconds=0.25)
@@ -50,7 +50,7 @@ def judged() -> Iterator[tuple[Row, int | str]]:
 
 @pytest.fixture
 async def plan(path: Path) -> Path:
-    """Row 1 is there; rows 2 and 3 are to be linked; contact 9 of row 4 is missing."""
+    """Rows 1 and 7 are there; rows 2, 3 and 8 are to be linked; contact 9 of row 4 is missing."""
     async with PlanLedger(path, create=True) as ledger:
         facts = {"run_id": "p", "portal": "https://portal.example", "input_path": "/in/pairs.csv"}
         await ledger.put_facts({**facts, "input_name": "pairs.csv", "settings": {}, "plans": True})
@@ -59,8 +59,10 @@ async def plan(path: Path) -> Path:
         await ledger.admit(list(judged()))
         for request in (LOOK, LOST, PROBE):
             ledger.note(request)
-        await ledger.settle([Outcome(pair(1), Status.ALREADY_LINKED, (), http_status=200)])
-        await ledger.absent([2, 3, 4])
+        await ledger.settle(
+            [Outcome(pair(row), Status.ALREADY_LINKED, (), http_status=200) for row in (1, 7)]
+        )
+        await ledger.absent([2, 3, 4, 8])
         await ledger.contacts_missing([9, 10])
     return path
 
@@ -71,12 +73,13 @@ def test_only_what_is_absent_and_can_be_linked_waits(plan: Path) -> None:
         assert [(one.row, one.line, one.contact_id) for one in pairs_waiting(reader)] == [
             (3, 30, 7),
             (2, 20, 8),
+            (8, 80, 7),
         ]
         assert list(contacts_to_link(reader)) == [7, 8]
         assert list(reader.query("SELECT row FROM rows WHERE sent_at IS NOT NULL OR attempts")) == []
         assert plan_counts(reader) == {
-            (Status.ALREADY_LINKED, ""): 1,
-            (Status.NOT_ATTEMPTED, ""): 2,
+            (Status.ALREADY_LINKED, ""): 2,
+            (Status.NOT_ATTEMPTED, ""): 3,
             (Status.REJECTED, CONTACT_MISSING): 1,
             (Status.DUPLICATE, ""): 1,
             (Status.INVALID, ""): 1,
@@ -89,6 +92,8 @@ def test_what_is_planned_comes_by_opportunity_and_says_what_is_there(plan: Path)
             Planned(3, 30, 1, 7, there=False),
             Planned(2, 20, 1, 8, there=False),
             Planned(1, 10, 2, 7, there=True),
+            Planned(7, 70, 3, 9, there=True),
+            Planned(8, 80, 4, 7, there=False),
         ]
         assert first_lines_of(reader, [7, 9]) == {7: Planned(3, 30, 1, 7, there=False)}
     assert Planned(3, 30, 1, 7, there=True).pair == Pair(3, 30, 1, 7)
@@ -96,8 +101,8 @@ def test_what_is_planned_comes_by_opportunity_and_says_what_is_there(plan: Path)
 
 def test_the_scope_counts_looks_by_what_one_asks_for(plan: Path) -> None:
     with LedgerReader(plan) as reader:
-        assert scope_of(reader, 100) == Scope(links=2, looks=1, all_links=3, all_looks=2, contacts=2)
-        assert scope_of(reader, 1) == Scope(links=2, looks=2, all_links=3, all_looks=3, contacts=2)
+        assert scope_of(reader, 100) == Scope(links=3, looks=2, all_links=5, all_looks=4, contacts=2)
+        assert scope_of(reader, 1) == Scope(links=3, looks=3, all_links=5, all_looks=5, contacts=2)
         # Only what was answered, and only what it was about.
         assert question_seconds(reader) == 0.25
 
@@ -118,7 +123,7 @@ async def test_an_empty_plan_has_nothing_to_do(path: Path) -> None:
         "UPDATE rows SET pre = NULL WHERE row = 2",
         'UPDATE rows SET cells = \'["1", "08"]\' WHERE row = 2',
         "UPDATE meta SET value = '\"https://other.example\"' WHERE name = 'portal'",
-        "DELETE FROM rows WHERE row = 6",
+        "DELETE FROM rows WHERE row = 8",
     ],
 )
 def test_the_digest_tells_whether_anything_was_changed(plan: Path, change: str) -> None:
@@ -146,8 +151,10 @@ def test_a_run_begins_with_what_is_planned_and_what_is_there_open(plan: Path, tm
             (4, 40, "rejected", CONTACT_MISSING),
             (5, 50, "duplicate", "same pair as line 10"),
             (6, 60, "invalid", "no pair"),
+            (7, 70, "not_attempted", "run_ended"),
+            (8, 80, "not_attempted", "run_ended"),
         ]
-        assert [pre for (pre,) in reader.query("SELECT pre FROM rows WHERE status IS NULL")] == [None] * 3
+        assert [pre for (pre,) in reader.query("SELECT pre FROM rows WHERE status IS NULL")] == [None] * 5
         facts = reader.meta()
     assert (facts["plan"], facts["input_sha256"], facts["columns"]) == ("p", "ab", ["a", "b"])
     assert "plans" not in facts

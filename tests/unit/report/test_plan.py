@@ -15,6 +15,7 @@ from worker.report.plan import ContactsPart, Plan, PlannedInput, forecast_of, wo
 PACE: dict[str, Any] = {
     "rate": "50/s",
     "per_second": 50.0,
+    "learned": None,
     "link_rate": None,
     "links_per_second": None,
     "transport": "single",
@@ -94,6 +95,7 @@ def test_a_batch_of_looks_holds_no_more_contacts_than_one_answer_may() -> None:
     [
         ({}, 0.0, 1, "1 s"),  # 24 requests at 50 in a second
         ({"per_second": 0.25}, 0.0, 96, "96 s"),
+        ({"learned": 0.5}, 0.0, 48, "48 s"),
         ({"links_per_second": 0.0125}, 0.0, 800, "13 min"),
         ({"in_flight": 1}, 5.0, 120, "2 min"),
         ({"in_flight": 1}, 200.0, 4800, "1 h 20 min"),
@@ -136,13 +138,15 @@ def test_the_words_leave_out_what_is_not_there() -> None:
 
 
 def test_many_causes_are_cut_short_and_limits_are_said() -> None:
-    lines = plan(
-        pace={**BATCH, "link_rate": "10/s", "links_per_second": 10.0}, causes=7, counts={"to_link": 10}
-    ).summary("runs/p", "bulklink run runs/p/plan.json")
+    pace = {**BATCH, "link_rate": "10/s", "links_per_second": 10.0, "learned": 12.346}
+    lines = plan(pace=pace, causes=7, counts={"to_link": 10}).summary(
+        "runs/p", "bulklink run runs/p/plan.json"
+    )
     assert lines[3] == "  4 x cause_0, line 2, 3, 4, ...: Why."
     assert lines[9] == "  and more causes in plan.json"
     assert lines[-2] == (
-        "  to carry it out: 10 links, about 8 requests (up to 200 in one) at 50/s, links at 10/s, about 1 s"
+        "  to carry it out: 10 links, about 8 requests (up to 200 in one) at 50/s (learned: 12.35/s),"
+        " links at 10/s, about 1 s"
     )
 
 

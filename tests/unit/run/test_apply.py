@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from worker.run.resume import start as resume
 from worker.run.retry import start as retry
 from worker.run.run import complete
 from worker.settings import load_settings
-from worker.simulator import Fault, Portal
+from worker.simulator import Fault, Holdings, Portal
 
 PAIRS = "opportunity_id,contact_id\n1,1\n1,2\n2,3\n2,3\nx,3\n7,1\n"
 BEFORE = {(1, 2)}
@@ -163,6 +164,25 @@ def test_a_portal_that_has_lost_what_is_planned_is_noticed_before_anything_is_se
     assert what in said
     assert said.endswith("nothing was sent; plan again")
     assert StalePlan.exit_code is Exit.DIFFERENCES
+
+
+def test_a_contact_whose_status_was_deleted_is_missing_for_it_cannot_be_linked(world: World) -> None:
+    world.portal.scenario = replace(world.portal.scenario, portal=Holdings(dangling_contacts=frozenset({3})))
+    assert "contact 3 of line 4 is gone" in world.refused(StalePlan)
+    (world.folder / "other").mkdir()
+    other = World(world.portal, world.folder / "other")
+    other.plan()
+    assert json.loads(other.path.read_text())["counts"]["contact_missing"] == 1
+    assert other.carry_out().counts["rejected"] == 1
+
+
+def test_at_appserver_a_plan_is_made_and_carried_out_too(world: World) -> None:
+    world.portal.scenario = replace(
+        world.portal.scenario, portal=Holdings(product="appserver", missing_opportunities=frozenset({7}))
+    )
+    report = world.carry_out(transport="auto")
+    assert (report.counts["linked"], report.counts["already_linked"]) == (2, 1)
+    assert set(world.portal.books.links()) == BEFORE | {(1, 1), (2, 3)}
 
 
 def test_what_others_have_linked_meanwhile_is_no_harm(world: World) -> None:

@@ -24,7 +24,7 @@ from worker.operations.base import Operation
 from worker.operations.look import MOST_SOUGHT, Told
 from worker.operations.policy import RetryPolicy
 from worker.run.access import open_site
-from worker.run.links import READY, go_through
+from worker.run.links import READY, go_through, look_for, offer_all
 from worker.run.progress import show_often
 from worker.settings import load_settings
 from worker.simulator import Portal as SimulatedPortal
@@ -319,6 +319,20 @@ async def test_every_verb_tries_as_often_as_the_settings_say_and_counts_the_firs
         assert site.policy.max_attempts == attempts
         # Whether the portal is there, and whether it takes batches.
         assert progress.sent == portal.books.requests == 2
+
+
+def test_as_many_operations_wait_as_fill_what_is_on_its_way(virtual_time: Run) -> None:
+    async def ready(lanes: int) -> int:
+        site = site_of(Portal(), concurrency=lanes)
+        scheduler = site.scheduler()
+        looks = (look_for((link,), site, ids_only=True) for link in links(*[1] * 500))
+        offering = asyncio.create_task(offer_all(looks, site, scheduler))
+        await asyncio.sleep(1)
+        offering.cancel()
+        return len(list(scheduler.waiting))
+
+    assert virtual_time(ready(2)) == READY
+    assert virtual_time(ready(100)) == 200
 
 
 def test_progress_is_shown_as_the_work_goes_on_and_at_last_as_ended(virtual_time: Run) -> None:
