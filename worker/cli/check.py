@@ -1,11 +1,12 @@
 """``bulklink check INPUT``: what is in an input, without a network unless a portal is named."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -14,9 +15,9 @@ from worker.cli.completing import files
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import CHECK, INPUT, settings_options
 from worker.cli.output import pour, say
-from worker.errors import Exit, InputError, TooFewRows, WorkerError, one_line
+from worker.errors import Exit, InputError, TooFewRows, UsageError, WorkerError, one_line
 from worker.report.summary import counted
-from worker.run.check import CheckResult, Fault, checked
+from worker.run.check import CheckResult, Fault, Suspicion, checked
 from worker.run.sample import Sample
 from worker.settings import Settings, load_settings
 from worker.sources import CONTACT, OPPORTUNITY, Source, open_source, shown
@@ -25,12 +26,19 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 _SPOKEN_IN_SECONDS = 120
 
+_FIX = "Write a mended copy, and fixes.csv beside it; what could mean two things is left as it is."
+_FIX_ALSO = "Mend these, too: cp1252 or cp1251 (text in that code page), thousands (1 234), duplicates."
+
 
 @click.command("check", cls=GroupedCommand)
 @click.argument("input_path", metavar="INPUT", shell_complete=files)
+@click.option("--fix", metavar="OUT.csv", help=_FIX, shell_complete=files)
+@click.option("--fix-also", metavar="NAME,...", help=_FIX_ALSO)
 @settings_options(*CHECK, *INPUT, "as_json", "quiet", of="check")
-def command(input_path: str, **flags: Any) -> int:
+def command(input_path: str, fix: str | None, fix_also: str | None, **flags: Any) -> int:
     """Read INPUT and judge every row; sends nothing and leaves nothing behind.
+
+    With --fix a mended copy is written and judged instead, and fixes.csv beside it lists what was changed.
 
     With --portal on the command line it also asks the portal whom it takes us for, what it can, and whether
     a sample of the ids exists. Nothing is changed there.
@@ -40,16 +48,32 @@ def command(input_path: str, **flags: Any) -> int:
     """
     settings = load_settings(flags)
     # A portal of the environment or a file is for other verbs: whoever does not name one here stays offline.
-    return check(input_path, settings, asks_portal=flags["portal"] is not None)
+    asks_portal = flags["portal"] is not None
+    if fix is None:
+        if fix_also is not None:
+            raise UsageError("--fix-also says what --fix OUT.csv mends besides; give both")
+        return check(input_path, settings, asks_portal=asks_portal)
+    from worker.cli.fix import check_mended  # noqa: PLC0415 - brings in what a check alone does not need
+
+    return check_mended(input_path, fix, fix_also, settings, asks_portal=asks_portal)
 
 
-def check(input_path: str, settings: Settings, *, asks_portal: bool) -> int:
+def check(
+    input_path: str,
+    settings: Settings,
+    *,
+    asks_portal: bool,
+    first: Sequence[str] = (),
+    facts: Mapping[str, object] = MappingProxyType({}),
+) -> int:
     """Judge an input and print the result; gives the exit code.
 
     Args:
         input_path: path of the input; ``-`` is standard input.
         settings: all options.
         asks_portal: the portal of the settings is asked, too, whether it would do.
+        first: lines to print before.
+        facts: what to say besides, to a script.
 
     Raises:
         InputError: the input cannot be read, or not to its end: then the result is of what was read.
@@ -57,12 +81,10 @@ def check(input_path: str, settings: Settings, *, asks_portal: bool) -> int:
     """
     sample = Sample(Random(0)) if asks_portal else None  # noqa: S311 - the same ids each time, guards nothing
     with (
-        open_source(
-            input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
-        ) as source,
+        _opened(input_path, settings) as source,
         checked(source, settings.limit, sample) as result,
     ):
-        lines = [f"{source.name}: {_counts(result)}", f"  {_form(source)}"]
+        lines = [*first, f"{source.name}: {_counts(result)}", f"  {_form(source)}"]
         if settings.portal and settings.dry_run and result.pairs:
             lines.append(f"  {_plan(result.pairs, settings)}")
         asked = None
@@ -70,10 +92,10 @@ def check(input_path: str, settings: Settings, *, asks_portal: bool) -> int:
             asked = _ask_portal(settings, sample)
         if settings.as_json:
             say(settings, *lines, *(asked.lines if asked else ()))
-            pour(_json(result, asked))
+            pour(_json(result, asked, facts))
         elif not settings.quiet:
-            faults = map(_spoken_fault, result.faults())
-            pour(map(one_line, chain(lines, faults, asked.lines if asked else ())))
+            found = map(_spoken_finding, result.found())
+            pour(map(one_line, chain(lines, found, asked.lines if asked else ())))
         if result.broken:
             raise InputError(result.broken)
         if result.rows < (settings.min_rows or 0):
@@ -139,15 +161,37 @@ def _form(source: Source) -> str:
     return f"{', '.join(parts)}; {written or shown([dialect.delimiter])}, {encoding}"
 
 
-def _spoken_fault(fault: Fault) -> str:
-    return f"  line {fault.line}: {fault.reason}" + (f": {shown([fault.text])}" if fault.text else "")
+def _opened(input_path: str, settings: Settings) -> Source:
+    """The input.
+
+    Raises:
+        InputError: it cannot be read; with what would mend that, if anything would.
+    """
+    try:
+        return open_source(
+            input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
+        )
+    except InputError as error:
+        from worker.run.fix import way_out  # noqa: PLC0415 - brings in what a check alone does not need
+
+        if way := way_out(input_path, settings):
+            raise InputError(f"{error}. But {way}") from error
+        raise
 
 
-def _json(result: CheckResult, asked: _Asked | None) -> Iterator[str]:
+def _spoken_finding(found: Fault | Suspicion) -> str:
+    where = f"  line {found.line}: "
+    if isinstance(found, Suspicion):
+        return f"{where}{shown([found.column])} {shown([found.text])}: {found.advice}"
+    return f"{where}{found.reason}" + (f": {shown([found.text])}" if found.text else "")
+
+
+def _json(result: CheckResult, asked: _Asked | None, more: Mapping[str, object]) -> Iterator[str]:
     """The same for scripts; a fault a line, for there may be millions."""
     source = result.source
     dialect = asdict(source.dialect)
     facts = {
+        **more,
         "name": source.name,
         "format": source.format,
         "columns": source.columns,
@@ -161,13 +205,22 @@ def _json(result: CheckResult, asked: _Asked | None) -> Iterator[str]:
         },
         **({"portal": asked.facts} if asked else {}),
     }
-    yield json.dumps(facts, indent=2).removesuffix("\n}") + ',\n  "faults": ['
+    yield json.dumps(facts, indent=2).removesuffix("\n}") + ",\n"
+    yield from _json_list("faults", result.faults())
+    yield ",\n"
+    yield from _json_list("suspicions", result.suspicions())
+    yield "}"
+
+
+def _json_list(name: str, found: Iterable[Fault | Suspicion]) -> Iterator[str]:
+    """A list of the object, a line each."""
+    yield f'  "{name}": ['
     last = ""
-    for fault in result.faults():
+    for one in found:
         if last:
             yield f"{last},"
-        last = f"    {json.dumps(asdict(fault))}"
-    yield from filter(None, (last, "  ]\n}"))
+        last = f"    {json.dumps(asdict(one))}"
+    yield from filter(None, (last, "  ]"))
 
 
 def _plan(pairs: int, settings: Settings) -> str:

@@ -1,20 +1,22 @@
 """Read and judge an input without a network."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from worker.doctor import other_column, suspect, swallowed
 from worker.errors import InputError, OutputError
 from worker.judge import key_of
 from worker.models import Row
 from worker.run.distinct import Distinct
 from worker.run.sample import Sample
-from worker.sources import OPPORTUNITY, Source
+from worker.sources import CONTACT, OPPORTUNITY, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,21 @@ class Fault:
     line: int
     reason: str
     text: str
+
+
+_FAULT_FIELDS = len(fields(Fault))
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A cell that has not become what it is by itself: where it stands, what it is, and what to do."""
+
+    row: int
+    line: int
+    column: str
+    text: str
+    kind: str
+    advice: str
 
 
 @dataclass(slots=True)
@@ -44,13 +61,22 @@ class CheckResult:
     duplicates: int = 0
     invalid: int = 0
     broken: str = ""
-    _faults: Path = Path()
+    _found: Path = Path()
+
+    def found(self) -> Iterator[Fault | Suspicion]:
+        """Every invalid row and what is suspicious, in input order; on disk, for there may be millions."""
+        with self._found.open(encoding="ascii") as file:
+            for line in file:
+                values = json.loads(line)
+                yield Fault(*values) if len(values) == _FAULT_FIELDS else Suspicion(*values)
 
     def faults(self) -> Iterator[Fault]:
-        """Every invalid row, in input order; they are on disk, for there may be millions."""
-        with self._faults.open(encoding="ascii") as file:
-            for line in file:
-                yield Fault(*json.loads(line))
+        """Every invalid row, in input order."""
+        return (one for one in self.found() if isinstance(one, Fault))
+
+    def suspicions(self) -> Iterator[Suspicion]:
+        """Whatever is suspicious, in input order; of invalid rows, and of others."""
+        return (one for one in self.found() if isinstance(one, Suspicion))
 
 
 @contextmanager
@@ -66,11 +92,11 @@ def checked(source: Source, limit: int | None, sample: Sample | None = None) -> 
         OutputError: there is no room for it.
     """
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
-        path = Path(folder) / "faults.jsonl"
-        result = CheckResult(source, _faults=path)
+        path = Path(folder) / "found.jsonl"
+        result = CheckResult(source, _found=path)
         try:
-            with path.open("w", encoding="ascii") as faults:
-                _check(result, Distinct(Path(folder)), faults, limit, sample)
+            with path.open("w", encoding="ascii") as found:
+                _check(result, Distinct(Path(folder)), found, limit, sample)
         except OSError as error:
             where = Path(folder).parent
             raise OutputError(
@@ -81,21 +107,29 @@ def checked(source: Source, limit: int | None, sample: Sample | None = None) -> 
 
 
 def _check(
-    result: CheckResult, pairs: Distinct, faults: TextIO, limit: int | None, sample: Sample | None
+    result: CheckResult, pairs: Distinct, found: TextIO, limit: int | None, sample: Sample | None
 ) -> None:
     source = result.source
     add = pairs.add if sample is None else _both(pairs.add, sample.add)
+    last: Row | None = None
+    line = sys.maxsize  # of the last row
     try:
         for row in islice(source.rows(), limit):
             result.rows += 1
             key = key_of(row)
+            # More than a line further: blank ones were between, or the last row had several.
+            if row.line - line > 1:
+                _look_into(last, source, found)
             if isinstance(key, str):
                 result.invalid += 1
-                faults.write(f"{json.dumps((row.number, row.line, key, _text(row, key, source)))}\n")
+                found.write(f"{json.dumps((row.number, row.line, key, _text(row, key, source)))}\n")
+                _look_at(row, source, found)
             else:
                 add(key)
+            last, line = row, row.line
     except InputError as error:
         result.broken = str(error)
+    _look_into(last, source, found)
     result.pairs = pairs.count()
     result.duplicates = result.rows - result.invalid - result.pairs
 
@@ -106,6 +140,41 @@ def _both(first: Callable[[int], None], second: Callable[[int], None]) -> Callab
         second(key)
 
     return add
+
+
+def _look_at(row: Row, source: Source, found: TextIO) -> None:
+    """Note what may have become of the ids of a row that has none."""
+    ids = source.ids
+    taken = {one.place for one in ids.values()}
+    for which, text in ((OPPORTUNITY, row.opportunity), (CONTACT, row.contact)):
+        if text is None or which.role not in ids:
+            continue
+        finding = suspect(text)
+        if finding is None:
+            others = [
+                (name, cell)
+                for at, (name, cell) in enumerate(zip(source.columns, row.cells, strict=False))
+                if at not in taken
+            ]
+            finding = other_column(which.role, text, others)
+        if finding is not None:
+            _note(found, Suspicion(row.number, row.line, ids[which.role].name, text, *finding))
+
+
+def _look_into(row: Row | None, source: Source, found: TextIO) -> None:
+    """Note whether a row of several lines has swallowed others."""
+    if row is None or source.format != "csv":
+        return
+    opportunity, contact = ((source.ids[which.role].number or 1) - 1 for which in (OPPORTUNITY, CONTACT))
+    for at, cell in enumerate(row.cells):
+        finding = swallowed(cell, source.dialect.delimiter, (opportunity, contact))
+        if finding is not None:
+            column = source.columns[at] if at < len(source.columns) else ""
+            _note(found, Suspicion(row.number, row.line, column, *finding))
+
+
+def _note(found: TextIO, suspicion: Suspicion) -> None:
+    found.write(f"{json.dumps(astuple(suspicion))}\n")
 
 
 def _text(row: Row, reason: str, source: Source) -> str:

@@ -2,12 +2,14 @@
 
 from worker.sinks.atomic import CHECK_PREFIX, replaced, sweep
 from worker.sinks.contacts_jsonl import write_contacts
-from worker.sinks.outcome_csv import FILES, form_of, write_outcomes, write_records
+from worker.sinks.outcome_csv import FILES, LineEnds, defused, form_of, write_outcomes, write_records
 from worker.sinks.removed_csv import write_removed
 
 __all__ = [
     "CHECK_PREFIX",
     "FILES",
+    "LineEnds",
+    "defused",
     "form_of",
     "replaced",
     "sweep",

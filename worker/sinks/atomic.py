@@ -15,9 +15,11 @@ CHECK_PREFIX = ".check-"
 
 _PART = ".part"
 
+_KEPT = "the ledger has it all, see 'bulklink report'"
+
 
 @contextmanager
-def replaced(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
+def replaced(path: Path, *, encoding: str = "utf-8", kept: str = _KEPT) -> Iterator[TextIO]:
     """Text written inside the block takes the place of ``path`` at its end, if it ends well.
 
     Bytes of the input that are no UTF-8 go out as they came in. Only the owner may read the file.
@@ -25,6 +27,7 @@ def replaced(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
     Args:
         path: of the file.
         encoding: of the text; no byte order mark is added.
+        kept: what an error says of what is not lost by it.
 
     Raises:
         OutputError: the file cannot be written; what stood at ``path`` still stands.
@@ -42,9 +45,7 @@ def replaced(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
         temporary.replace(path)
     except OSError as error:
         _drop(temporary)
-        raise OutputError(
-            f"{path}: {error.strerror}; the ledger has it all, see 'bulklink report'"
-        ) from error
+        raise OutputError(f"{path}: {error.strerror}; {kept}") from error
     except BaseException:
         _drop(temporary)
         raise

@@ -86,30 +86,31 @@ def write_records(
         if dialect.sep_line:
             file.write(f"sep={dialect.delimiter}{dialect.line_end}")
         # Before Python 3.13 csv quotes a lone CR only where the line terminator has one.
-        ends = _LineEnds(file, dialect.line_end)
+        ends = LineEnds(file, dialect.line_end)
         writer = csv.writer(ends, delimiter=dialect.delimiter, lineterminator="\r\n")
-        writer.writerow([*map(_defused, columns), *ADDED, *[EXTRA] * extra])
+        writer.writerow([*map(defused, columns), *ADDED, *[EXTRA] * extra])
         for row, added in rows:
             if len(row.cells) == width and not extra:  # as nearly all are
-                writer.writerow([*map(_defused, row.cells), *added])
+                writer.writerow([*map(defused, row.cells), *added])
                 continue
             # A source whose columns grow while it is read left its early rows shorter.
             cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
             beyond = [*row.cells[width:], *[""] * (width + extra - max(width, len(row.cells)))]
-            writer.writerow([*map(_defused, cells), *added, *map(_defused, beyond)])
+            writer.writerow([*map(defused, cells), *added, *map(defused, beyond)])
 
 
-class _LineEnds:
-    """Ends each record as the input does."""
+class LineEnds:
+    """Ends each record otherwise than csv does, which is told to end it in CRLF."""
 
     def __init__(self, file: TextIO, end: str) -> None:
         self._file = file
         self._end = end
 
     def write(self, record: str) -> int:
+        """Write a record that ends in CRLF."""
         return self._file.write(record.removesuffix("\r\n") + self._end)
 
 
-def _defused(cell: str) -> str:
+def defused(cell: str) -> str:
     """The cell, with a quote before what a spreadsheet would run as a formula."""
     return f"'{cell}" if cell[:1] in _FORMULA else cell

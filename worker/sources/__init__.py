@@ -5,23 +5,34 @@ from itertools import chain
 from typing import BinaryIO
 
 from worker.errors import InputError, UsageError
-from worker.sources.base import ColumnNames, Source
-from worker.sources.columns import CONTACT, OPPORTUNITY, check_names, shown
-from worker.sources.csv_file import CsvFile, parse_delimiter
+from worker.sources.base import FAULT_LONG_LINE, ColumnNames, Source
+from worker.sources.columns import CONTACT, OPPORTUNITY, check_names, contradiction, differing, shown
+from worker.sources.csv_file import DELIMITERS, CsvFile, guess_delimiter, parse_delimiter
 from worker.sources.foreign import foreign_json, is_workbook
 from worker.sources.json_object import is_object
 from worker.sources.jsonl_file import JsonlFile
 from worker.sources.lines import beginning, read_text
+from worker.sources.making import make_row
 from worker.sources.message import MESSAGE_COLUMNS, read_message
 from worker.sources.opening import RawInput
+from worker.sources.rough import RoughTable
+from worker.sources.table import fault_of_shape
 from worker.sources.workbook import SheetFile
 
 __all__ = [
     "CONTACT",
+    "DELIMITERS",
+    "FAULT_LONG_LINE",
     "MESSAGE_COLUMNS",
     "OPPORTUNITY",
     "ColumnNames",
+    "RoughTable",
     "Source",
+    "contradiction",
+    "differing",
+    "fault_of_shape",
+    "guess_delimiter",
+    "make_row",
     "open_source",
     "read_message",
     "shown",

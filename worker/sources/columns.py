@@ -107,6 +107,20 @@ def contradict(chosen: str, rival: str) -> bool:
     return both and one.lstrip("0") != other.lstrip("0")
 
 
+def contradiction(cells: Sequence[str], layout: Layout) -> tuple[int, int] | None:
+    """The positions of two cells that hold different ids of the same kind; None if there are none."""
+    for at, rival in layout.rivals:
+        if max(at, rival) < len(cells) and contradict(cells[at], cells[rival]):
+            return at, rival
+    return None
+
+
+def differing(found: tuple[int, int], header: Sequence[str]) -> str:
+    """What is wrong with a row that has such two."""
+    one, other = ([header[at]] for at in found)
+    return f"{shown(one)} and {shown(other)} differ"
+
+
 def _ranked(which: Id, names: Sequence[str]) -> Iterator[list[int]]:
     offered = ["" if dropped(name) else name for name in names]
     return (_matching(offered, rank) for rank in which.ranks)

@@ -41,12 +41,19 @@ class Records:
     The chain in :meth:`read` does so, in C: a generator around each record would cost as much as
     reading it, and lists of records would wake the garbage collector.
 
+    Args:
+        delimiter: between cells.
+        whole: nothing is left out: blank lines are records without cells, and of a faulty line all is kept
+            that is held of it.
+
     Attributes:
         blank: lines without any text so far.
     """
 
-    def __init__(self, delimiter: str) -> None:
+    def __init__(self, delimiter: str, *, whole: bool = False) -> None:
         self.blank = 0
+        self._whole = whole
+        self._kept = MAX_LINE if whole else FAULT_TEXT_LENGTH
         self._delimiter = delimiter
         self._stray = 0  # unclosed quotes so far
         self._read = 0  # lines of the whole records in the last stretch
@@ -69,7 +76,7 @@ class Records:
                 yield from self._parse(open_lines, line, last=True)
                 line, open_lines = block.line, []
             if block.overlong:
-                yield (_faulty(line, block.lines[0], FAULT_LONG_LINE),)
+                yield (self._faulty(line, block.lines[0], FAULT_LONG_LINE),)
                 continue
             lines = open_lines + block.lines
             open_lines = yield from self._parse(lines, line, last=False)
@@ -98,7 +105,7 @@ class Records:
                         return rest
                 error = FAULT_OPEN_QUOTE
             self._stray += error == FAULT_OPEN_QUOTE
-            yield (_faulty(line + start, lines[start], error),)
+            yield (self._faulty(line + start, lines[start], error),)
             start += 1
         return []
 
@@ -117,10 +124,15 @@ class Records:
                     yield line + done, cells, ""
                 else:
                     self.blank += 1
+                    if self._whole:
+                        yield line + done, [], ""
                 done = end
         except csv.Error as error:
             self._error = _judge(str(error), lines=reader.line_num - done)
         self._read = done
+
+    def _faulty(self, line: int, text: str, fault: str) -> Record:
+        return line, [text.rstrip("\r\n")[: self._kept]], fault
 
 
 _UNFINISHED = "unfinished"
@@ -144,7 +156,3 @@ def _head(lines: list[str], start: int, size: int) -> list[str]:
 
 def _span(lines: list[str]) -> int:
     return sum(map(len, lines))
-
-
-def _faulty(line: int, text: str, fault: str) -> Record:
-    return line, [text.rstrip("\r\n")[:FAULT_TEXT_LENGTH]], fault

@@ -12,11 +12,11 @@ from worker.sources.columns import (
     OPPORTUNITY,
     Layout,
     ambiguous,
-    contradict,
+    contradiction,
+    differing,
     headerless,
     is_blank,
     lay_out,
-    shown,
 )
 from worker.sources.making import SETTERS, make_row, new
 from worker.sources.opening import RawInput
@@ -105,26 +105,19 @@ class Table(FileSource):
                 self._skipped += 1
                 continue
             self._records = chain((record,), self._records)
-            found = self._contradiction(record[1])
+            found = contradiction(record[1], self._layout)
             if found is not None:
                 which = OPPORTUNITY if found[0] == self._layout.opportunity else CONTACT
                 raise InputError(ambiguous(which, self._header, found, self._raw.label))
             return
 
-    def _contradiction(self, cells: Sequence[str]) -> tuple[int, int] | None:
-        for at, rival in self._layout.rivals:
-            if max(at, rival) < len(cells) and contradict(cells[at], cells[rival]):
-                return at, rival
-        return None
-
     def _checked(self, record: Record) -> Record:
         """The record, faulty if two of its columns are both the same id."""
         line, cells, fault = record
-        found = None if fault else self._contradiction(cells)
+        found = None if fault else contradiction(cells, self._layout)
         if found is None:
             return record
-        names = [self._header[at] for at in found]
-        return line, cells, f"{shown(names[:1])} and {shown(names[1:])} differ"
+        return line, cells, differing(found, self._header)
 
     def _read(self) -> Iterator[Row]:
         layout = self._layout
@@ -170,20 +163,29 @@ class Table(FileSource):
             return None
         padded = cells + [""] * (width - have)
         kept = tuple(padded[at] for at in layout.kept)
-        beyond = _with_text(cells[width:])
-        if not fault and not beyond and have > max(layout.opportunity, layout.contact):
+        beyond = list(with_text(cells[width:]))
+        fault = fault or fault_of_shape(cells, layout)
+        if not fault:
             return make_row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
-        if not fault and beyond:
-            fault = f"row has {len(beyond)} cell{'s' * (len(beyond) > 1)} more than the header"
         # What is beyond the header is kept, so that a row whose cells are shifted by a stray delimiter
         # cannot look whole in the output: a second run over that file could link the wrong pair.
         if len(beyond) > MAX_EXTRA:
             beyond[MAX_EXTRA - 1 :] = [self.dialect.delimiter.join(beyond[MAX_EXTRA - 1 :])]
-        fault = fault or f"row has {have} cell{'s' * (have > 1)}, the header has {width}"
         return make_row(number, line, (*kept, *beyond), None, None, fault)
 
 
-def _with_text(cells: list[str]) -> list[str]:
+def fault_of_shape(cells: Sequence[str], layout: Layout) -> str:
+    """Why cells are no row under their header: too many have text, or there are too few; else empty."""
+    have, width = len(cells), layout.width
+    beyond = len(with_text(cells[width:]))
+    if beyond:
+        return f"row has {beyond} cell{'s' * (beyond > 1)} more than the header"
+    if have <= max(layout.opportunity, layout.contact):
+        return f"row has {have} cell{'s' * (have > 1)}, the header has {width}"
+    return ""
+
+
+def with_text(cells: Sequence[str]) -> Sequence[str]:
     """The cells up to the last one that has text."""
     while cells and not cells[-1].strip():
         cells = cells[:-1]

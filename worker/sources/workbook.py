@@ -38,32 +38,49 @@ class SheetFile(Table):
     def __init__(
         self, raw: RawInput, chunks: Iterable[bytes], wanted: ColumnNames, sheet: str | None
     ) -> None:
-        found = _sheet(_collected(chunks, raw.label), sheet, raw.label)
-        self.sheet = found.name
+        self.sheet, records = open_sheet(raw, chunks, sheet)
         # As Excel opens a CSV file without asking; the workbook itself says nothing of it.
         dialect = Dialect(",", "utf-8", bom=True, line_end="\r\n")
-        records = records_of(found.iter_rows(), found.start[1] if found.start else 0)
-        first = next(records, None)
-        if first is None:
-            raise InputError(f"{raw.label}: sheet {shown([found.name])} is empty")
-        super().__init__(raw, _chained(first, records), dialect, wanted, 0)
+        super().__init__(raw, padded(records), dialect, wanted, 0)
 
 
-def records_of(rows: Iterable[Iterable[_Value]], offset: int) -> Iterator[Record]:
-    """The rows of a sheet as records, as wide as the first that has text, or wider where they have more.
+def open_sheet(raw: RawInput, chunks: Iterable[bytes], wanted: str | None) -> tuple[str, Iterator[Record]]:
+    """The name of a sheet, and its rows as records: each up to its last cell that has text.
 
     Args:
-        rows: all, from the top of the sheet on.
-        offset: columns of the sheet to the left of theirs.
+        raw: where it comes from.
+        chunks: all of its bytes.
+        wanted: name or number of the sheet.
+
+    Raises:
+        InputError: there is no such sheet, or it is empty, or the workbook cannot be read.
+        UsageError: the library is not installed.
     """
+    sheet = _sheet(_collected(chunks, raw.label), wanted, raw.label)
+    if sheet.start is None:
+        raise InputError(f"{raw.label}: sheet {shown([sheet.name])} is empty")
+    return sheet.name, _records(sheet.iter_rows(), sheet.start[1])
+
+
+def padded(records: Iterable[Record], width: int = 0) -> Iterator[Record]:
+    """The same records, so wide at least: of empty cells a sheet knows nothing.
+
+    Args:
+        records: of a sheet.
+        width: cells of the header; that of the first with text if it is among them.
+    """
+    for line, cells, fault in records:
+        width = width or len(cells)
+        yield line, cells + [""] * (width - len(cells)), fault
+
+
+def _records(rows: Iterable[Iterable[_Value]], offset: int) -> Iterator[Record]:
+    """From the top of the sheet on; ``offset`` columns of it are to the left of these rows."""
     left = [""] * offset
-    width = 0
     for line, values in enumerate(rows, 1):
         cells = left + [_text(value) for value in values]
         while cells and not cells[-1]:
             cells.pop()
-        width = width or len(cells)
-        cells += [""] * (width - len(cells))
         yield line, cells, ""
 
 
@@ -78,11 +95,6 @@ def _text(value: _Value) -> str:
     if isinstance(value, (date, time)):
         return value.isoformat()
     return str(value)
-
-
-def _chained(first: Record, rest: Iterator[Record]) -> Iterator[Record]:
-    yield first
-    yield from rest
 
 
 def _collected(chunks: Iterable[bytes], label: str) -> bytes:

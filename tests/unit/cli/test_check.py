@@ -82,6 +82,7 @@ def test_a_script_is_told_the_same(command: "Command", tmp_path: Path) -> None:
         "duplicates": 1,
         "invalid": 4,
         "broken": "",
+        "suspicions": [],
     }
     assert "line 5" not in done.err
 
@@ -182,3 +183,120 @@ def test_an_input_without_faults_has_none(command: "Command", tmp_path: Path, wo
         assert json.loads(done.out)["faults"] == []
     else:
         assert len(done.out.splitlines()) == 2
+
+
+ILL = (
+    "Export of today\n"
+    "Deal ID;Contact ID;Note\n"
+    '="1234";88.0;first\n'
+    ";;\n"
+    "1234;1.23E+05;\n"
+    '1234;89;"a\n'
+    "1234;90;b\n"
+    '1234;91;c"\n'
+    "1234;gr\udcfcn;92\n"
+)
+
+ROUNDED = "a spreadsheet has rounded it, its digits are gone: take them from where it came from"
+SWALLOWED = "in a cell that a quote opens and closes too late: mend the quotes"
+SWAPPED = "if that is the id, --columns contact=Note"
+NOT_TEXT = "kept as they are: --fix-also cp1252 (Western) or cp1251 (Cyrillic) reads them in that code page"
+
+
+def test_what_is_suspicious_is_named_with_its_cell_and_what_to_do(command: "Command", tmp_path: Path) -> None:
+    (tmp_path / "ill.csv").write_bytes(ILL.partition("\n")[2].encode("utf-8", "surrogateescape"))
+
+    words = command("check", "ill.csv").out.splitlines()
+    told = json.loads(command("check", "ill.csv", "--json", "-q").out)
+
+    assert words[2:] == [
+        '  line 2: opportunity_id is not a whole number: ="1234"',
+        '  line 2: Deal ID ="1234": check --fix OUT.csv makes 1234 of it',
+        "  line 2: Contact ID 88.0: check --fix OUT.csv makes 88 of it",
+        "  line 4: contact_id is not a whole number: 1.23E+05",
+        f"  line 4: Contact ID 1.23E+05: {ROUNDED}",
+        f"  line 5: Note 1234;90;b: 2 lines look like rows, {SWALLOWED}",
+        "  line 8: contact_id is not a whole number: 'gr\\udcfcn'",
+        f"  line 8: Contact ID 'gr\\udcfcn': 'Note' has a number here: {SWAPPED}",
+    ]
+    assert [fault["line"] for fault in told["faults"]] == [2, 4, 8]
+    assert [(one["row"], one["line"], one["column"], one["kind"]) for one in told["suspicions"]] == [
+        (1, 2, "Deal ID", "mendable"),
+        (1, 2, "Contact ID", "mendable"),
+        (2, 4, "Contact ID", "scientific"),
+        (3, 5, "Note", "swallowed"),
+        (4, 8, "Contact ID", "swapped"),
+    ]
+    assert told["suspicions"][2] == {
+        "row": 2,
+        "line": 4,
+        "column": "Contact ID",
+        "text": "1.23E+05",
+        "kind": "scientific",
+        "advice": ROUNDED,
+    }
+
+
+def test_a_header_that_is_further_down_is_found_for_whoever_has_it_mended(
+    command: "Command", tmp_path: Path
+) -> None:
+    (tmp_path / "ill.csv").write_bytes(ILL.encode("utf-8", "surrogateescape"))
+
+    done = command("check", "ill.csv")
+
+    assert done.code == 2
+    assert done.err.endswith(
+        ". But its header is in line 2: bulklink check ill.csv --fix OUT.csv mends that\n"
+    )
+
+
+def test_a_mended_copy_is_written_listed_and_checked_again(command: "Command", tmp_path: Path) -> None:
+    (tmp_path / "ill.csv").write_bytes(ILL.encode("utf-8", "surrogateescape"))
+
+    done = command("check", "ill.csv", "--fix", "well.csv")
+
+    assert (done.code, done.err) == (3, "")
+    assert done.out.splitlines()[:5] == [
+        "ill.csv: 4 rows, 1 mended, 2 left as they are; each change is in fixes.csv",
+        "  1 x before_header, 1 x formula, 1 x decimal, 1 x blank, 2 x left",
+        f"  1 cell with bytes that are not UTF-8, {NOT_TEXT}",
+        "well.csv: 4 rows, 2 pairs, 2 invalid",
+        "  opportunity_id: Deal ID (column 1), contact_id: Contact ID (column 2); semicolons, UTF-8",
+    ]
+    assert (tmp_path / "well.csv").read_bytes().startswith(b"Deal ID;Contact ID;Note\n1234;88;first\n")
+
+    again = command("check", "well.csv", "--fix", "better.csv", "--fix-also", "cp1252", "--json", "-q")
+    told = json.loads(again.out)
+    assert told["fix"] == {
+        "input": "well.csv",
+        "output": "better.csv",
+        "fixes": "fixes.csv",
+        "rows": 4,
+        "mended": 0,
+        "left": 2,
+        "not_text": 0,
+        "rules": {"left": 2, "cp1252": 1},
+    }
+    assert (told["name"], told["rows"], told["invalid"]) == ("better.csv", 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--fix-also", "thousands"), "give both"),
+        (("--fix", "out.csv", "--limit", "5"), "leave --limit out"),
+        (("--fix", "out.csv", "--fix-also", "magic"), "'magic' is none of"),
+        (("--fix", "out.xlsx"), "does not end in .csv"),
+        (("--fix", "pairs.csv"), "is the input itself"),
+    ],
+)
+def test_what_does_not_go_with_mending_is_refused(
+    command: "Command", tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "pairs.csv").write_text("deal,contact\n1,2\n")
+
+    done = command("check", "pairs.csv", *words)
+
+    assert done.code == 2
+    assert said in done.err
+    assert [one.name for one in tmp_path.iterdir()] == ["pairs.csv"]

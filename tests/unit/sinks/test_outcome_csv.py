@@ -18,7 +18,7 @@ from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Dialect, Outcome, Pair, Reject, Result, Status
 from worker.sinks import FILES, write_outcomes, write_records
-from worker.sinks.outcome_csv import ADDED, Form, _defused
+from worker.sinks.outcome_csv import ADDED, Form, defused
 from worker.sources import open_source
 
 COLUMNS = ("opportunity_id", "contact_id", "note")
@@ -147,9 +147,9 @@ def test_a_cell_that_a_spreadsheet_would_run_is_escaped(tmp_path: Path, store: S
 
 @given(cell=st.text())
 def test_escaping_is_stable_on_a_second_pass(cell: str) -> None:
-    once = _defused(cell)
+    once = defused(cell)
 
-    assert _defused(once) == once
+    assert defused(once) == once
     assert once in (cell, f"'{cell}")
 
 
@@ -227,7 +227,7 @@ def test_what_was_written_reads_back_cell_by_cell(tmp_path: Path, rows: list[lis
     (tmp_path / "ledger.db").unlink()
 
     _, *found = csv.reader(io.StringIO(text, newline=""))
-    assert [row[:2] for row in found] == [[_defused(cell) for cell in cells] for cells in rows]
+    assert [row[:2] for row in found] == [[defused(cell) for cell in cells] for cells in rows]
 
 
 def test_a_cell_with_a_carriage_return_reads_back_as_one_cell(tmp_path: Path, store: Store) -> None:

@@ -1,0 +1,9 @@
+"""What goes wrong with tables of ids on their way through spreadsheets: how to tell, and what can be mended.
+
+Pure, a cell or a row at a time; knows neither files nor the portal.
+"""
+
+from worker.doctor.diagnosis import Finding, other_column, suspect, swallowed
+from worker.doctor.mending import is_id, mended, recoded, visible
+
+__all__ = ["Finding", "is_id", "mended", "other_column", "recoded", "suspect", "swallowed", "visible"]

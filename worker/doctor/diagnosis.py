@@ -1,0 +1,99 @@
+"""Tell what has become of a cell or a row that is no pair or looks odd, and what to do about it."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from worker.doctor.mending import is_id, mended
+
+_SHORTENED = re.compile(r"\s*[+-]?\d+(?:[.,]\d+)?\s?[eE]\s?[+-]?\d{1,3}\s*", re.ASCII)
+_MONTH = (
+    r"(?:jan(?:uary?)?|feb(?:ruary?)?|m[aä]r(?:ch|z)?|apr(?:il)?|ma[iy]|jun[ei]?|jul[yi]?|aug(?:ust)?"
+    r"|sep(?:t(?:ember)?)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)\.?"
+)
+_DATE = re.compile(
+    r"\s*(?:\d{1,4}[./-]\d{1,2}(?:[./-]\d{1,4}|\.)"
+    rf"|\d{{1,2}}[ .-]+{_MONTH}(?:[ .-]+\d{{2,4}})?|{_MONTH}[ .-]+\d{{1,4}}(?:,? \d{{4}})?)"
+    r"(?:[T ]\d{1,2}:\d\d\S*)?\s*",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"\r\n|\r|\n")
+
+_LONGEST = 100
+"""Characters of a cell that is looked at."""
+
+
+class Finding(NamedTuple):
+    """Something suspicious.
+
+    Attributes:
+        kind: a stable word for what it is.
+        advice: what to do about it.
+    """
+
+    kind: str
+    advice: str
+
+
+def suspect(text: str) -> Finding | None:
+    """What a cell is that should be an id and is none; None if it is not known how that came about."""
+    if len(text) > _LONGEST or is_id(text):
+        return None
+    if _SHORTENED.fullmatch(text):
+        return Finding(
+            "scientific",
+            "a spreadsheet has rounded it, its digits are gone: take them from where it came from",
+        )
+    after, _ = mended(text)
+    if after != text:
+        return Finding("mendable", f"check --fix OUT.csv makes {after} of it")
+    after, _ = mended(text, thousands=True)
+    if after != text:
+        return Finding(
+            "thousands", f"if it is {after}: check --fix OUT.csv --fix-also thousands makes that of it"
+        )
+    if _DATE.fullmatch(text):
+        return Finding("date", "a date: if a spreadsheet made it of an id, take that from where it came from")
+    return None
+
+
+def other_column(role: str, text: str, others: Sequence[tuple[str, str]]) -> Finding | None:
+    """Whether an id seems to stand in another column: the one that has words in its place.
+
+    Args:
+        role: of the id that is missing, ``opportunity`` or ``contact``.
+        text: what stands in its place.
+        others: name and text of the cells that are not meant to be ids.
+    """
+    if not text.strip() or any(map(str.isdigit, text)):
+        return None
+    ids = [name for name, other in others if is_id(other)]
+    if len(ids) != 1:
+        return None
+    choice = shlex.quote(f"{role}={ids[0]}")
+    return Finding("swapped", f"{ids[0]!r} has a number here: if that is the id, --columns {choice}")
+
+
+def swallowed(cell: str, delimiter: str, places: tuple[int, int]) -> tuple[str, str, str] | None:
+    """Whether a cell of several lines has rows in it, which a quote that is closed too late has swallowed.
+
+    Args:
+        cell: of any column.
+        delimiter: of the file.
+        places: where a row has its two ids.
+
+    Returns:
+        The first of these lines, and a :class:`Finding` about them.
+    """
+    rows = [line for line in _BREAK.split(cell)[1:] if _is_row(line, delimiter, places)]
+    if not rows:
+        return None
+    what = "line looks like a row" if len(rows) == 1 else "lines look like rows"
+    advice = f"{len(rows):,} {what}, in a cell that a quote opens and closes too late: mend the quotes"
+    return rows[0], "swallowed", advice
+
+
+def _is_row(line: str, delimiter: str, places: tuple[int, int]) -> bool:
+    cells = line.split(delimiter)
+    return len(cells) > max(places) and all(is_id(mended(cells[at].strip('"'))[0]) for at in places)
