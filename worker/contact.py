@@ -301,3 +301,14 @@ def can_be_edited(body: bytes) -> bool:
         return parse_contact(orjson.loads(body)).can_edit
     except ValueError:
         return False
+
+
+def essence(body: bytes) -> bytes:
+    """What a rollback needs of a Contact: its id, and when it was created; nothing of a body that is none."""
+    try:
+        value = orjson.loads(body)
+    except ValueError:
+        return b""
+    if not isinstance(value, dict):
+        return b""
+    return orjson.dumps({name: value[name] for name in value if name.lower() in {"id", "created"}})

@@ -324,3 +324,23 @@ def test_a_visit_that_cannot_be_paid_is_one_line_and_the_documented_code(
     done = bulklink(verb, "one")
     assert (done.returncode, "damaged" in done.stderr) == (1, True)
     assert portal.links() == {(1, 1)}
+
+
+@pytest.mark.parametrize("contacts", ["ids", "none"])
+def test_a_run_that_keeps_no_contacts_is_undone_as_exactly(
+    bulklink: "CommandLine", simulate: "Simulate", contacts: str
+) -> None:
+    portal = simulate("calm")
+    (bulklink.folder / "pairs.csv").write_text("deal,contact\n1,2\n1,3\n2,2\n")
+    words = ("run", "pairs.csv", "--portal", portal.url, "--run-id", "one", "-q", "--contacts", contacts)
+    assert bulklink(*words).returncode == 0
+    run = bulklink.folder / "runs/one"
+    lines = [json.loads(line) for line in (run / "contacts.jsonl").read_text().splitlines()]
+    assert [line["contact_id"] for line in lines] == ([2, 3, 2] if contacts == "ids" else [])
+    assert all(line["contact"] is None for line in lines)
+    assert b"displayName" not in (run / "ledger.db").read_bytes()
+    assert bulklink("report", "one", "--check").returncode == 0
+
+    assert bulklink("verify", "one", "-q").returncode == 0
+    assert bulklink("rollback", "one", "-q").returncode == 0
+    assert portal.links() == set()

@@ -1,5 +1,6 @@
 """The Contact model against the documented example, the wire's examples, and their four renderings."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -20,6 +21,7 @@ from worker.contact import (
     Person,
     ShareType,
     created_at,
+    essence,
     parse_contact,
 )
 from worker.portal.wire import read_envelope
@@ -317,3 +319,26 @@ def test_all_four_renderings_of_a_contact_are_equal(wire: dict[str, Any]) -> Non
     assert parse_contact(as_text(wire)) == contact
     assert parse_contact(as_text(pascal(wire))) == contact
     assert parse_contact(orjson.loads(contact.model_dump_json(by_alias=True, exclude_unset=True))) == contact
+
+
+WHEN = "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"id":88,"displayName":"x","created":"2026-01-02T03:04:05Z"}', {"id": 88, "created": WHEN}),
+        (b'{"Id":88,"Created":"2026-01-02T03:04:05Z","Title":"x"}', {"Id": 88, "Created": WHEN}),
+        (b'{"id":88}', {"id": 88}),
+    ],
+)  # fmt: skip
+def test_the_essence_of_a_contact_is_its_id_and_when_it_was_created(
+    body: bytes, kept: dict[str, Any]
+) -> None:
+    assert json.loads(essence(body)) == kept
+    assert created_at(essence(body)) == created_at(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"{"])
+def test_what_is_no_contact_has_no_essence(body: bytes) -> None:
+    assert essence(body) == b""

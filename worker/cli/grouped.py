@@ -14,7 +14,7 @@ GROUPS: "Mapping[str, Sequence[str]]" = {
     "Queue": ("drain", "results", "lease", "max_deliveries", "retry_delay", "wait_for_broker"),
     "Trouble": ("max_attempts", "max_errors", "max_duration", "give_up_after", "timeout", "grace"),
     "Way to the portal": ("allow_http", "ca_file", "client_cert", "client_key", "proxy"),
-    "Run": ("runs_dir", "run_id", "unread", "dry_run", "detailed_exitcode", "on_end"),
+    "Run": ("runs_dir", "run_id", "unread", "dry_run", "detailed_exitcode", "contacts", "on_end"),
     "What is shown": ("json", "progress", "dashboard_port", "dashboard_host", "log_file", "quiet", "verbose"),
 }
 """Options by their names, in the order in which help shows them; each in one group."""

@@ -26,6 +26,7 @@ RUN = (
     "transport",
     "batch_size",
     "wire",
+    "contacts",
     "max_attempts",
     "max_errors",
     "max_duration",

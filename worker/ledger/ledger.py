@@ -63,13 +63,22 @@ class Ledger:
         create: it is a new one.
         tell: told, in words for the user, when another program keeps us waiting, and with nothing when it
             no longer does.
+        keep: what is kept of a Contact; None for all of it.
 
     Raises:
         LedgerError: on entering, if it is no ledger, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, create: bool, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool,
+        tell: Callable[[str], None] = lambda _: None,
+        keep: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._path = path
+        self._keep = keep
         self._create = create
         self._tell = tell
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -80,7 +89,7 @@ class Ledger:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._db = await self._open()
-        self._store = Store(self._db)
+        self._store = Store(self._db, self._keep)
         self._thread.start()
         return self
 

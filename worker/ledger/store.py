@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -47,10 +47,16 @@ class Standing:
 
 
 class Store:
-    """The statements of one session. Whoever calls decides what makes a transaction."""
+    """The statements of one session. Whoever calls decides what makes a transaction.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: to the ledger.
+        keep: what is kept of a Contact; None for all of it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, keep: Callable[[bytes], bytes] | None = None) -> None:
         self._db = connection
+        self._keep = keep
         self._session = 0
         self._began = self._marked = 0.0
         self._cursor = 0
@@ -290,8 +296,9 @@ class Store:
                 self.count(row, attempts)
             pre = PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None
             rows.append((int(plain), outcome.status, outcome.reason, outcome.http_status, now, pre, row))
-            if outcome.body:
-                contacts.append((row, outcome.body.decode(), seal(outcome.body)))
+            if body := outcome.body:
+                kept = body if self._keep is None else self._keep(body)
+                contacts.append((row, kept.decode(), seal(kept)))
         self._db.executemany(
             "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
             " settled_at = ?, pre = coalesce(?, pre) WHERE row = ?",

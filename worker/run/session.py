@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.typing import FilteringBoundLogger
 
 import worker
+from worker.contact import essence
 from worker.errors import DurationReached, Exit, LedgerError, TooManyErrors, WorkerError
 from worker.ledger import Ledger, RunLock, Sample, next_sample
 from worker.limits.hours import Rates, spoken
@@ -133,7 +134,8 @@ class Session:
             live = await self._live_page(stack, show)
             # A retry finds its rows in it.
             create = not self.directory.ledger.exists()
-            ledger = Ledger(self.directory.ledger, create=create, tell=tell)
+            keep = None if self.plan.saved.get("contacts", "full") == "full" else essence
+            ledger = Ledger(self.directory.ledger, create=create, tell=tell, keep=keep)
             await stack.enter_async_context(ledger)
             if self._fresh:
                 # Before the probe, which may take minutes: killed in it, the run can still be gone on with.

@@ -246,6 +246,10 @@ class Settings(BaseModel):
     wire: Annotated[Literal["json", "xml"], Option("json|xml", saved=True)] = Field(
         default="json", description="Form in which the portal is asked to answer."
     )
+    contacts: Annotated[Literal["full", "ids", "none"], Option("full|ids|none", saved=True)] = Field(
+        default="full",
+        description="What contacts.jsonl keeps of a link: its Contact, or the two ids; none keeps no line.",
+    )
     max_attempts: Annotated[int, Option("N", saved=True)] = Field(
         default=5, ge=1, le=100, description="Most tries of a pair; being throttled is not one."
     )

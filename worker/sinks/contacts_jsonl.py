@@ -12,10 +12,14 @@ STATUSES = (Status.LINKED, Status.ALREADY_LINKED)
 def write_contacts(reader: LedgerReader, path: Path) -> None:
     """Write the linked and already linked pairs, in input order, but for links that a rollback has removed.
 
-    The Contact is spliced in as text: to parse and dump it again would be slower, and could change it.
+    Without Contacts if the run was told to keep only ids, and no line at all if it keeps none. The Contact is
+    spliced in as text: to parse and dump it again would be slower, and could change it.
     """
+    kept = reader.meta().get("settings", {}).get("contacts", "full")
     with replaced(path) as file:
-        for row in reader.rows(STATUSES, bodies=True, standing=True):
+        if kept == "none":
+            return
+        for row in reader.rows(STATUSES, bodies=kept == "full", standing=True):
             file.write(
                 f'{{"row":{row.row},"line":{row.line},"opportunity_id":{row.opportunity_id},'
                 f'"contact_id":{row.contact_id},"status":"{row.status}","contact":{row.body or "null"}}}\n'

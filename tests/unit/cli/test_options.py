@@ -136,7 +136,7 @@ def test_help_tells_what_an_option_is_for_and_its_default() -> None:
     assert "-n, --dry-run" in text
     for default in ("json", "30s", "25s", "15m", "runs", "auto"):
         assert f"[default: {default}]" in text
-    assert text.count("[default: ") == 17
+    assert text.count("[default: ") == 18
 
 
 def test_the_table_has_a_row_for_every_setting() -> None:
