@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -194,18 +194,29 @@ class LedgerReader:
             " WHERE status NOT IN (?, ?, ?) GROUP BY 1, 2 ORDER BY n DESC, reason",
             _GOOD,
         )
+        counts = {(reason, http_status): count for reason, http_status, count in groups}
+        lines = self._examples(counts)
         return [
-            Cause(reason, http_status, count, self._examples(reason, http_status), self._ids(reason))
-            for reason, http_status, count in list(groups)
+            Cause(reason, http_status, count, lines[reason, http_status], self._ids(reason))
+            for (reason, http_status), count in counts.items()
         ]
 
-    def _examples(self, reason: str, http_status: int | None) -> tuple[int, ...]:
-        lines = self.query(
-            "SELECT line FROM links WHERE status NOT IN (?, ?, ?) AND reason = ? AND http_status IS ?"
-            " ORDER BY row LIMIT ?",
-            (*_GOOD, reason, http_status, _EXAMPLES),
+    def _examples(
+        self, counts: Mapping[tuple[str, int | None], int]
+    ) -> dict[tuple[str, int | None], tuple[int, ...]]:
+        """The first lines of each cause, by one walk through the rows, however many causes there are."""
+        found: dict[tuple[str, int | None], tuple[int, ...]] = dict.fromkeys(counts, ())
+        missing = sum(min(count, _EXAMPLES) for count in counts.values())
+        rows = self.query(
+            "SELECT reason, http_status, line FROM links WHERE status NOT IN (?, ?, ?) ORDER BY row", _GOOD
         )
-        return tuple(line for (line,) in lines)
+        for reason, http_status, line in rows:
+            if len(lines := found[reason, http_status]) < _EXAMPLES:
+                found[reason, http_status] = (*lines, line)
+                missing -= 1
+                if not missing:
+                    break
+        return found
 
     def _ids(self, reason: str) -> tuple[tuple[int, int], ...]:
         if reason not in {OPPORTUNITY_MISSING, CONTACT_MISSING}:

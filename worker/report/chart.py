@@ -6,11 +6,12 @@ Pure: figures in, shapes out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.report.figures import Stretch
+from worker.report.figures import LimitChange, Stretch
 
 WIDTH, HEIGHT = 400, 150
 """Pixels; on a small phone it is drawn at three quarters of that, and its words must still be readable."""
 _NOTHING = 1e-6
+_MARK = 10
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 8, 22
 
 
@@ -43,6 +44,7 @@ class Lines:
         across: texts along the time.
         up: texts along the figure.
         peak: the highest figure.
+        lowered: marks where a limit was lowered, as a path of SVG; empty for none. ``raised`` likewise.
     """
 
     points: tuple[str, ...]
@@ -50,14 +52,19 @@ class Lines:
     across: tuple[Mark, ...]
     up: tuple[Mark, ...]
     peak: float
+    lowered: str = ""
+    raised: str = ""
 
 
-def over_time(stretches: Sequence[Stretch], figures: Sequence[float]) -> Lines:
+def over_time(
+    stretches: Sequence[Stretch], figures: Sequence[float], changes: Sequence[LimitChange] = ()
+) -> Lines:
     """A line through figures, one for each stretch of time.
 
     Args:
         stretches: in order; at least one.
         figures: of each.
+        changes: of limits, which are marked.
     """
     whole = stretches[-1].end or 1.0
     top = nice(max(figures))
@@ -82,7 +89,18 @@ def over_time(stretches: Sequence[Stretch], figures: Sequence[float]) -> Lines:
     digits = 0 if top > 1 else 2
     up = [Mark(_LEFT - 6, y(top * share) + 4, f"{top * share:,.{digits}f}") for share in (0.0, 0.5, 1.0)]
     drawn = tuple(" ".join(line) for line in lines)
-    return Lines(drawn, tuple(pauses), tuple(across), tuple(up), max(figures))
+    lowered = [x(min(one.at, whole)) for one in changes if one.now < one.was]
+    raised = [x(min(one.at, whole)) for one in changes if one.now > one.was]
+    return Lines(
+        drawn,
+        tuple(pauses),
+        tuple(across),
+        tuple(up),
+        max(figures),
+        # From the top down, and from the bottom up.
+        "".join(f"M{at},{_TOP}v{_MARK}" for at in dict.fromkeys(lowered)),
+        "".join(f"M{at},{_TOP + high}v-{_MARK}" for at in dict.fromkeys(raised)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

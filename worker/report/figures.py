@@ -3,25 +3,34 @@
 All of it is bounded, whatever the size of the run.
 """
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from worker.json_text import load_texts
 from worker.ledger import LedgerReader, Sample, SessionRecord, samples_of, sessions_of
 from worker.models import Status
 
+if TYPE_CHECKING:
+    from worker.report.build import Report
+
 EXAMPLES = 5
 """Rows that are shown for a cause."""
 
-CAUSES = 30
-"""Causes that have example rows; the others are in report.json."""
+CAUSES = 20
+"""Causes that are shown; the others are in report.json."""
 
 WORST = 5
 STRETCHES = 120
-SESSIONS = 50
+SESSIONS = 30
+CHANGES = 200
+"""Changes of limits that are marked, the latest ones."""
+
 _LONGEST_CELL = 60
-_MOST_CELLS = 6
+_LONGEST_ROW = 100
 
 _FAILED = (Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
 _FINE = (Status.LINKED, Status.ALREADY_LINKED, Status.DUPLICATE)
@@ -58,6 +67,26 @@ class Example:
     opportunity_id: int | None
     contact_id: int | None
     cells: tuple[str, ...]
+    message: str = ""
+    """What the message is known by that it came in, from a queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """A limit that was changed.
+
+    Attributes:
+        at: seconds at work before it, over all sessions.
+        knob: which limit.
+        was: before; ``now``: after.
+        reason: in a word.
+    """
+
+    at: float
+    knob: str
+    was: float
+    now: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +102,7 @@ class Figures:
         examples: by reason and HTTP status.
         sessions: the latest, in order.
         more_sessions: that many came before these.
+        changes: of limits, the latest, in order.
     """
 
     stretches: tuple[Stretch, ...] = ()
@@ -82,19 +112,21 @@ class Figures:
     examples: dict[tuple[str, int | None], tuple[Example, ...]] | None = None
     sessions: tuple[SessionRecord, ...] = ()
     more_sessions: int = 0
+    changes: tuple[LimitChange, ...] = ()
 
 
-def figures_of(reader: LedgerReader) -> Figures:
-    """Read them from the ledger of a run."""
+def figures_of(reader: LedgerReader, report: "Report") -> Figures:
+    """Read them from the ledger of a run, of which the report was made."""
     sessions = sessions_of(reader)
     return Figures(
         stretches=stretches_of(sessions, samples_of(reader)),
         latencies=_latencies(reader),
         opportunities=_worst(reader, "key >> 32"),
         contacts=_worst(reader, "key & 4294967295"),
-        examples=_examples(reader),
+        examples=_examples(reader, report),
         sessions=tuple(sessions[-SESSIONS:]),
         more_sessions=max(0, len(sessions) - SESSIONS),
+        changes=changes_of(sessions, report.limits),
     )
 
 
@@ -139,6 +171,28 @@ def stretches_of(
     return tuple(found)
 
 
+def changes_of(
+    sessions: Sequence[SessionRecord], limits: Sequence[Mapping[str, str | float]]
+) -> tuple[LimitChange, ...]:
+    """When at work limits were changed; without those that only taught something.
+
+    Args:
+        sessions: all, in order.
+        limits: as in report.json, in order.
+    """
+    found = []
+    for one in limits[-CHANGES:]:
+        moment = datetime.fromisoformat(str(one["at"])).timestamp()
+        before = [session for session in sessions if session.started_at <= moment]
+        if before and one["from"] != one["to"]:
+            last = before[-1]
+            at = sum(session.seconds for session in before[:-1])
+            at += min(moment - last.started_at, last.seconds)
+            values = float(one["from"]), float(one["to"])
+            found.append(LimitChange(at, str(one["knob"]), *values, str(one["reason"])))
+    return tuple(found)
+
+
 def _latencies(reader: LedgerReader) -> tuple[tuple[float, int], ...]:
     """Times of answers, in steps that double."""
     counts: Counter[int] = Counter()
@@ -160,24 +214,45 @@ def _worst(reader: LedgerReader, what: str) -> tuple[tuple[int, int], ...]:
     return tuple((number, count) for number, count in found)
 
 
-def _examples(reader: LedgerReader) -> dict[tuple[str, int | None], tuple[Example, ...]]:
-    found: dict[tuple[str, int | None], tuple[Example, ...]] = {}
+def _examples(reader: LedgerReader, report: "Report") -> dict[tuple[str, int | None], tuple[Example, ...]]:
+    """Those rows of each cause whose lines the report names; of a queue with the names of their messages."""
+    wanted = {(one.reason, one.http_status): one.example_lines[:EXAMPLES] for one in report.causes[:CAUSES]}
+    lines = json.dumps([line for some in wanted.values() for line in some])
     rows = reader.query(
-        "SELECT reason, http_status, line, opportunity_id, contact_id, cells FROM ("
-        " SELECT *, row_number() OVER (PARTITION BY reason, http_status ORDER BY row) AS nth"
-        " FROM links WHERE status NOT IN (?, ?, ?)) WHERE nth <= ? ORDER BY row",
-        (*_FINE, EXAMPLES),
+        "SELECT row, reason, http_status, line, opportunity_id, contact_id, cells FROM links"
+        " WHERE line IN (SELECT value FROM json_each(?)) AND status NOT IN (?, ?, ?) ORDER BY row",
+        (lines, *_FINE),
     )
-    for reason, http_status, line, opportunity, contact, cells in rows:
-        if (reason, http_status) not in found and len(found) >= CAUSES:
-            continue
-        shown = tuple(_cut(cell) for cell in load_texts(cells)[:_MOST_CELLS])
-        found[reason, http_status] = (
-            *found.get((reason, http_status), ()),
-            Example(line, opportunity, contact, shown),
-        )
+    named = _messages(reader, lines) if report.input.kind == "queue" else {}
+    found: dict[tuple[str, int | None], tuple[Example, ...]] = {}
+    for row, reason, http_status, line, opportunity, contact, cells in rows:
+        cause = reason, http_status
+        so_far = found.get(cause, ())
+        # Parts of a merged input have the same lines.
+        if line in wanted.get(cause, ()) and len(so_far) < EXAMPLES:
+            shown = _shown(load_texts(cells))
+            found[cause] = (*so_far, Example(line, opportunity, contact, shown, named.get(row, "")))
     return found
 
 
-def _cut(cell: str) -> str:
-    return cell if len(cell) <= _LONGEST_CELL else f"{cell[: _LONGEST_CELL - 1]}…"
+def _messages(reader: LedgerReader, rows: str) -> dict[int, str]:
+    """What the messages are known by that rows came in, whose numbers are a list in JSON."""
+    named = reader.query(
+        "SELECT row, identity FROM messages WHERE row IN (SELECT value FROM json_each(?))", (rows,)
+    )
+    return {row: _cut(identity, _LONGEST_CELL) for row, identity in named}
+
+
+def _shown(cells: Sequence[str]) -> tuple[str, ...]:
+    """As many cells as there is room for in a row that is read at a glance."""
+    room, shown = _LONGEST_ROW, []
+    for cell in cells:
+        if room <= 0:
+            break
+        shown.append(_cut(cell, min(_LONGEST_CELL, room)))
+        room -= len(shown[-1])
+    return tuple(shown)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

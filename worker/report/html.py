@@ -14,8 +14,8 @@ from markupsafe import Markup
 from worker.ledger import SessionRecord
 from worker.models import Status
 from worker.report.build import Report
-from worker.report.chart import Lines, over_time, side_by_side
-from worker.report.figures import CAUSES, Figures
+from worker.report.chart import Lines, over_time, side_by_side, spoken
+from worker.report.figures import CAUSES, Figures, LimitChange
 from worker.report.verdict import next_steps, verdict
 from worker.sinks import replaced
 
@@ -29,6 +29,7 @@ _COLORS: Mapping[Status, str] = {
     Status.UNKNOWN: "#b9770e",
     Status.NOT_ATTEMPTED: "#b9770e",
 }
+_LIMITS = {"rate": "requests a second", "concurrency": "requests in flight", "batch_size": "pairs in a batch"}
 _OF_INTEREST = ("rate", "concurrency", "transport", "existing", "link_rate", "timeout", "max_attempts")
 """Settings that say how a session worked; the others are in the ledger."""
 
@@ -56,7 +57,7 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
         causes=_causes(report, figures),
         more_causes=max(0, len(report.causes) - CAUSES),
         links=_over_time(figures, [one.links for one in figures.stretches]),
-        requests=_over_time(figures, [one.requests for one in figures.stretches]),
+        requests=_over_time(figures, [one.requests for one in figures.stretches], figures.changes),
         answers=side_by_side(figures.latencies) if figures.latencies else None,
         # Ours, and nothing of anybody else in it.
         style=Markup(style),  # noqa: S704
@@ -67,13 +68,15 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
         local=lambda moment: f" ({_text(moment.astimezone(zone))} local)" if zone.utcoffset(None) else "",
         moment=lambda seconds: _text(datetime.fromtimestamp(seconds, UTC)),
         told=_told,
+        spoken=spoken,
+        limit_names=_LIMITS,
     )
     with replaced(path) as file:
         file.write(page)
 
 
-def _over_time(figures: Figures, of: Sequence[float]) -> Lines | None:
-    return over_time(figures.stretches, of) if figures.stretches else None
+def _over_time(figures: Figures, of: Sequence[float], changes: Sequence[LimitChange] = ()) -> Lines | None:
+    return over_time(figures.stretches, of, changes) if figures.stretches else None
 
 
 def states_of(counts: Mapping[str, int], rows: int) -> list[dict[str, Any]]:

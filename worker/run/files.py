@@ -50,7 +50,7 @@ def write_report(directory: RunDirectory, into: Path | None = None) -> Report:
     folder = into or directory.path
     with LedgerReader(directory.ledger) as reader:
         report = build_report(reader)
-        figures, facts = figures_of(reader), reader.facts()
+        figures, facts = figures_of(reader, report), reader.facts()
     write_html(report, figures, facts, folder / "report.html")
     with replaced(folder / "report.json") as file:
         file.write(report.to_json())

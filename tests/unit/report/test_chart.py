@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.report.chart import HEIGHT, WIDTH, milliseconds, nice, over_time, side_by_side, spoken
-from worker.report.figures import Stretch
+from worker.report.figures import LimitChange, Stretch
 
 
 def stretch(begin: float, end: float, paused: float = 0.0, *, fresh: bool = False) -> Stretch:
@@ -87,3 +87,18 @@ def test_times_are_spoken_shortly() -> None:
         "3 h 20 min",
     ]
     assert [milliseconds(one) for one in (8.0, 512.0, 16_384.0)] == ["8 ms", "512 ms", "16 s"]
+
+
+def test_limits_that_were_lowered_are_marked_at_the_top_and_raised_ones_at_the_bottom() -> None:
+    stretches = [Stretch(0.0, 100.0, 1.0, 1.0, 0.0, 2, begins_session=False)]
+    changes = [
+        LimitChange(0.0, "rate", 50.0, 35.0, "throttled"),
+        LimitChange(0.0, "concurrency", 4, 2, "cut"),  # at the same place: one mark
+        LimitChange(100.0, "rate", 35.0, 38.5, "recover"),
+        LimitChange(900.0, "rate", 38.5, 40.0, "recover"),  # noted after the last sample
+    ]
+    lines = over_time(stretches, [1.0], changes)
+
+    assert lines.lowered == "M52.0,8v10"
+    assert lines.raised == "M392.0,128v-10"
+    assert (over_time(stretches, [1.0]).lowered, over_time(stretches, [1.0]).raised) == ("", "")

@@ -1,15 +1,37 @@
 """What the page shows of a ledger, and that it stays small whatever the run was."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from worker.ledger import Ledger, LedgerReader, Sample, SessionRecord
-from worker.models import Attempt, Kind, Outcome, Pair, Request, Result, Row, Status
-from worker.report.figures import CAUSES, EXAMPLES, SESSIONS, Figures, figures_of, stretches_of
+from worker.ledger.intake import Delivery
+from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Row, Status
+from worker.report.build import build_report
+from worker.report.figures import (
+    CAUSES,
+    CHANGES,
+    EXAMPLES,
+    SESSIONS,
+    Figures,
+    changes_of,
+    figures_of,
+    stretches_of,
+)
+from worker.report.html import write_html
 
 Key = int | str
+
+FACTS: dict[str, Any] = {
+    "run_id": "one",
+    "portal": "https://portal.example",
+    "input_path": "/in/pairs.csv",
+    "input_name": "pairs.csv",
+    "settings": {},
+}
 
 
 def row(number: int, *cells: str) -> Row:
@@ -31,6 +53,7 @@ async def figures(
     async with Ledger(path, create=True) as ledger:
         for _ in range(sessions):
             await ledger.begin_session()
+        await ledger.put_meta(**FACTS)
         for request in requests:
             ledger.note(request)
         await ledger.admit(rows)
@@ -38,7 +61,7 @@ async def figures(
         await ledger.settle(outcomes)
         await ledger.beat(100.0, 0.0)
         with LedgerReader(path) as reader:
-            return figures_of(reader)
+            return figures_of(reader, build_report(reader))
 
 
 @pytest.fixture
@@ -130,3 +153,99 @@ def test_however_long_a_run_was_its_pace_has_so_many_stretches_at_most() -> None
 
     assert 90 <= len(found) <= 100
     assert {round(one.links, 6) for one in found} == {20.0}
+
+
+async def test_examples_are_those_of_the_causes_that_are_shown_the_most_frequent_ones(path: Path) -> None:
+    rows: list[tuple[Row, Key]] = [(row(n, "x", str(n)), f"reason {n}") for n in range(1, 100)]
+    rows += [(row(n, "y", str(n)), "often") for n in range(100, 110)]
+    found = await figures(path, rows)
+
+    assert found.examples is not None
+    assert [one.line for one in found.examples["often", None]] == [101, 102, 103, 104, 105]
+
+
+async def test_a_row_with_many_cells_is_shown_as_far_as_it_is_read_at_a_glance(path: Path) -> None:
+    rows: list[tuple[Row, Key]] = [(row(1, *["x" * 50] * 40), "odd")]
+    found = await figures(path, rows)
+
+    assert found.examples is not None
+    ((one,),) = found.examples.values()
+    assert one.cells == ("x" * 50, "x" * 50)
+
+
+async def test_rows_of_a_queue_are_known_by_their_messages(path: Path) -> None:
+    async with Ledger(path, create=True) as ledger:
+        await ledger.begin_session()
+        await ledger.put_meta(**FACTS, input_kind="queue")
+        rows = [row(n, "x", "1") for n in (1, 2)]
+        deliveries = [
+            Delivery(f"message-{one.number}", one, Reject(one.number, one.line, "odd")) for one in rows
+        ]
+        await ledger.take_in(deliveries, look_first=False)
+        with LedgerReader(path) as reader:
+            found = figures_of(reader, build_report(reader))
+
+    assert found.examples is not None
+    assert [(one.line, one.message) for one in found.examples["odd", None]] == [
+        (1, "message-1"),
+        (2, "message-2"),
+    ]
+
+
+def changed(at: str, was: float, now: float) -> dict[str, str | float]:
+    return {"at": at, "knob": "rate", "from": was, "to": now, "reason": "throttled"}
+
+
+def test_limits_were_changed_after_so_much_time_at_work() -> None:
+    one, two, three = changes_of(
+        [replace(session(1, 100.0), started_at=1000.0), replace(session(2, 50.0), started_at=2000.0)],
+        [
+            changed("1970-01-01T00:15:00+00:00", 1, 2),  # before there was a session
+            changed("1970-01-01T00:17:00.500+00:00", 50, 35),
+            changed("1970-01-01T00:17:10+00:00", 35, 35),  # only something was learned
+            changed("1970-01-01T00:25:00+00:00", 35, 40),
+            changed("1970-01-01T00:33:40+00:00", 40, 44),
+        ],
+    )
+
+    assert (one.at, one.knob, one.was, one.now, one.reason) == (20.5, "rate", 50.0, 35.0, "throttled")
+    assert two.at == 100.0  # it ended before that was noted
+    assert three.at == 120.0
+
+
+def test_of_many_changes_the_last_ones_are_marked() -> None:
+    many = [changed("1970-01-01T00:17:00+00:00", n, n + 1) for n in range(1000)]
+    found = changes_of([replace(session(1, 100.0), started_at=1000.0)], many)
+
+    assert (len(found), found[-1].now) == (CHANGES, 1000.0)
+
+
+HOSTILE = "<b>\"'&" * 50
+
+
+async def size_of(path: Path, count: int, reasons: int, cell: str) -> int:
+    """Bytes of the page of a run of which every row failed."""
+    rows: list[tuple[Row, Key]] = [
+        (Row(n, n + 1, (cell, cell, cell), cell, cell), f"{n % reasons} {cell}"[:300])
+        for n in range(1, count + 1)
+    ]
+    async with Ledger(path, create=True) as ledger:
+        for _ in range(SESSIONS * 2):
+            await ledger.begin_session()
+            await ledger.add_sample(Sample(1.0, 1, 1, 0, 0.5, 2))
+            await ledger.end_session(1, cell)
+        await ledger.put_meta(**FACTS, retries=[f"20261126T184101Z-{n:06x}" for n in range(1000)])
+        for start in range(0, count, 1000):
+            await ledger.admit(rows[start : start + 1000])
+        with LedgerReader(path) as reader:
+            made = build_report(reader)
+            write_html(made, figures_of(reader, made), reader.facts(), path.parent / "report.html")
+    return (path.parent / "report.html").stat().st_size
+
+
+async def test_the_page_of_a_thousand_failed_rows_is_small(path: Path) -> None:
+    assert await size_of(path, 1000, 10, "some cell of a row") <= 60_000
+
+
+async def test_the_page_is_bounded_whatever_the_rows_are_and_however_many(path: Path) -> None:
+    assert await size_of(path, 5_000, 500, HOSTILE) <= 150_000

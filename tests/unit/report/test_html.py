@@ -14,7 +14,7 @@ from tests.unit.report.test_summary import ROLLBACK, VERIFY
 from worker.ledger import SessionRecord
 from worker.models import Status
 from worker.report.build import Report
-from worker.report.figures import Example, Figures, Stretch
+from worker.report.figures import Example, Figures, LimitChange, Stretch
 from worker.report.html import write_html
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(2)>&amp;"""
@@ -91,6 +91,10 @@ FIGURES = Figures(
         SessionRecord(3, 1767323245.0, 30.0, 0.0, "0.1.0", {}, 0, ""),
     ),
     more_sessions=4,
+    changes=(
+        LimitChange(5.0, "rate", 50.0, 35.0, "throttled"),
+        LimitChange(90.0, "concurrency", 2, 3, "probe"),
+    ),
 )
 
 
@@ -247,3 +251,23 @@ def test_only_the_owner_may_read_the_page(tmp_path: Path) -> None:
     page_of(tmp_path, report())
 
     assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o600
+
+
+def test_changes_of_limits_are_marked_in_the_pace_and_listed(tmp_path: Path) -> None:
+    page = page_of(tmp_path, report(), FIGURES)
+
+    assert "marks at the top where a limit was lowered, at the bottom where one was raised" in words(page)
+    assert "Limits that were changed. after limit from to why" in words(page)
+    assert "5 s requests a second 50 35 throttled 90 s requests in flight 2 3 probe" in words(page)
+    many = tuple({"at": "", "knob": "rate", "from": 1, "to": 2, "reason": "probe"} for _ in range(11))
+    assert "more are in report.json" in words(page_of(tmp_path, report(limits=many), FIGURES))
+
+
+def test_rows_of_a_queue_are_shown_by_their_messages(tmp_path: Path) -> None:
+    part = {"name": "redis://localhost", "kind": "queue", "sha256": None, "rows": 8000, "complete": True}
+    example = Example(7, 1234, 88, ("1234", "88"), "1764182461-0")
+    figures = Figures(examples={("not_found", 404): (example,)})
+
+    assert "message opportunity contact" in words(page_of(tmp_path, report(input=part), figures))
+    assert "1764182461-0 1234 88" in words(page_of(tmp_path, report(input=part), figures))
+    assert "Row 2, 3." in words(page_of(tmp_path, report(input=part)))
