@@ -21,8 +21,9 @@ USED = 0.9
 SLOW = 1.5
 """Times the usual latency, from which on the portal is overloaded, or in trouble of its own."""
 
-CAREFUL = 60.0
-"""Seconds without one more, after the portal became slower for reasons of its own."""
+CAREFUL, MOST_CAREFUL = 60.0, 960.0
+"""Seconds without one more, after the portal became slower for reasons of its own, or refused one more; they
+double each time it refuses that again."""
 
 PRESSURE, AT_LEAST = 0.3, 2
 """Share, and number, of failures among the last answers that cut the limit."""
@@ -65,6 +66,9 @@ class AdaptiveConcurrency:
         self._slow = False
         self._before_slow = 0
         self._no_more_until = float("-inf")
+        self._is_refused = False
+        self._careful = CAREFUL
+        self._takes = 0.0
         self._outcomes: deque[bool] = deque(maxlen=LAST_ANSWERS)
         self._cut_at = float("-inf")
         self._lost_in_a_row = 0
@@ -134,6 +138,27 @@ class AdaptiveConcurrency:
         self._outcomes.clear()
         return Why.REBASELINE
 
+    def refused_one_more(self, sent_at: float, at: float) -> bool:
+        """The portal throttled; whether it minds the one more that is tried, which is taken back then.
+
+        It does if it never had so many for as long as a request takes, for one that minds the rate works on
+        them until that is used up.
+        """
+        if self._probe <= 0 or sent_at < self._window.begins_at:
+            return False
+        self.flying(self._flying, at)
+        if self._window.full - (at - sent_at) >= self._takes:
+            return False
+        self._is_refused, self._no_more_until = True, at + self._careful
+        self._careful = min(2 * self._careful, MOST_CAREFUL)
+        self._revert(at)
+        return True
+
+    def minds_the_rate(self) -> None:
+        """It throttled though no more were in flight than ever: what it minds is the rate, and was before."""
+        if self._is_refused:
+            self._is_refused, self._no_more_until, self._careful = False, float("-inf"), CAREFUL
+
     def throttled(self, sent_at: float, at: float) -> bool:
         """The portal did not take a request, and it is not the rate; whether that cuts the limit."""
         return sent_at >= self._cut_at and self._cut(at) is not None
@@ -170,6 +195,7 @@ class AdaptiveConcurrency:
             return None
         self._spread += _SMOOTH * (window.spread - self._spread)
         self._throughputs.add(window)
+        self._takes = window.takes
         if self._probe and not self._is_faster(window.latency):
             return self._judge(window.latency, at)
         if self._probe:  # that is no merit of the probe
@@ -243,6 +269,8 @@ class AdaptiveConcurrency:
             return self._revert(at)
         if not self._slow:
             self._baseline = latency
+        if self._probe > 0:
+            self._is_refused, self._careful = False, CAREFUL
         self._direction, self._patience, self._wait = self._probe, 1, 0
         self._probe = 0
         if self._may(self._direction, at):
@@ -253,7 +281,8 @@ class AdaptiveConcurrency:
     def _revert(self, at: float) -> Why:
         step, self._probe = self._probe, 0
         self._direction = -step
-        self._wait = self._patience * (1 if step < 0 else max(1, DEAR // self.limit))
+        is_less_next = step > 0 or not self._may(1, at)
+        self._wait = self._patience * (max(1, DEAR // self.limit) if is_less_next else 1)
         self._patience = min(2 * self._patience, LONGEST_PATIENCE)
         self._move(self.limit - step, at)
         return Why.REVERT

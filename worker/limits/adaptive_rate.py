@@ -15,11 +15,17 @@ RAISE = 1.1
 QUIET = 10.0
 """Seconds at one rate, and without a throttle answer, that are a quiet time."""
 
+QUIET_BELOW = 5.0
+"""The same while the next rate is well below the one that the last throttle answer came at."""
+
 BELOW = 0.95
 """Share of a rate that was throttled which is come back to."""
 
 PATIENCE, LONGEST_PATIENCE = 60.0, 960.0
 """Seconds until what was throttled is tried again; doubled each time it is throttled again."""
+
+UNSURE = 15.0
+"""The same where it is what happened to be sent, far below the rate: that says little of what is too much."""
 
 FLOOR = 0.5
 """Requests a second that are left at least; pauses do the rest."""
@@ -61,6 +67,7 @@ class AdaptiveRate:
         self._quiet_since: float | None = None
         self._quiet: float | None = None
         self._too_much: float | None = None
+        self._soon_up_to = 0.0
         self._patience = PATIENCE
         self._beyond = False
         self._held_since: float | None = None
@@ -90,12 +97,14 @@ class AdaptiveRate:
         is_tried = used >= _NEARLY * self.value
         tried = self.value if is_tried else used
         wanted = CUT * tried
+        self._soon_up_to = BELOW * tried
         if self._quiet is not None:
             wanted = max(wanted, min(BELOW * tried, self._quiet))
         if self._beyond:
             self._patience = min(2 * max(self._patience, PATIENCE), LONGEST_PATIENCE)
-        elif is_tried:  # what happened to be sent at the time says little of how much is too much
+        elif is_tried or self._too_much is None:
             self._too_much = tried
+            self._patience = self._patience if is_tried else UNSURE
         self._beyond = False
         self._quiet = None
         self.cuts_in_a_row += 1
@@ -109,7 +118,8 @@ class AdaptiveRate:
             return False
         if self._quiet_since is None:
             self._quiet_since = sent_at
-        if at - self._quiet_since < QUIET:
+        quiet = QUIET_BELOW if RAISE * self.value <= self._soon_up_to else QUIET
+        if at - self._quiet_since < quiet:
             return False
         self.cuts_in_a_row = 0
         if self.value >= self.ceiling or at < self._look_at:

@@ -1,7 +1,8 @@
 """Learns from each answer how much of a portal may be used, and turns one knob at a time. Pure.
 
-In this order: a throttle answer lowers the rate; a batch that was too large lowers the size of batches;
-latency, throughput and failures move the number in flight. Whatever was turned, that begins a new window.
+In this order: a throttle answer takes back one more in flight that is tried, if it comes of that, and else
+lowers the rate; a batch that was too large lowers the size of batches; latency, throughput and failures move
+the number in flight. Whatever was turned, that begins a new window.
 """
 
 from collections.abc import Sequence
@@ -74,6 +75,10 @@ class Controller:
 
     def _throttled(self, sent_at: float, at: float) -> Sequence[Change]:
         rate, concurrency = self.rate, self.concurrency
+        if concurrency is not None:
+            tried = concurrency.limit
+            if concurrency.refused_one_more(sent_at, at):
+                return [Change(at, Knob.CONCURRENCY, tried, concurrency.limit, Why.THROTTLED)]
         explains = rate is not None and (rate.cuts_in_a_row < RATE_CUTS or concurrency is None)
         if concurrency is not None and concurrency.limit > FLOOR and not explains:
             before = concurrency.limit
@@ -84,6 +89,8 @@ class Controller:
         elif rate is not None:
             before_it = rate.value
             if rate.throttled(sent_at, at):
+                if concurrency is not None:
+                    concurrency.minds_the_rate()
                 return [Change(at, Knob.RATE, before_it, rate.value, Why.THROTTLED), *self._start_anew(at)]
         return ()
 

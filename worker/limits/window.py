@@ -37,6 +37,8 @@ class Window:
     items: int = 0
     answers: int = 0
     latencies: list[float] = field(default_factory=list)
+    full: float = 0.0
+    """Seconds for which as many as that were in flight, since the limit became so."""
     _first_at: float | None = None
     _last_at: float = 0.0
     _busy: float = 0.0
@@ -45,7 +47,7 @@ class Window:
     @classmethod
     def next_to(cls, window: "Window", at: float) -> "Window":
         """One that begins where another under the same limit ended."""
-        return cls(window.limit, at, _first_at=at, _last_at=at)
+        return cls(window.limit, at, full=window.full, _first_at=at, _last_at=at)
 
     def answered(self, sent_at: float, at: float, items: int, *, worked: bool = True) -> None:
         """Take an answer in, to a request of so many operations."""
@@ -62,6 +64,8 @@ class Window:
 
     def in_flight(self, count: int, since: float, until: float) -> None:
         """So many requests were on their way in that time."""
+        if count >= self.limit:
+            self.full += max(0.0, until - max(since, self.begins_at))
         if self._first_at is not None:
             self._busy += count * max(0.0, until - max(since, self._first_at))
 
@@ -88,6 +92,11 @@ class Window:
         in flight, over the time that each takes, is the same without it (Little's law).
         """
         return self.items / self._spent * self._busy / self.seconds if self._spent and self.seconds else 0.0
+
+    @property
+    def takes(self) -> float:
+        """Seconds that a request takes on the mean."""
+        return self._spent / max(self.answers, 1)
 
     @property
     def latency(self) -> float | None:

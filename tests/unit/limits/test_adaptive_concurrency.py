@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.unit.limits.closed_loop import ClosedLoop, Latency
-from worker.limits.adaptive_concurrency import CAREFUL, START, AdaptiveConcurrency
+from worker.limits.adaptive_concurrency import CAREFUL, DEAR, START, AdaptiveConcurrency
 from worker.limits.change import Why
 
 
@@ -196,6 +196,38 @@ def test_a_throttle_answer_that_the_rate_does_not_explain_halves_it_once() -> No
     assert control.throttled(1.3, 1.5)
 
     assert control.limit == 2
+
+
+def refusing(at_once: int, until: float = 1e9) -> tuple[AdaptiveConcurrency, list[float]]:
+    """A client at a portal that refuses what is more than so many at once; when it did, up to a time.
+
+    Each request takes 0.2 s, and as many as are allowed are always in flight.
+    """
+    control, refused = AdaptiveConcurrency(16, 0.0), []
+    at = 0.0
+    while at < until:
+        at += 0.2 / min(control.limit, at_once)
+        control.flying(control.limit, at)
+        if control.limit > at_once and control.refused_one_more(at, at):
+            refused.append(at)
+        control.worked(at - 0.2, at, 1)
+    return control, refused
+
+
+def test_one_more_that_is_refused_is_tried_again_after_a_while_and_after_a_longer_one_each_time() -> None:
+    _, refused = refusing(4, until=600.0)
+
+    waits = [after - before for before, after in pairwise(refused)]
+    assert [round(wait / CAREFUL) for wait in waits] == [1, 2, 4]
+
+
+def test_one_less_is_tried_seldom_also_where_one_more_is_not_allowed() -> None:
+    client = loop(lambda *_: 0.2, ceiling=2, start=2)
+
+    client.run(200)
+
+    tried = [at for at, why, _ in client.moves if why is Why.PROBE]
+    assert min(after - before for before, after in pairwise(tried[3:])) >= DEAR // 2
 
 
 def test_a_lower_ceiling_holds_at_once() -> None:

@@ -5,7 +5,15 @@ from itertools import pairwise
 
 import pytest
 
-from worker.limits.adaptive_rate import FLOOR, LONGEST_PATIENCE, PATIENCE, QUIET, AdaptiveRate
+from worker.limits.adaptive_rate import (
+    FLOOR,
+    LONGEST_PATIENCE,
+    PATIENCE,
+    QUIET,
+    QUIET_BELOW,
+    UNSURE,
+    AdaptiveRate,
+)
 
 LATENCY = 0.1
 
@@ -83,11 +91,58 @@ def test_it_grows_by_a_tenth_after_each_quiet_time_and_never_beyond_the_ceiling(
     rate.throttled(0.0, 0.0)
     portal = Portal(rate, most=1000)
 
-    portal.work(QUIET + 1)
+    portal.work(QUIET_BELOW + 1)
     assert rate.value == pytest.approx(38.5)
 
     portal.work(200)
     assert rate.value == 50.0
+
+
+def test_the_last_step_to_where_it_was_throttled_takes_a_longer_quiet_time_than_those_before() -> None:
+    rate = AdaptiveRate(50.0)
+    rate.throttled(0.0, 0.0)
+    portal = Portal(rate, most=1000)
+
+    portal.work(3 * QUIET_BELOW + 1)
+    assert rate.value == pytest.approx(0.7 * 50 * 1.1**3)
+
+    portal.work(QUIET - 2)
+    assert rate.value == pytest.approx(0.7 * 50 * 1.1**3)
+
+    portal.work(3)
+    assert rate.value == pytest.approx(0.95 * 50)
+
+
+def sent_slowly() -> Portal:
+    """One that throttled once though far less was sent than was allowed."""
+    rate = AdaptiveRate(50.0)
+    portal = Portal(rate, most=1000)
+    portal.offered = 20.0
+    portal.work(5)
+    rate.throttled(portal.now, portal.now)
+    portal.offered = 1000.0
+    return portal
+
+
+def test_what_happened_to_be_sent_when_it_throttled_is_gone_back_to_first() -> None:
+    portal = sent_slowly()
+
+    portal.work(3 * QUIET_BELOW + QUIET + UNSURE - 1)
+
+    assert portal.rate.value == pytest.approx(0.95 * 20, rel=0.01)
+
+
+def test_but_it_is_passed_soon_and_forgotten_if_nobody_complains() -> None:
+    portal = sent_slowly()
+
+    portal.work(3 * QUIET_BELOW + 2 * QUIET + UNSURE + 3)
+    assert portal.rate.value == pytest.approx(20, rel=0.01)
+
+    portal.work(QUIET)
+    assert portal.rate.value == pytest.approx(22, rel=0.01)
+
+    portal.work(120)
+    assert portal.rate.value == 50.0
 
 
 def test_a_rate_that_is_not_used_does_not_grow() -> None:
@@ -147,6 +202,21 @@ def test_a_portal_that_takes_less_than_it_did_gets_less() -> None:
     portal.work(60)
 
     assert 9 <= (portal.sent - sent) / 60 <= 10
+
+
+def test_what_happened_to_be_sent_moves_nothing_that_is_known() -> None:
+    portal = Portal(AdaptiveRate(50.0), most=20)
+    portal.work(300)
+    known, refused = portal.rate.value, portal.refused
+    portal.offered = 5.0
+    portal.work(30)
+
+    portal.rate.throttled(portal.now, portal.now)
+    portal.offered = 1000.0
+    portal.work(220)
+
+    assert portal.rate.value == pytest.approx(known, rel=0.06)
+    assert portal.refused == refused
 
 
 def test_something_is_left_however_often_it_is_throttled() -> None:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.limits.adaptive_concurrency import AdaptiveConcurrency
-from worker.limits.adaptive_rate import QUIET, AdaptiveRate
+from worker.limits.adaptive_concurrency import CAREFUL, AdaptiveConcurrency
+from worker.limits.adaptive_rate import QUIET_BELOW, AdaptiveRate
 from worker.limits.batch_size import BatchSize
 from worker.limits.change import Change, Knob, Learned, Why
 from worker.limits.controller import RATE_CUTS, Controller
@@ -32,6 +32,17 @@ def steady(controller: Controller, begin: float, end: float, in_flight: int) -> 
     for number in range(1, int((end - begin) / step) + 1):
         changes += controller.observe(request(), begin + step * number)
     return changes
+
+
+def tried_in(controller: Controller, concurrency: AdaptiveConcurrency, begin: float, end: float) -> set[int]:
+    """What is tried if as many as are allowed are always in flight, each for as long."""
+    tried, at = set(), begin
+    while at < end:
+        controller.flying(concurrency.limit, at)
+        at += 0.2 / concurrency.limit
+        changes = controller.observe(request(), at)
+        tried |= {int(change.now) for change in changes if change.why is Why.PROBE}
+    return tried
 
 
 def test_nothing_is_changed_that_is_fixed() -> None:
@@ -95,22 +106,62 @@ def test_a_quiet_time_raises_the_rate_and_begins_a_new_window() -> None:
     controller = Controller(AdaptiveRate(20.0), AdaptiveConcurrency(2, 0.0, start=2))
     controller.observe(THROTTLED, 0.0)
 
-    changes = steady(controller, 0.0, QUIET + 1, in_flight=4)
+    changes = steady(controller, 0.0, QUIET_BELOW + 1, in_flight=4)
 
     raised = next(change for change in changes if change.knob is Knob.RATE)
     assert (raised.was, raised.why) == (14.0, Why.RECOVER)
     assert raised.now == pytest.approx(15.4)
 
 
-def test_a_probe_that_another_knob_disturbs_is_taken_back() -> None:
-    controller = Controller(AdaptiveRate(50.0), AdaptiveConcurrency(16, 0.0, start=2))
+def probing() -> tuple[Controller, AdaptiveConcurrency]:
+    """Three in flight are tried, and have not been in flight so far."""
+    concurrency = AdaptiveConcurrency(16, 0.0, start=2)
+    controller = Controller(AdaptiveRate(50.0), concurrency)
     (probe,) = steady(controller, 0.0, 1.5, in_flight=2)
     assert (probe.knob, probe.now, probe.why) == (Knob.CONCURRENCY, 3, Why.PROBE)
+    return controller, concurrency
+
+
+def test_a_probe_that_another_knob_disturbs_is_taken_back() -> None:
+    controller, _ = probing()
+    steady(controller, 1.5, 2.0, in_flight=3)
 
     rate, back = controller.observe(THROTTLED, 2.0)
 
     assert rate.knob is Knob.RATE
     assert back == Change(2.0, Knob.CONCURRENCY, 3, 2, Why.REVERT)
+
+
+def test_a_throttle_answer_to_one_more_in_flight_takes_that_back_and_leaves_the_rate() -> None:
+    controller, concurrency = probing()
+    controller.flying(3, 1.6)
+
+    (change,) = controller.observe(THROTTLED, 1.61)
+
+    assert change == Change(1.61, Knob.CONCURRENCY, 3, 2, Why.THROTTLED)
+    assert controller.learned == Learned(rate=50.0, concurrency=2)
+    assert tried_in(controller, concurrency, 1.7, 1.6 + CAREFUL) == {1}
+    assert 3 in tried_in(controller, concurrency, 1.6 + CAREFUL, 100.0)
+
+
+def test_one_that_was_sent_before_one_more_was_tried_is_no_answer_to_that() -> None:
+    controller, _ = probing()
+    controller.flying(3, 1.6)
+
+    rate, *_ = controller.observe(request(Result.THROTTLED, seconds=1.0), 1.61)
+
+    assert rate.knob is Knob.RATE
+
+
+def test_if_as_few_as_ever_are_throttled_too_it_was_the_rate_and_one_more_may_soon_be_tried() -> None:
+    controller, concurrency = probing()
+    controller.flying(3, 1.6)
+    controller.observe(THROTTLED, 1.61)
+
+    (rate,) = controller.observe(THROTTLED, 3.0)
+
+    assert rate.knob is Knob.RATE
+    assert 3 in tried_in(controller, concurrency, 3.1, 20.0)
 
 
 def test_what_others_wait_for_says_nothing_of_the_number_in_flight() -> None:

@@ -38,6 +38,22 @@ def test_the_next_one_under_the_same_limit_begins_where_it_ended() -> None:
     assert (window.answers, window.seconds) == (1, 0.5)
 
 
+def test_it_is_full_while_as_many_as_allowed_are_in_flight_and_that_goes_on_in_the_next_one() -> None:
+    window = Window(3, 10.0)
+    window.in_flight(3, 9.0, 10.5)  # half a second of it
+    window.in_flight(2, 10.5, 11.0)
+
+    window = Window.next_to(window, 11.0)
+    window.in_flight(4, 11.0, 12.0)
+
+    assert window.full == pytest.approx(1.5)
+
+
+def test_a_request_takes_what_it_takes_whatever_it_carries() -> None:
+    assert filled(2, 20, latency=0.2, items=100).takes == pytest.approx(0.2)
+    assert Window(2, 0.0).takes == 0.0
+
+
 def test_throughput_is_what_is_in_flight_over_the_time_that_each_takes() -> None:
     window = filled(2, 20, every=0.1, latency=0.2)
     assert window.throughput == pytest.approx(10.0)
