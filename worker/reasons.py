@@ -25,6 +25,9 @@ BAD_REQUEST = "bad_request"
 SERVER_ERROR = "server_error"
 """Of an HTTP 500: often the pair's own fault, so it is repeated less than a proxy's 502."""
 
+PERHAPS_LINKED = "perhaps_linked"
+"""Of AppServer's HTTP 500 to a link: said of one that is there already, and when it fails (contract 4.2)."""
+
 INTERNAL_FAULT = "internal_fault"
 """Of a 403 that hides an internal fault (contract 3.2): one repeat tells whether it was one."""
 
@@ -120,6 +123,7 @@ HINTS: Mapping[str, str] = {
     "not_supported": "The portal does not know this kind of request; its version may be too old.",
     "server_page": "A web page says that the portal failed, or the address is wrong; check it, then retry.",
     SERVER_ERROR: "The portal failed while it worked on the pair; if it stays so, see the portal's log.",
+    PERHAPS_LINKED: "AppServer failed, or the link is there already: it says the same of both.",
     "odd_status": "The status is none that HTTP knows for an answer; look for a proxy between.",
     "cannot_connect": "No connection came about, nothing was sent; check name, network and certificate.",
     "timeout": "No answer came in time; the portal may have stored the link. A longer time-out may help.",

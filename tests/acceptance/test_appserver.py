@@ -1,4 +1,4 @@
-"""AppServer: no batch, no filter, a 500 for a link that is there, a DELETE that removes all (contract 4.2, 4.4)."""
+"""AppServer: no batch, no filter, a 500 for what is there, a DELETE that removes all (contract 4.2, 4.4)."""
 
 import csv
 import json

@@ -6,7 +6,7 @@ from random import Random
 from worker.models import Ask, Attempt, Kind, Outcome, Pair, Result
 from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
-from worker.reasons import NOT_STORED
+from worker.reasons import NOT_STORED, PERHAPS_LINKED
 
 
 class Link:
@@ -24,6 +24,7 @@ class Link:
     __slots__ = (
         "_because",
         "_before",
+        "_compares",
         "_looking",
         "_looks",
         "_lost",
@@ -51,6 +52,7 @@ class Link:
         self._on_its_way = False
         self._lost = 0
         self._recovers = False  # looks for what a request of many did before it broke off
+        self._compares = False  # looks which of two things the last answer meant
 
     @property
     def in_doubt(self) -> bool:
@@ -90,7 +92,8 @@ class Link:
         if isinstance(step, RetryIn):
             self._looks = ()
             self._spent += step.seconds
-        is_retry = bool(self._sent) and not self._recovers and attempt.result is not Result.THROTTLED
+        looks_only = self._recovers or (self._compares and self._looking)
+        is_retry = bool(self._sent) and not looks_only and attempt.result is not Result.THROTTLED
         return Again(step.seconds, is_retry, absent=self._recovers and attempt.reason == NOT_STORED)
 
     def _step(self, attempt: Attempt) -> Step:
@@ -103,10 +106,19 @@ class Link:
                 return Reread(wait_after_loss(attempt))
             self._sent += (attempt,)
             self._spent += attempt.seconds
+            self._compares = attempt.reason == PERHAPS_LINKED
+            if self._compares:
+                self._looks = ()
+                return Reread()
             return self._policy.after(self._sent, self._spent, self._rng, in_doubt=self._before)
         self._looks += (attempt,)
         self._spent += 0.0 if self._recovers else attempt.seconds
         self._before = self._before and attempt.reason != NOT_STORED
+        if self._compares and attempt.reason == NOT_STORED:
+            step = self._policy.after(self._sent, self._spent, self._rng)
+            if isinstance(step, RetryIn):
+                self._compares = False
+                return step
         if self._sent and not self._recovers:
             return self._policy.after_reread(self._sent, self._looks, self._rng)
         return self._policy.after_look(self._looks, self._rng)

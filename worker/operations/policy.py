@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from worker.models import Attempt, Result, Status
-from worker.reasons import BUSY_OR_CLOSED, INTERNAL_FAULT, SERVER_ERROR
+from worker.reasons import BUSY_OR_CLOSED, INTERNAL_FAULT, PERHAPS_LINKED, SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class RetryPolicy:
 
     Attributes:
         max_attempts: requests that count, over all reasons.
-        max_server_errors: HTTP 500 answers after which more of them are not worth sending.
+        max_server_errors: HTTP 500 answers of one kind after which more of them are not worth sending.
         max_internal_faults: 403 answers that claim an internal fault.
         max_throttled: throttled answers, which do not count as attempts.
         max_unexplained: those of them that do not speak of our pace: when other pairs go through meanwhile,
@@ -148,7 +148,7 @@ class RetryPolicy:
             spent >= self.max_seconds
             or self._throttled_too_often(attempts)
             or len(attempts) - throttled >= self.max_attempts
-            or (last_reason == SERVER_ERROR and alike >= self.max_server_errors)
+            or (last_reason in {SERVER_ERROR, PERHAPS_LINKED} and alike >= self.max_server_errors)
             or (last_reason == INTERNAL_FAULT and alike >= self.max_internal_faults)
         )
 

@@ -109,6 +109,7 @@ def judge(
             location=location,
             proven=read.proof is not None,
             sent=writes,
+            names_class=writes and envelope is not None and envelope.error_type is not None,
         )
     )
 

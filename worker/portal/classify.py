@@ -20,6 +20,7 @@ from worker.reasons import (
     HINTS,
     HINTS_OF_READS,
     MAINTENANCE,
+    PERHAPS_LINKED,
     UNAVAILABLE,
 )
 
@@ -44,6 +45,7 @@ class Answer:
         location: where a redirect leads.
         proven: the body shows the contact that was asked for, by :func:`worker.portal.wire.contact_of`.
         sent: a write left with the request. False for a read, after which nothing can have been stored.
+        names_class: it is an error about a write that names its class, as AppServer's do (contract 2.9).
     """
 
     http_status: int
@@ -54,6 +56,7 @@ class Answer:
     location: str | None = None
     proven: bool = False
     sent: bool = True
+    names_class: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Rule:
     proven: bool | None = None
     is_error: bool | None = None
     is_paced: bool | None = None
+    names_class: bool | None = None
 
     def fits(self, answer: Answer) -> bool:
         """Whether all conditions hold."""
@@ -115,6 +119,7 @@ class Rule:
             and self.proven in {None, answer.proven}
             and self.is_error in {None, answer.message is not None or answer.hresult is not None}
             and self.is_paced in {None, answer.is_paced}
+            and self.names_class in {None, answer.names_class}
         )
 
 
@@ -162,6 +167,7 @@ RULES: tuple[Rule, ...] = (
     Rule("policy", "not_the_api", WrongBaseUrl, {501, 505}),
     # What a POST to an address that is none gets, too (10.2).
     Rule("10.2", "server_page", Result.AMBIGUOUS, {500}, frozenset({BodyKind.HTML})),
+    Rule("4.2", PERHAPS_LINKED, Result.AMBIGUOUS, {500}, _ENVELOPE, names_class=True),
     Rule("3.2", "server_error", Result.AMBIGUOUS, _5XX),
 )
 """Tried in order. A status that no rule names proves nothing: ``odd_status``."""

@@ -23,7 +23,7 @@ from worker.portal.login import log_in
 from worker.portal.spelling import Spellings
 from worker.portal.tries import Tries, Waiting
 from worker.portal.wire import WireFormat
-from worker.reasons import BAD_REQUEST, BLOCKED, MAINTENANCE, RENEWED
+from worker.reasons import BAD_REQUEST, BLOCKED, MAINTENANCE, PERHAPS_LINKED, RENEWED
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -47,9 +47,12 @@ class Finding:
     final: bool = False
 
     def request(self, kind: Kind, asks: Sequence[Ask] = ()) -> Request:
-        """What limits learn from it: a refusal of us or of a token is an answer of a portal at work."""
+        """What limits learn from it: a refusal of us or of a token is an answer of a portal at work.
+
+        So is what AppServer says of a link that is there already. When it fails, looks will fail, too.
+        """
         result = self.verdict.result
-        if result is None or self.verdict.reason == RENEWED:
+        if result is None or self.verdict.reason in {RENEWED, PERHAPS_LINKED}:
             result = Result.PERMANENT
         return Request(
             kind,

@@ -87,7 +87,9 @@ class Batches:
 
 def _written(ask: Ask, made: list[Result | None], fault: Fault | None, rng: Random) -> Reply:
     most = results.SHOWN
-    if fault is not None and fault.kind == "cut_items":
+    if not made:
+        pass  # nothing was carried out, so there is nothing to change
+    elif fault is not None and fault.kind == "cut_items":
         most = fault.item or rng.randint(1, len(made))
     elif fault is not None and fault.kind in SHAPES:
         made = shapes.reshape(made, fault, rng)

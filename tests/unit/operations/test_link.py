@@ -13,7 +13,7 @@ from worker.models import Attempt, Kind, Outcome, Pair, Result, Status
 from worker.operations.base import LOST_WAITS, MOST_LOST, Again
 from worker.operations.link import Link
 from worker.operations.policy import RetryPolicy
-from worker.reasons import INTERNAL_FAULT, NOT_STORED
+from worker.reasons import INTERNAL_FAULT, NOT_STORED, PERHAPS_LINKED
 
 PAIR = Pair(3, 4, 12, 7)
 DOUBTFUL = replace(PAIR, in_doubt=True)
@@ -29,6 +29,7 @@ BUSY = Attempt(Result.TRANSIENT, "unavailable", 503)
 LOST = Attempt(Result.AMBIGUOUS, "timeout")
 FAULT = Attempt(Result.AMBIGUOUS, INTERNAL_FAULT, 403)
 THROTTLED = Attempt(Result.THROTTLED, "throttled", 429)
+PERHAPS = Attempt(Result.AMBIGUOUS, PERHAPS_LINKED, 500)
 NO = Attempt(Result.PERMANENT, "forbidden", 403)
 
 THERE = Attempt(Result.OK, http_status=200, found={7: BODY})
@@ -445,6 +446,76 @@ NOT_DONE = Again(absent=True)
     ],
 )
 def test_a_pair_that_was_lost_in_a_request_of_many(
+    answers: Sequence[Attempt], asked: list[tuple[str, str]], agains: list[Again], end: Told | None
+) -> None:
+    assert told(PAIR, *answers) == (asked, agains, end)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "agains", "end"),
+    [
+        pytest.param(
+            [PERHAPS, THERE],
+            [("link", ""), ("look", PERHAPS_LINKED)],
+            [Again()],
+            FOUND,
+            id="it was there: one look at once, which is no retry",
+        ),
+        pytest.param(
+            [PERHAPS, ABSENT, CREATED],
+            [("link", ""), ("look", PERHAPS_LINKED), ("link", PERHAPS_LINKED)],
+            [Again(), retry(4.0)],
+            LINKED,
+            id="it was a failure: it is tried again after a wait",
+        ),
+        pytest.param(
+            [PERHAPS, UNREADABLE, THROTTLED, THERE],
+            [("link", ""), *[("look", PERHAPS_LINKED)] * 3],
+            [Again(), Again(4.0), Again()],
+            FOUND,
+            id="a look that tells nothing is repeated",
+        ),
+        pytest.param(
+            [PERHAPS, UNREADABLE, UNREADABLE],
+            [("link", ""), *[("look", PERHAPS_LINKED)] * 2],
+            [Again(), Again(4.0)],
+            Told(Status.UNKNOWN, PERHAPS_LINKED, 500),
+            id="if none tells, nobody knows",
+        ),
+        pytest.param(
+            [PERHAPS, ABSENT] * 3,
+            [
+                ("link", ""),
+                *[("look", PERHAPS_LINKED), ("link", PERHAPS_LINKED)] * 2,
+                ("look", PERHAPS_LINKED),
+            ],
+            [Again(), retry(4.0), Again(), retry(8.0), Again()],
+            Told(Status.RETRYABLE, PERHAPS_LINKED, 500),
+            id="it fails each time: it is worth another run",
+        ),
+        pytest.param(
+            [LOST, PERHAPS, THERE],
+            [("link", ""), ("link", "timeout"), ("look", PERHAPS_LINKED)],
+            [retry(4.0), Again()],
+            FOUND,
+            id="what was lost was stored",
+        ),
+        pytest.param(
+            [PERHAPS, ABSENT, LOST, BUSY, ABSENT],
+            [
+                ("link", ""),
+                ("look", PERHAPS_LINKED),
+                ("link", PERHAPS_LINKED),
+                ("link", "timeout"),
+                ("look", "unavailable"),
+            ],
+            [Again(), retry(4.0), retry(8.0), retry(0.0)],
+            Told(Status.RETRYABLE, "unavailable", 503),
+            id="what comes after it is as without it",
+        ),
+    ],
+)
+def test_a_pair_of_which_appserver_does_not_say_whether_it_failed_or_is_there(
     answers: Sequence[Attempt], asked: list[tuple[str, str]], agains: list[Again], end: Told | None
 ) -> None:
     assert told(PAIR, *answers) == (asked, agains, end)

@@ -84,6 +84,7 @@ ROWS: list[tuple[Answer, str, Result | type[PortalError]]] = [
     *((Answer(status, EMPTY), "not_the_api", WrongBaseUrl) for status in (409, 422)),
     (Answer(409, OTHER), "not_the_api", WrongBaseUrl),
     (Answer(500, JSON, message="Duplicate entry"), "server_error", Result.AMBIGUOUS),
+    (Answer(500, JSON, message="An error", names_class=True), "perhaps_linked", Result.AMBIGUOUS),
     (Answer(500, OTHER), "server_error", Result.AMBIGUOUS),
     (Answer(500, HTML), "server_page", Result.AMBIGUOUS),
     (Answer(501, JSON), "not_supported", Result.PERMANENT),

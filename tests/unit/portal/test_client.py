@@ -119,6 +119,29 @@ async def test_an_expected_failure_is_a_value(
     assert request.retry_after == (7.0 if "7" in str(answer.get("headers")) else None)
 
 
+async def test_what_appserver_says_of_a_link_that_is_there_is_an_answer_of_a_portal_at_work(
+    portal: aioresponses, client: Asked
+) -> None:
+    error = {"message": "An error occurred", "type": "DbUpdateException", "stack": "", "hresult": -2146233088}
+    portal.post(LINK, status=500, payload={"status": 1, "statusCode": 500, "error": error})
+
+    attempt = await client.link()
+
+    assert (attempt.result, attempt.reason, attempt.http_status) == (Result.AMBIGUOUS, "perhaps_linked", 500)
+    (request,) = client.told
+    assert (request.result, request.reason) == (Result.PERMANENT, "perhaps_linked")
+
+
+async def test_the_same_of_a_look_is_a_failure(portal: aioresponses, client: Asked) -> None:
+    error = {"message": "An error occurred", "type": "TimeoutException", "stack": "", "hresult": -2146233088}
+    portal.get(MEMBERS, status=500, payload={"status": 1, "statusCode": 500, "error": error})
+
+    attempt = await client.find(88)
+
+    assert (attempt.result, attempt.reason) == (Result.AMBIGUOUS, "server_error")
+    assert client.told[0].result is Result.TRANSIENT
+
+
 async def test_no_answer_in_time_is_ambiguous(portal: aioresponses, client: Asked) -> None:
     portal.post(LINK, timeout=True)
 

@@ -274,3 +274,11 @@ def test_a_fault_that_could_never_happen_is_refused(text: str, said: str) -> Non
         Scenario.from_toml(text)
 
     assert said in str(caught.value)
+
+
+async def test_a_list_of_which_nothing_was_carried_out_cannot_be_cut(portal: Portal, post: Post) -> None:
+    portal.faults = toml("on = 'batch'\nkind = 'cut_items'\nitems_done = 0")
+
+    status, _, body = await post(1, 2)
+
+    assert (status, json.loads(body)["response"], linked(portal)) == ("201 Created", [], [])
