@@ -34,9 +34,9 @@ MOST_CONTACTS = 1000
 """Contacts that may come back in one answer: some two kilobytes each, well below what is read of one."""
 
 
-MEMBERS_WEIGH = 20
-"""Contacts as which a page of members counts there: few opportunities have many, and three values of each are
-read."""
+MEMBERS_WEIGH = 25
+"""Contacts as which a page of members counts there: a full one has three values of each of a thousand, some
+90 kilobytes."""
 
 
 class Site:

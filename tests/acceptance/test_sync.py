@@ -211,6 +211,27 @@ def test_a_rollback_of_a_sync_removes_what_it_added_and_makes_again_what_it_remo
     assert "nothing is left to remove" in bulklink("rollback", "one").stderr
 
 
+def test_verify_of_a_sync_tells_of_what_it_removed_and_is_back(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate(holding({(1, 1), (1, 2), (1, 3)}))
+    write(bulklink, {(1, 1), (1, 9)})
+    sync(bulklink, portal, "--prune", "all", "--run-id", "one")
+    done = bulklink("verify", "one")
+    assert done.returncode == 0, done.stderr
+    assert "2 links removed by sync, 0 there again" in done.stdout
+    call(portal, "POST", 1, 3)
+    found = json.loads(bulklink("verify", "one", "--json").stdout)
+    assert (found["claimed"], found["missing"], found["pruned"], found["pruned_back"]) == (2, 0, 2, 1)
+    with (bulklink.folder / "runs/one/verify.csv").open() as file:
+        rows = [(row["deal_id"], row["person_id"], row["_reason"]) for row in csv.DictReader(file)]
+    assert rows == [("1", "3", "there_again")]
+    assert bulklink("rollback", "one", "-q").returncode == 0
+    assert bulklink("verify", "one").returncode == 0
+    call(portal, "DELETE", 1, 2)
+    assert bulklink("verify", "one").returncode == 8
+
+
 @pytest.mark.parametrize("prune", [("--prune", "all"), ()])
 def test_a_dry_run_says_what_it_would_do_and_sends_nothing_but_gets(
     bulklink: "CommandLine", simulate: "Simulate", prune: tuple[str, ...]

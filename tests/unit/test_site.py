@@ -15,8 +15,10 @@ from worker.limits.limiter import USER
 from worker.models import Pair, Request
 from worker.operations.link import Link
 from worker.operations.look import Look
+from worker.operations.members import PAGE, ReadMembers
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
+from worker.portal.http import MAX_BODY
 from worker.portal.transport import Route
 from worker.quantities import Rate
 from worker.site import AT_ONCE, BATCHES_AT_ONCE, GATHER, IDS_IN_A_CONTACT, MOST_CONTACTS, Site
@@ -205,6 +207,21 @@ def test_looks_for_ids_alone_share_a_request_with_many_more(virtual_time: Run) -
         return [len(await scheduler.next(250)), len(await scheduler.next(250))]
 
     assert virtual_time(story()) == [MOST_CONTACTS * IDS_IN_A_CONTACT // 100, 10]
+
+
+def test_full_pages_of_members_share_a_request_as_long_as_their_answers_fit_into_one(
+    virtual_time: Run,
+) -> None:
+    async def story() -> list[int]:
+        scheduler = site_by(Way(200), 8).scheduler()
+        scheduler.offer(ReadMembers(one, RetryPolicy(), Highest(0)) for one in range(1, 51))
+        scheduler.close()
+        return [len(await scheduler.next(200)), len(await scheduler.next(200))]
+
+    sizes = virtual_time(story())
+    assert sizes == [40, 10]
+    of_each = len(r"{\"canEdit\":true,\"created\":\"2023-05-12T17:28:00.0000000+03:00\",\"id\":2147483647},")
+    assert sizes[0] * PAGE * of_each < MAX_BODY
 
 
 def test_when_batches_are_no_longer_taken_nothing_waits_for_others_to_share_its_request(

@@ -10,6 +10,7 @@ from worker.json_text import load_texts
 from worker.ledger.ledger import Ledger
 from worker.ledger.reader import LedgerReader
 from worker.ledger.store import Store
+from worker.ledger.undo import Claim
 from worker.models import Extra, Made, Pair, PreState, Restored, Restoring, Status, Undo, Undoing, ids_of
 from worker.reasons import WITHHELD
 
@@ -131,6 +132,18 @@ def pruned_links(reader: LedgerReader) -> Iterator[Pruned]:
     ):
         again = None if restored is None else Restored(restored)
         yield Pruned(number, *ids_of(key), state, reason, http_status, again, why)
+
+
+def pruned_claims(reader: LedgerReader) -> Iterator[Claim]:
+    """What a sync says about links beyond its input, by opportunity: those that it removed are gone.
+
+    Each has its number, below zero, in place of a row. Those that a rollback has made again are there.
+    """
+    for number, key, there in reader.query(
+        "SELECT number, key, coalesce(restored, '') IN ('restored', 'there') FROM prunes"
+        " WHERE state IN ('removed', 'gone') ORDER BY key"
+    ):
+        yield Claim(-number, *ids_of(key), bool(there))
 
 
 def links_to_make_again(reader: LedgerReader) -> Iterator[Pair]:

@@ -25,7 +25,7 @@ class Claim:
 
 
 def claims(reader: LedgerReader) -> Iterator[Claim]:
-    """All that a run says about the portal, opportunity by opportunity."""
+    """All that the rows of a run say about the portal, opportunity by opportunity."""
     for row, key, there in reader.query("SELECT row, key, there FROM claims ORDER BY key"):
         yield Claim(row, *ids_of(key), bool(there))
 

@@ -29,7 +29,12 @@ class Step:
 
 
 def verdict(report: "Report") -> str:
-    """How many rows are links, and what the others need."""
+    """How many rows are links, and what the others need; and why a sync removed nothing."""
+    why = "" if report.sync is None or report.status == "rolled_back" else report.sync.why_withheld
+    return f"{_of_rows(report)}{f' Nothing was removed: {why}.' if why else ''}"
+
+
+def _of_rows(report: "Report") -> str:
     counts, rows = report.counts, report.counts["rows"]
     linked = counts[Status.LINKED] + counts[Status.ALREADY_LINKED]
     duplicates = counts[Status.DUPLICATE]

@@ -19,6 +19,8 @@ class Verification(BaseModel):
         unread: of these, or of those removed, it cannot be told.
         removed: links that a rollback says are gone.
         back: of these, there again.
+        pruned: links beyond the input that a sync says are gone.
+        pruned_back: of these, there again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,11 +37,13 @@ class Verification(BaseModel):
     removed: int
     back: int
     unread: int
+    pruned: int = 0
+    pruned_back: int = 0
 
     @property
     def exit_code(self) -> Exit:
         """Differences come first: whatever the rest would say, something is wrong."""
-        if self.missing or self.back:
+        if self.missing or self.back or self.pruned_back:
             return Exit.DIFFERENCES
         return Exit.RETRYABLE if self.unread else Exit.OK
 
@@ -49,6 +53,8 @@ class Verification(BaseModel):
         said = [f"{counted(self.claimed, 'link')} claimed, {self.missing:,} missing"]
         if self.removed:
             said.append(f"{counted(self.removed, 'link')} removed by rollback, {self.back:,} there again")
+        if self.pruned:
+            said.append(f"{counted(self.pruned, 'link')} removed by sync, {self.pruned_back:,} there again")
         if self.unread:
             said.append(f"{self.unread:,} could not be looked for")
         return "; ".join(said)
@@ -64,6 +70,10 @@ class Verification(BaseModel):
         lines = [f"run {self.run_id}: {claimed}; {effort}"]
         if self.removed:
             lines.append(f"  {counted(self.removed, 'link')} removed by rollback, {self.back:,} there again")
+        if self.pruned:
+            lines.append(
+                f"  {counted(self.pruned, 'link')} removed by sync, {self.pruned_back:,} there again"
+            )
         if self.unread:
             lines.append(f"  {self.unread:,} could not be looked for; verify again")
         if self.exit_code:

@@ -24,7 +24,7 @@ from worker.ledger import (
     undone_reasons,
     undone_rows,
 )
-from worker.models import Restoring, Status, Undoing
+from worker.models import Restoring, Undoing
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.access import Access
 from worker.run.advice import named
@@ -37,7 +37,7 @@ from worker.run.progress import show_often
 from worker.run.removal import Removal
 from worker.run.restoration import Restoration
 from worker.settings import Settings
-from worker.sinks import form_of, replaced, write_records
+from worker.sinks import form_of, replaced, row_like, write_records
 from worker.site import Site
 from worker.tally import LinkTally
 
@@ -195,14 +195,6 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
 def _made_again(reader: LedgerReader) -> Iterator[tuple[RowRecord, Sequence[object]]]:
     """The links that a sync removed and that were made again, as rows that the input might have had."""
     facts = reader.facts()
-    width = len(facts.get("columns", ()))
     for one in pruned_links(reader):
-        if one.restored is None:
-            continue
-        cells = [""] * width
-        for role, number in (("opportunity", one.opportunity_id), ("contact", one.contact_id)):
-            _, place, _ = facts["ids"][role]
-            cells[place] = str(number)
-        ids = one.opportunity_id, one.contact_id
-        row = RowRecord(0, 0, tuple(cells), *ids, Status.LINKED, "", None, 0)
-        yield row, ("", one.restored, None, one.restored_reason, "")
+        if one.restored is not None:
+            yield row_like(one, facts), ("", one.restored, None, one.restored_reason, "")

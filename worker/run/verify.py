@@ -2,13 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from worker.dispatch import Finished
-from worker.ledger import Ledger, LedgerReader, check, claims, count_claims
+from worker.ledger import (
+    Ledger,
+    LedgerReader,
+    RowRecord,
+    check,
+    claims,
+    count_claims,
+    pruned_claims,
+    pruned_links,
+)
 from worker.operations.base import Operation
 from worker.report.verification import VERIFY_CSV, Verification
 from worker.run.access import Access
@@ -19,7 +29,7 @@ from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import go_through, opened
 from worker.run.progress import show_often
 from worker.settings import Settings
-from worker.sinks import form_of, replaced, write_records
+from worker.sinks import form_of, replaced, row_like, write_records
 from worker.tally import LinkTally
 
 MISSING = "missing"
@@ -45,7 +55,8 @@ def verify(
     with LedgerReader(directory.ledger) as reader:
         check(reader, directory.ledger)
         claimed, removed = count_claims(reader)
-        tally = LinkTally(total=claimed + removed)
+        beyond = list(pruned_claims(reader))
+        tally = LinkTally(total=claimed + removed + len(beyond))
         odd: dict[int, str] = {}
         started = time.monotonic()
 
@@ -62,7 +73,7 @@ def verify(
         async def go(_: Stop) -> None:
             async with opened(access, tally, show) as (site, _log):
                 await go_through(
-                    claims(reader),
+                    chain(claims(reader), beyond),
                     site,
                     compare,
                     [partial(show_often, tally, show, site.limiter)],
@@ -71,7 +82,9 @@ def verify(
 
         if tally.total:
             Lifetime().run(go, lambda: settings.command("verify", named(directory, settings)))
-        words = list(odd.values())
+        words = [word for row, word in odd.items() if row > 0]
+        of_sync = [word for row, word in odd.items() if row < 0]
+        gone = sum(not claim.there for claim in beyond)
         verification = Verification(
             run_id=directory.run_id,
             portal=settings.portal or "",
@@ -79,23 +92,37 @@ def verify(
             seconds=round(time.monotonic() - started, 3),
             requests=tally.sent,
             throttled=tally.throttled,
-            claimed=claimed,
-            missing=words.count(MISSING),
+            claimed=claimed + len(beyond) - gone,
+            missing=words.count(MISSING) + of_sync.count(MISSING),
             removed=removed,
             back=words.count(BACK),
-            unread=words.count(UNREAD),
+            unread=words.count(UNREAD) + of_sync.count(UNREAD),
+            pruned=gone,
+            pruned_back=of_sync.count(BACK),
         )
         rows = ((record, odd[record.row]) for record in reader.some_rows(sorted(odd)))
         write_records(
             directory.path / VERIFY_CSV,
             form_of(reader),
-            ((row, (row.line, row.status, row.http_status, word, row.attempts)) for row, word in rows),
+            chain(
+                ((row, (row.line, row.status, row.http_status, word, row.attempts)) for row, word in rows),
+                _beyond_rows(reader, odd),
+            ),
         )
     with replaced(directory.path / "verify.json") as file:
         file.write(verification.to_json())
     asyncio.run(_note(directory, verification))
     write_report(directory)
     return verification
+
+
+def _beyond_rows(
+    reader: LedgerReader, odd: Mapping[int, str]
+) -> Iterator[tuple[RowRecord, Sequence[object]]]:
+    """What is not as a sync says of links beyond its input."""
+    for one in pruned_links(reader):
+        if -one.number in odd:
+            yield row_like(one, reader.facts()), ("", one.state, one.http_status, odd[-one.number], "")
 
 
 async def _note(directory: RunDirectory, verification: Verification) -> None:

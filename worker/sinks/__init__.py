@@ -3,7 +3,7 @@
 from worker.sinks.atomic import CHECK_PREFIX, replaced, sweep
 from worker.sinks.contacts_jsonl import write_contacts
 from worker.sinks.outcome_csv import FILES, LineEnds, defused, form_of, write_outcomes, write_records
-from worker.sinks.removed_csv import write_removed
+from worker.sinks.removed_csv import row_like, write_removed
 
 __all__ = [
     "CHECK_PREFIX",
@@ -12,6 +12,7 @@ __all__ = [
     "defused",
     "form_of",
     "replaced",
+    "row_like",
     "sweep",
     "write_contacts",
     "write_outcomes",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.judged import judged
 from worker.ledger import (
+    Claim,
     LedgerReader,
     Pruned,
     PruneLedger,
@@ -20,6 +21,7 @@ from worker.ledger import (
     named_opportunities,
     prune_counts,
     prune_reasons,
+    pruned_claims,
     pruned_links,
     restored_at,
     restored_counts,
@@ -168,6 +170,18 @@ def test_what_was_removed_is_made_again_once(path: Path, store: Store) -> None: 
             (None, ""),
             (Restored.FAILED, "timeout"),
         ]
+
+
+def test_a_sync_says_that_what_it_removed_is_gone_unless_it_is_there_again(path: Path, store: Store) -> None:  # noqa: ARG001 - makes it
+    decided(path, *REMOVALS)
+    said = [Undoing(1, Undo.REMOVED), Undoing(2, Undo.GONE), Undoing(3, Undo.KEPT)]
+    asyncio.run(_with(path, lambda ledger: ledger.conclude(said)))
+    with LedgerReader(path) as reader:
+        assert list(pruned_claims(reader)) == [Claim(-2, 1, 7, there=False), Claim(-1, 2, 5, there=False)]
+    again = [Restoring(1, Restored.THERE), Restoring(2, Restored.REFUSED)]
+    asyncio.run(_with(path, lambda ledger: ledger.restore(again)))
+    with LedgerReader(path) as reader:
+        assert [claim.there for claim in pruned_claims(reader)] == [False, True]
 
 
 def words(path: Path, *keys: int) -> list[tuple[int, bool, datetime | None]]:

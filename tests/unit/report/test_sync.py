@@ -18,6 +18,7 @@ from worker.models import Attempt, Extra, Outcome, Pair, Result, Status, Undo, U
 from worker.report.build import Report, build_report
 from worker.report.summary import left, summary
 from worker.report.sync import SyncPart
+from worker.report.verdict import verdict
 
 FACTS: dict[str, Any] = {
     "run_id": "monday",
@@ -134,6 +135,7 @@ def test_why_removals_were_withheld_is_one_line_also_of_a_quiet_run(path: Path, 
     decide(path, withheld="too many", emptied=[5, 6], primary=1)
     report = report_of(path)
     assert (report.exit_code, report.sync and report.sync.withheld) == (Exit.DIFFERENCES, 3)
+    assert verdict(report) == "The one row is linked. Nothing was removed: too many."
     assert left(report, "runs/monday") == "run monday: exit code 8: nothing was removed: too many"
     assert sync_of(path).lines("d")[1:] == [
         "nothing was removed: too many",

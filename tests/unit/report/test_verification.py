@@ -33,6 +33,8 @@ def verification(**changes: Any) -> Verification:
     [
         ({}, Exit.OK),
         ({"removed": 9}, Exit.OK),
+        ({"pruned": 9}, Exit.OK),
+        ({"pruned": 9, "pruned_back": 1, "unread": 1}, Exit.DIFFERENCES),
         ({"unread": 1}, Exit.RETRYABLE),
         ({"missing": 1}, Exit.DIFFERENCES),
         ({"removed": 9, "back": 1}, Exit.DIFFERENCES),
@@ -59,6 +61,12 @@ def test_links_that_were_removed_and_are_gone_are_told_and_no_difference() -> No
     assert verification(removed=1).summary("runs/monday")[1:] == [
         "  1 link removed by rollback, 0 there again"
     ]
+
+
+def test_links_that_a_sync_removed_are_told_of() -> None:
+    found = verification(pruned=3, pruned_back=1)
+    assert found.summary("runs/monday")[1] == "  3 links removed by sync, 1 there again"
+    assert found.words.endswith("3 links removed by sync, 1 there again")
 
 
 def test_all_that_can_be_wrong_is_told_with_the_file_that_names_it() -> None:
@@ -93,6 +101,8 @@ def test_the_json_has_stable_keys_and_reads_back() -> None:
         "removed": 0,
         "back": 2,
         "unread": 3,
+        "pruned": 0,
+        "pruned_back": 0,
     }
     assert Verification.model_validate_json(text) == found
 
