@@ -212,7 +212,7 @@ class _Copying:
             if fault:
                 # In a cell of its own, in quotes: as it stood it could swallow the rows below it.
                 self._result.rows += 1
-                self._leave(line, "", cells[0], fault, cells)
+                self._leave(line, "", cells[0], fault, self._recoded(line, cells))
             elif not any(map(str.strip, cells)):
                 self._note(line, "", self._joined(cells), "", "blank")
             else:

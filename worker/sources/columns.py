@@ -115,6 +115,18 @@ def contradiction(cells: Sequence[str], layout: Layout) -> tuple[int, int] | Non
     return None
 
 
+def refuse_contradiction(cells: Sequence[str], layout: Layout, header: Sequence[str], label: str) -> None:
+    """Refuse a table whose first row has two columns that are both the same id: nobody has said which.
+
+    Raises:
+        InputError: it has.
+    """
+    found = contradiction(cells, layout)
+    if found is not None:
+        which = OPPORTUNITY if found[0] == layout.opportunity else CONTACT
+        raise InputError(ambiguous(which, header, found, label))
+
+
 def differing(found: tuple[int, int], header: Sequence[str]) -> str:
     """What is wrong with a row that has such two."""
     one, other = ([header[at]] for at in found)

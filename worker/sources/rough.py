@@ -13,7 +13,7 @@ from worker.doctor import is_id, mended, visible
 from worker.errors import InputError
 from worker.models import EXTRA, Dialect
 from worker.sources.base import ColumnNames
-from worker.sources.columns import Layout, check_names, headerless, is_blank, lay_out
+from worker.sources.columns import Layout, check_names, headerless, is_blank, lay_out, refuse_contradiction
 from worker.sources.csv_file import DELIMITERS, SEP_LINE, guess_delimiter, parse_delimiter
 from worker.sources.foreign import is_workbook
 from worker.sources.json_object import is_object
@@ -160,7 +160,14 @@ class RoughTable:
         self.line = header.line
         self.header = header.cells
         self.found = record[1] if header.cells else []
-        self.records = rest if header.cells else chain((record,), rest)
+        records = rest if header.cells else chain((record,), rest)
+        seen: list[Record] = []
+        for one in records:
+            seen.append(one)
+            if not is_blank(one[1]):
+                refuse_contradiction(one[1], header.layout, header.cells, self.label)
+                break
+        self.records = chain(seen, records)
 
     def _found(self, readings: Sequence[Callable[[], Iterable[tuple[str, Record]]]]) -> _Header:
         """The header, under the first delimiter that shows one.
@@ -176,7 +183,7 @@ class RoughTable:
                 if is_blank(names):
                     continue
                 try:
-                    found = None if fault else self._judged(names, is_first=is_first)
+                    found = None if fault else self._judged(cells, names, is_first=is_first)
                 except InputError as refusal:
                     if len(cells) > most:
                         error, most = refusal, len(cells)
@@ -189,13 +196,17 @@ class RoughTable:
                 is_first = False
         raise error
 
-    def _judged(self, names: list[str], *, is_first: bool) -> tuple[Layout, list[str]]:
+    def _judged(self, cells: list[str], names: list[str], *, is_first: bool) -> tuple[Layout, list[str]]:
+        """What a record says as a header, and its cells as one; none of a row of a table without one."""
         if is_first:
-            ids = [mended(name)[0] for name in names]
-            layout = headerless(ids, self._wanted)
-            if layout is not None and all(
-                ids[at] == names[at] or is_id(ids[at]) for at in (layout.opportunity, layout.contact)
-            ):
+            layout = headerless(cells, self._wanted)
+            if layout is None:
+                # It will be one when both of its ids are mended, and only then.
+                ids = [mended(cell)[0] for cell in cells]
+                layout = headerless(ids, self._wanted)
+                if layout and not (is_id(ids[layout.opportunity]) and is_id(ids[layout.contact])):
+                    layout = None
+            if layout is not None:
                 return layout, []
         header = list(names)
         while len(header) > 1 and header[-1] == EXTRA:

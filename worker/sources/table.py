@@ -11,12 +11,12 @@ from worker.sources.columns import (
     CONTACT,
     OPPORTUNITY,
     Layout,
-    ambiguous,
     contradiction,
     differing,
     headerless,
     is_blank,
     lay_out,
+    refuse_contradiction,
 )
 from worker.sources.making import SETTERS, make_row, new
 from worker.sources.opening import RawInput
@@ -105,10 +105,7 @@ class Table(FileSource):
                 self._skipped += 1
                 continue
             self._records = chain((record,), self._records)
-            found = contradiction(record[1], self._layout)
-            if found is not None:
-                which = OPPORTUNITY if found[0] == self._layout.opportunity else CONTACT
-                raise InputError(ambiguous(which, self._header, found, self._raw.label))
+            refuse_contradiction(record[1], self._layout, self._header, self._raw.label)
             return
 
     def _checked(self, record: Record) -> Record:

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from tests.workbooks import workbook
 from worker.errors import InputError, OutputError, UsageError
 from worker.judge import judge
-from worker.models import Pair
+from worker.models import Pair, Reject
 from worker.run.check import checked
 from worker.run.fix import FixResult, fix, parse_also, way_out
 from worker.settings import Settings, load_settings
@@ -74,10 +77,13 @@ def changes(folder: Path) -> list[list[str]]:
     return rows
 
 
-def pairs_of(path: Path) -> list[tuple[int, int]]:
+def judged(path: Path) -> list[Pair | Reject]:
     with open_source(str(path), columns=None, delimiter=None) as source:
-        judged = [judge(row) for row in source.rows()]
-    return [(one.opportunity_id, one.contact_id) for one in judged if isinstance(one, Pair)]
+        return [judge(row) for row in source.rows()]
+
+
+def pairs_of(path: Path) -> list[tuple[int, int]]:
+    return [(one.opportunity_id, one.contact_id) for one in judged(path) if isinstance(one, Pair)]
 
 
 def suspicions(path: Path) -> list[tuple[int, str]]:
@@ -155,6 +161,60 @@ def test_each_fault_is_named_at_its_line_and_mended_or_left_and_no_row_is_lost(
             assert [one for one in pairs_of(path) if one not in wanted] == [], name
 
 
+NUMBERS = ["1", "22", "0", "1.0", '="7"', "'8", "\u00a09", "1 234", "1.000", "1E5", "2147483648"]
+QUOTES = ['"', '""', '"a', 'b"', '"q\n1,2"']
+BREAKS = ["\n", "\r\n", "\r", "\u2028", "\x0b", "\x85", "\0", "\ufeff", "\u200b"]
+WORDS = ["x", "", " ", "deal", "é", "\udcfc", "sep=;", "_x", "=1"]
+PIECES = [*NUMBERS, *QUOTES, *BREAKS, *WORDS]
+CELL = st.lists(st.sampled_from(PIECES), max_size=2).map("".join)
+ROW = st.lists(CELL, min_size=1, max_size=4) | st.sampled_from([["5", "6", "ok"], ["5", "7.0", "ok"]])
+HEADERS = [
+    ["deal", "contact", "note"],
+    ["note", "deal\u200b", "contact"],
+    ["deal", "deal id", "contact"],
+    ["deal", "contact", "_x", "_extra"],
+    ["contact", "deal", '"no\nte"'],
+]
+HEADER = st.sampled_from(HEADERS)
+
+
+@given(
+    rows=st.tuples(st.lists(ROW, max_size=1), st.lists(HEADER, max_size=1), st.lists(ROW, max_size=6)).map(
+        lambda parts: [row for part in parts for row in part]
+    ),
+    delimiter=st.sampled_from(",;\t|"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    also=st.frozensets(st.sampled_from(["cp1252", "thousands", "duplicates"])),
+)
+@hypothesis_settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_the_table_no_row_is_lost_no_id_is_another_and_mending_again_changes_nothing(
+    memory: Path, rows: list[list[str]], delimiter: str, end: str, also: frozenset[str]
+) -> None:
+    path, out, again = memory / "in.csv", memory / "out.csv", memory / "again.csv"
+    path.write_bytes(end.join(map(delimiter.join, rows)).encode("utf-8", "surrogateescape"))
+    try:
+        before = judged(path)
+    except InputError:
+        before = None
+    try:
+        result = fix(str(path), str(out), settings(), also)
+    except InputError:
+        assert before is None, "what can be read can be mended"
+        return
+
+    after = judged(out)
+    assert result.rows == len(after) + result.rules["duplicate"]
+    if before is not None:
+        assert result.rows == len(before)
+        assert {one.key for one in before if isinstance(one, Pair)} <= {
+            one.key for one in after if isinstance(one, Pair)
+        }
+    fix(str(out), str(again), settings(), also)
+    assert again.read_bytes() == out.read_bytes()
+
+
 def test_it_says_how_the_file_was_written_and_writes_it_plainly(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes("deal;contact\r\n1;2\r\n".encode("utf-16"))
@@ -223,6 +283,15 @@ def test_two_columns_that_are_both_the_same_id_and_differ_are_left(tmp_path: Pat
     assert out == path.read_bytes()
     assert result.left == 1
     assert changes(tmp_path)[0][4] == "left: Deal ID and deal differ"
+
+
+def test_which_of_two_columns_is_the_id_is_not_decided_by_the_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("Deal ID,deal,contact\n\n1,3,2\n")
+
+    with pytest.raises(InputError, match="more than one column could be opportunity_id"):
+        mended(path)
+    assert way_out(str(path), settings()) == ""
 
 
 def test_columns_and_delimiter_that_are_named_are_taken_and_kept(tmp_path: Path) -> None:
