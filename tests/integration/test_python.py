@@ -177,16 +177,23 @@ async def test_a_ledger_makes_a_run_directory_like_that_of_the_command(
     path = tmp_path / "runs" / "mine"
     seen: list[Outcome[Any]] = []
 
-    run = link_pairs(pairs, portal=simulator.url, token=TOKEN, ledger=path)
-    await all_of(run, seen)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(handler := lambda *_: None)
+    async with Portal(simulator.url, token=TOKEN) as portal:
+        observers = list(portal.site.limiter.observers)
+        run = link_pairs(pairs, portal=portal, ledger=path)
+        await all_of(run, seen)
+        assert portal.site.limiter.observers == observers
+    assert loop.get_exception_handler() is handler
 
     report = Report.model_validate_json((path / "report.json").read_text())
     assert report.counts == run.counts.as_dict()
     assert (report.status, report.exit_code) == ("completed_with_failures", 3)
+    assert report.input.complete
     assert sorted(one.status for one in seen) == ["duplicate", "invalid", "linked", "linked", "rejected"]
     assert audit_run(RunDirectory(path)) == []
     with pytest.raises(UsageError, match="there is such a run already"):
-        await all_of(link_pairs(pairs, portal=simulator.url, token=TOKEN, ledger=path), [])
+        await link_pairs(pairs, portal=simulator.url, token=TOKEN, ledger=path).__aenter__()
 
 
 async def test_a_run_directory_that_is_left_early_is_one_that_can_be_gone_on_with(
@@ -205,6 +212,7 @@ async def test_a_run_directory_that_is_left_early_is_one_that_can_be_gone_on_wit
     report = Report.model_validate_json((path / "report.json").read_text())
     assert report.counts == run.counts.as_dict()
     assert report.counts["not_attempted"] > 0
+    assert not report.input.complete
     assert report.message == "stopped by the program"
     told = [*seen, *run.remaining]
     assert {one.item for one in told if one.is_linked} == set(simulator.books.links())

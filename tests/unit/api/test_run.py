@@ -243,6 +243,19 @@ def test_who_did_not_iterate_is_told_of_the_end_when_the_block_is_left(virtual_t
     virtual_time(story())
 
 
+def test_an_end_that_the_program_has_heard_of_is_not_raised_once_more(virtual_time: Run) -> None:
+    async def story() -> None:
+        portal = Portal()
+        portal.answers(1, 1, REFUSED)
+        async with link_pairs(pairs(2), portal=opened(portal), existing="post") as run:
+            with pytest.raises(PortalRefused):
+                _ = [one async for one in run]
+            with pytest.raises(StopAsyncIteration):
+                await anext(run)
+
+    virtual_time(story())
+
+
 def test_a_portal_that_fails_for_too_long_ends_the_iteration(virtual_time: Run) -> None:
     async def story() -> None:
         portal = Portal()

@@ -9,7 +9,7 @@ import pytest
 from worker.api.channel import Channel
 from worker.api.supply import CHUNK, PairSupply
 from worker.errors import InputError, LedgerError
-from worker.ledger import MemoryLedger, Standing
+from worker.ledger import Admitted, MemoryLedger, Standing
 from worker.models import Attempt, Pair, Result, Status
 from worker.models import Outcome as Concluded
 from worker.tally import RunTally
@@ -97,6 +97,29 @@ def test_what_an_async_iterable_has_brought_does_not_wait_for_what_it_will_bring
         return times
 
     assert virtual_time(story()) == [1.0, 2.0]
+
+
+def test_what_comes_as_the_last_while_the_ledger_is_busy_is_not_forgotten(
+    virtual_time: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> list[int]:
+        desk = Desk(slowly(["nonsense", (1, 2)]))
+        admit = desk.ledger.admit
+
+        async def admit_slowly(judged: Any) -> Admitted:
+            admitted = await admit(judged)
+            await asyncio.sleep(5)
+            return admitted
+
+        monkeypatch.setattr(desk.ledger, "admit", admit_slowly)
+        reading = asyncio.create_task(desk.supply.read())
+        taken: list[int] = []
+        while pairs := await desk.supply.take(64):
+            taken += [pair.row for pair in pairs]
+        await reading
+        return taken
+
+    assert virtual_time(story()) == [2]
 
 
 @pytest.mark.parametrize("pairs", [endless, endless_slowly])
