@@ -30,9 +30,13 @@ class Failed(str):
 
 
 def workbook(
-    sheets: Mapping[str, Sequence[Sequence[Value]]], *, hidden: Sequence[str] = (), left: int = 0
+    sheets: Mapping[str, Sequence[Sequence[Value]]],
+    *,
+    hidden: Sequence[str] = (),
+    left: int = 0,
+    more: str = "",
 ) -> bytes:
-    """A workbook whose sheets have these rows; ``left`` columns before them are empty."""
+    """A workbook whose sheets have these rows; ``left`` columns before them are empty, ``more`` is below."""
     names = list(sheets)
     listed = "".join(
         f'<sheet name={quoteattr(name)} sheetId="{n}" r:id="r{n}"{_HIDDEN if name in hidden else ""}/>'
@@ -55,7 +59,7 @@ def workbook(
     for n, name in enumerate(names, 1):
         rows = "".join(_row(line, values, left) for line, values in enumerate(sheets[name], 1) if values)
         parts[f"xl/worksheets/sheet{n}.xml"] = (
-            f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}</sheetData></worksheet>'
+            f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}{more}</sheetData></worksheet>'
         )
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

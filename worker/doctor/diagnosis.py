@@ -20,6 +20,8 @@ _DATE = re.compile(
 )
 _BREAK = re.compile(r"\r\n|\r|\n")
 
+_ERROR = re.compile(r"\s*#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!)\s*")
+
 _LONGEST = 100
 """Characters of a cell that is looked at."""
 
@@ -36,15 +38,26 @@ class Finding(NamedTuple):
     advice: str
 
 
+_FORMS = (
+    (
+        _SHORTENED,
+        Finding(
+            "scientific",
+            "a spreadsheet has rounded it, its digits are gone: take them from where it came from",
+        ),
+    ),
+    (_ERROR, Finding("error", "a formula of the sheet has failed there: mend it in the sheet")),
+    (
+        _DATE,
+        Finding("date", "a date: if a spreadsheet made it of an id, take that from where it came from"),
+    ),
+)
+
+
 def suspect(text: str) -> Finding | None:
     """What a cell is that should be an id and is none; None if it is not known how that came about."""
     if len(text) > _LONGEST or is_id(text):
         return None
-    if _SHORTENED.fullmatch(text):
-        return Finding(
-            "scientific",
-            "a spreadsheet has rounded it, its digits are gone: take them from where it came from",
-        )
     after, _ = mended(text)
     if after != text:
         return Finding("mendable", f"check --fix OUT.csv makes {after} of it")
@@ -53,9 +66,7 @@ def suspect(text: str) -> Finding | None:
         return Finding(
             "thousands", f"if it is {after}: check --fix OUT.csv --fix-also thousands makes that of it"
         )
-    if _DATE.fullmatch(text):
-        return Finding("date", "a date: if a spreadsheet made it of an id, take that from where it came from")
-    return None
+    return next((finding for form, finding in _FORMS if form.fullmatch(text)), None)
 
 
 def other_column(role: str, text: str, others: Sequence[tuple[str, str]]) -> Finding | None:

@@ -1,10 +1,11 @@
 """A sheet of an Excel workbook as a table. The library that reads it is an extra, imported when it is needed.
 
-It holds a sheet as a whole, and says nothing of a cell with an error in it (``#N/A``): that is empty here.
+It holds a sheet as a whole, with every cell up to the last row and column that have any: one that spans too
+much is refused before.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +15,7 @@ from worker.sources.base import ColumnNames
 from worker.sources.columns import shown
 from worker.sources.opening import BrokenInputError, RawInput
 from worker.sources.records import Record
+from worker.sources.sheet_xml import survey
 from worker.sources.table import Table
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1024**3
 """Of a workbook; a sheet has 1,048,576 rows at most, and with two ids in each that is some 20 MB."""
+
+MAX_CELLS = 50_000_000
+"""Of a sheet; the library takes some 30 bytes for each, empty or not."""
 
 _DAMAGED = "is an Excel workbook that is damaged; open it in Excel, save it again, or save it as CSV"
 _LOCKED = "is an Excel workbook with a password; save it without one, or as CSV"
@@ -56,10 +61,10 @@ def open_sheet(raw: RawInput, chunks: Iterable[bytes], wanted: str | None) -> tu
         InputError: there is no such sheet, or it is empty, or the workbook cannot be read.
         UsageError: the library is not installed.
     """
-    sheet = _sheet(_collected(chunks, raw.label), wanted, raw.label)
+    sheet, errors = _sheet(_collected(chunks, raw.label), wanted, raw.label)
     if sheet.start is None:
         raise InputError(f"{raw.label}: sheet {shown([sheet.name])} is empty")
-    return sheet.name, _records(sheet.iter_rows(), sheet.start[1])
+    return sheet.name, _records(sheet.iter_rows(), sheet.start[1], errors)
 
 
 def padded(records: Iterable[Record], width: int = 0) -> Iterator[Record]:
@@ -74,11 +79,16 @@ def padded(records: Iterable[Record], width: int = 0) -> Iterator[Record]:
         yield line, cells + [""] * (width - len(cells)), fault
 
 
-def _records(rows: Iterable[Iterable[_Value]], offset: int) -> Iterator[Record]:
+def _records(
+    rows: Iterable[Iterable[_Value]], offset: int, errors: Mapping[int, Mapping[int, str]]
+) -> Iterator[Record]:
     """From the top of the sheet on; ``offset`` columns of it are to the left of these rows."""
     left = [""] * offset
     for line, values in enumerate(rows, 1):
         cells = left + [_text(value) for value in values]
+        for at, word in errors.get(line - 1, {}).items():
+            if at < len(cells):
+                cells[at] = word  # the library has nothing there
         while cells and not cells[-1]:
             cells.pop()
         yield line, cells, ""
@@ -109,11 +119,13 @@ def _collected(chunks: Iterable[bytes], label: str) -> bytes:
     return bytes(data)
 
 
-def _sheet(data: bytes, wanted: str | None, label: str) -> "CalamineSheet":
-    """The sheet that is wanted.
+def _sheet(
+    data: bytes, wanted: str | None, label: str
+) -> "tuple[CalamineSheet, Mapping[int, Mapping[int, str]]]":
+    """The sheet that is wanted, and the errors in it, by row and column.
 
     Raises:
-        InputError: there is none, or the workbook cannot be read.
+        InputError: there is none, or the workbook cannot be read, or the sheet is too large.
         UsageError: the library is not installed.
     """
     try:
@@ -125,7 +137,8 @@ def _sheet(data: bytes, wanted: str | None, label: str) -> "CalamineSheet":
     try:
         book = load_workbook(io.BytesIO(data))
         name = _chosen(book, wanted, label)
-        return book.get_sheet_by_name(name)
+        errors = _errors(data, name, label)
+        return book.get_sheet_by_name(name), errors
     except InputError:
         raise
     except PasswordError as error:
@@ -136,6 +149,21 @@ def _sheet(data: bytes, wanted: str | None, label: str) -> "CalamineSheet":
         if type(error).__name__ != _PANIC:
             raise
         raise InputError(f"{label} {_DAMAGED}") from error
+
+
+def _errors(data: bytes, name: str, label: str) -> Mapping[int, Mapping[int, str]]:
+    """The errors in a sheet, by row and column.
+
+    Raises:
+        InputError: it is too large.
+    """
+    found = survey(io.BytesIO(data), name)
+    if found.rows * found.columns > MAX_CELLS:
+        raise InputError(
+            f"{label}: sheet {shown([name])} goes down to row {found.rows:,} and over {found.columns:,}"
+            " columns: delete what stands far out, or save it as CSV"
+        )
+    return found.errors
 
 
 def _chosen(book: "CalamineWorkbook", wanted: str | None, label: str) -> str:

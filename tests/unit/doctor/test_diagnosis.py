@@ -14,6 +14,8 @@ from worker.doctor import other_column, suspect, swallowed
         ("12.0", "mendable", "makes 12 of it"),
         ("1 234", "thousands", "if it is 1234: check --fix OUT.csv --fix-also thousands"),
         ("1.000", "thousands", "if it is 1000"),
+        ("#N/A", "error", "a formula of the sheet has failed"),
+        (" #DIV/0!", "error", "a formula of the sheet has failed"),
         ("5.11.2024", "date", "a date"),
         ("11/5/24", "date", "a date"),
         ("5.11.", "date", "a date"),

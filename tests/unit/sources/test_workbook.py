@@ -75,7 +75,7 @@ def test_a_sheet_of_two_columns_of_numbers_needs_no_header() -> None:
         (1.5, "1.5", "contact_id is not a whole number"),
         (1.23e12, "1230000000000", "contact_id is above 2147483647"),
         (-3, "-3", "contact_id is not a whole number"),
-        (Failed("#N/A"), "", "contact_id is empty"),
+        (Failed("#N/A"), "#N/A", "contact_id is not a whole number"),
         (None, "", "contact_id is empty"),
         ("x", "x", "contact_id is not a whole number"),
     ],
@@ -87,6 +87,32 @@ def test_what_is_no_id_makes_its_row_invalid_with_a_reason(
 
     assert row.contact == text
     assert judge(row) == Reject(1, 2, reason)
+
+
+def test_errors_stand_where_they_are_and_make_no_row_blank() -> None:
+    failed = Failed("#REF!")
+    rows: list[tuple[Value, ...]] = [(), HEADER, (failed, failed, failed), (7, 8, failed), (9, 10, "x")]
+
+    read = [row.cells for row in opened(workbook({"a": [("x",)], "Pairs": rows}, left=1), "Pairs").rows()]
+
+    assert read == [("", *["#REF!"] * 3), ("", "7", "8", "#REF!"), ("", "9", "10", "x")]
+
+
+def test_a_sheet_that_spans_far_too_much_is_refused_before_it_is_held() -> None:
+    place = '<c r="XFD1000000"><v>1</v></c>'
+
+    said = refusal(workbook({"Pairs": ROWS}, more=f'<row r="1000000">{place}</row>'))
+
+    assert said == (
+        "standard input: sheet Pairs goes down to row 1,000,000 and over 16,384 columns:"
+        " delete what stands far out, or save it as CSV"
+    )
+
+
+def test_cells_without_a_value_do_not_count_however_far_out() -> None:
+    data = workbook({"Pairs": ROWS}, more='<row r="1048576"><c r="XFD1048576" s="1"/></row>')
+
+    assert len(list(opened(data).rows())) == 3
 
 
 BOOK = workbook({"Notes": [("x",)], "2": [HEADER, (1, 1)], "Pairs": [HEADER, (3, 3)]}, hidden=["Notes"])
