@@ -25,6 +25,9 @@ def test_the_first_line_of_readme_sets_up_and_runs_the_main_job(tmp_path: Path) 
 
     assert done.returncode == 0, done.stderr
     assert "exactly those asked for" in done.stderr
+    # What Python users import comes with it; asked from a folder in which there is no source.
+    python, code = clone / ".venv" / "bin" / "python", "from bulklink import Portal, link_pairs"
+    subprocess.run([python, "-W", "error", "-c", code], cwd=tmp_path, env=clean, check=True)
     # Nothing but the sample and the run is left behind, and no file of the clone is changed.
     changed = subprocess.run(
         ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True

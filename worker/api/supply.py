@@ -33,6 +33,7 @@ class PairSupply(Generic[ItemT]):
     """
 
     is_endless = True
+    waits_for_reasons = True  # what a program was told stays as it is
 
     def __init__(
         self,

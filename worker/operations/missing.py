@@ -24,9 +24,13 @@ class Missing:
 
     Args:
         most: ids that may be asked for.
+
+    Attributes:
+        rows: those that wait for a better reason, which may come or not.
     """
 
     def __init__(self, most: int = MOST_ASKED) -> None:
+        self.rows: set[int] = set()
         self._left = most
         self._known: dict[Entity, bool | None] = {}
         self._asked: set[Entity] = set()
@@ -52,6 +56,7 @@ class Missing:
         reasons: dict[int, str] = {}
         to_ask: list[Entity] = []
         for pair in self._waiting.pop(existence.entity, ()):
+            self.rows.discard(pair.row)
             if word := self._word(pair):
                 reasons[pair.row] = word
             else:
@@ -70,12 +75,14 @@ class Missing:
         awaited = next((one for one in unknown if one in self._asked), None)
         if awaited is not None:
             self._waiting[awaited].append(pair)
+            self.rows.add(pair.row)
             return []
         if self._left < len(unknown):
             return []
         self._left -= len(unknown)
         self._asked.update(unknown)
         self._waiting[unknown[0]].append(pair)
+        self.rows.add(pair.row)
         return unknown
 
 

@@ -5,7 +5,8 @@ lanes, become operations, and what comes of these is durable before anybody is t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from worker.dispatch import Finished
@@ -51,6 +52,7 @@ class Pipeline:
         self._look_first = look_first
         self._grace = grace
         self._missing = Missing()
+        self._unexplained: dict[int, Outcome] = {}
         self._ended_by: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._scheduler = site.scheduler()
@@ -158,18 +160,31 @@ class Pipeline:
             await self._record(outcomes)
         if reasons:
             await self._ledger.explain(reasons)
+        if self._unexplained:
+            await self._tell_explained(reasons)
         links = [Link(pair, self._site.policy, self._site.rng) for pair in to_link]
         return [*links, *map(Exists, to_ask)]
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
         await self._ledger.settle(outcomes)
         for outcome in outcomes:
-            await self._supply.settled(outcome)
+            if self._supply.waits_for_reasons and outcome.pair.row in self._missing.rows:
+                self._unexplained[outcome.pair.row] = outcome
+            else:
+                await self._supply.settled(outcome)
         for observe in self.observers:
             observe(outcomes)
 
+    async def _tell_explained(self, reasons: Mapping[int, str]) -> None:
+        """Tell the supply of outcomes about whose reasons nothing more will be found out."""
+        for row in self._unexplained.keys() - self._missing.rows:
+            outcome = self._unexplained.pop(row)
+            await self._supply.settled(replace(outcome, reason=reasons.get(row, outcome.reason)))
+
     async def _leave_unfinished(self) -> None:
         """Note what was sent in vain, and take back the intents of what was not sent."""
+        for outcome in self._unexplained.values():
+            await self._supply.settled(outcome)
         unfinished = [one for one in self._dispatcher.unfinished if isinstance(one, Link)]
         concluding = [one for one in self._dispatcher.concluding if isinstance(one, Link)]
         await self._ledger.count({one.pair.row: one.attempts for one in unfinished if one.attempts})

@@ -15,6 +15,10 @@ class Supply(Protocol):
     def is_endless(self) -> bool:
         """What has not been read when the sending ends is left where it is."""
 
+    @property
+    def waits_for_reasons(self) -> bool:
+        """It is told of an outcome only when nothing more will be found out about its reason."""
+
     async def read(self) -> None:
         """Bring rows until there are no more, or until cancelled.
 

@@ -81,6 +81,8 @@ class FileInput:
 class FileSupply:
     """Rows of a file, each claimed from the ledger in order. A pipe may never end."""
 
+    waits_for_reasons = False
+
     def __init__(
         self, source: Source | None, ledger: Ledger, tally: RunTally, *, feed: Feed, limit: int | None
     ) -> None:

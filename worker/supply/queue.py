@@ -60,6 +60,7 @@ class QueueSupply:
     """
 
     is_endless = True
+    waits_for_reasons = False  # the lease of a message goes on until it is settled
 
     def __init__(
         self,

@@ -88,6 +88,36 @@ def test_each_pair_has_one_outcome_and_the_portal_holds_what_is_called_linked(
     virtual_time(story())
 
 
+def test_a_pair_is_told_of_when_it_is_known_which_side_is_missing(virtual_time: Run) -> None:
+    async def story() -> None:
+        portal = Portal(missing={4}, missing_contacts={5, 6})
+        asked = [(4, 7), (5, 5), (6, 6), (7, 6), (8, 8)]
+        seen: list[Any] = []
+        await all_of(link_pairs(asked, portal=opened(portal), existing="post"), seen)
+
+        assert {one.item: one.reason for one in seen} == {
+            (4, 7): "opportunity_missing",
+            (5, 5): "contact_missing",
+            (6, 6): "contact_missing",
+            (7, 6): "contact_missing",
+            (8, 8): "",
+        }
+
+    virtual_time(story())
+
+
+def test_who_leaves_before_that_is_known_is_told_what_is(virtual_time: Run) -> None:
+    async def story() -> None:
+        portal = Portal(missing_contacts={5})
+        portal.leaves = lambda ask: portal.seconds.update({ask.opportunity_id: 60.0 * (ask.kind == "exists")})
+        async with link_pairs([(5, 5)], portal=opened(portal), existing="post") as run:
+            await asyncio.sleep(1)
+        assert [(one.status, one.reason) for one in run.remaining] == [("rejected", "not_found")]
+        await nothing_left(portal)
+
+    virtual_time(story())
+
+
 def test_who_stops_iterating_causes_no_more_than_what_is_on_its_way_and_the_buffer(virtual_time: Run) -> None:
     async def story() -> None:
         portal, buffer = Portal(), 10

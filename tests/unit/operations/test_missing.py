@@ -51,6 +51,16 @@ def test_many_rows_of_one_missing_opportunity_take_two_questions_too() -> None:
     assert reasons(missing.explain([rejected(3, 9, 3)])[0]) == ["opportunity_missing"]
 
 
+def test_it_is_known_which_rows_may_still_get_a_better_reason() -> None:
+    missing = Missing(most=2)
+    missing.explain([rejected(1, 9, 1), rejected(2, 6, 1), rejected(3, 8, 2), rejected(4, 7, 3)])
+    assert missing.rows == {1, 2}  # there was no question left for the others
+    missing.told(Existence(contact(1), there=True))
+    assert missing.rows == {1}  # and none for the other opportunity
+    missing.told(Existence(opportunity(9), there=None))
+    assert missing.rows == set()
+
+
 def test_what_waited_for_a_side_that_is_there_asks_for_the_other() -> None:
     missing = Missing()
     missing.explain([rejected(1, 1, 1), rejected(2, 1, 2)])

@@ -385,6 +385,7 @@ class Slow:
         self.closed = False
 
     is_endless = False
+    waits_for_reasons = False
 
     async def read(self) -> None:
         await self._supply.read()
