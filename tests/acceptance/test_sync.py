@@ -176,15 +176,18 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_sent(
     assert not (bulklink.folder / "runs").exists()
 
 
-def test_appserver_is_refused_before_anything_is_removed(
-    bulklink: "CommandLine", simulate: "Simulate"
-) -> None:
+def test_appserver_is_refused_before_anything_is_done(bulklink: "CommandLine", simulate: "Simulate") -> None:
     portal = simulate(holding({(1, 1), (1, 2)}, 'product = "appserver"'))
     write(bulklink, {(1, 1), (1, 3)})
-    done = bulklink("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "--run-id", "one")
-    assert done.returncode == 6
-    assert "may be AppServer" in done.stderr
-    assert (portal.books()["removed"], portal.links()) == (0, {(1, 1), (1, 2), (1, 3)})
+    words = ("sync", "pairs.csv", "--portal", portal.url, "--run-id", "one")
+    for more in ((), ("-n",)):
+        done = bulklink(*words, "--prune", "all", *more)
+        assert (done.returncode, done.stderr.count("\n")) == (6, 1)
+        assert "this portal is AppServer" in done.stderr
+    assert portal.links() == {(1, 1), (1, 2)}
+    # Nothing is left of it, and to add alone is fine.
+    assert bulklink(*words).returncode == 0
+    assert portal.links() == {(1, 1), (1, 2), (1, 3)}
 
 
 def test_a_rollback_of_a_sync_removes_what_it_added_and_makes_again_what_it_removed(
@@ -264,6 +267,20 @@ def call(portal: "SimulatedPortal", method: str, opportunity: int, contact: int)
     headers = {"Authorization": "demo-token", "Content-Length": "0"}
     request = urllib.request.Request(f"{portal.url}{path}", method=method, headers=headers)  # noqa: S310 - ours
     urllib.request.urlopen(request).close()  # noqa: S310 - same
+
+
+def test_removals_end_at_the_maximum_duration_and_resume_goes_on(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    wanted = {(o, 1) for o in range(1, 31)}
+    portal = simulate(holding(wanted | {(o, c) for o in range(1, 31) for c in (2, 3)}))
+    write(bulklink, wanted)
+    limits = ("--allow-removals", "60", "--link-rate", "20/s", "--max-duration", "1s", "--run-id", "one")
+    report = sync(bulklink, portal, "--prune", "all", *limits)
+    assert (report["exit_code"], report["sync"]["pending"]) == (10, True)
+    assert portal.books()["removed"] < 60
+    assert bulklink("resume", "one", "--link-rate", "2000/s").returncode == 0
+    assert portal.links() == wanted
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -9,6 +9,7 @@ from worker.models import Attempt, Result, Undoing
 from worker.operations.base import Operation
 from worker.operations.look import Look, Told
 from worker.operations.unlink import Links, Removed, Unlink, judge_after, judge_before, kept
+from worker.portal.identity import product_of
 from worker.run.links import look_for
 from worker.site import Site
 
@@ -21,6 +22,20 @@ _REMOVES_ALL = (
 )
 
 Operations = Sequence[Operation[Any]]
+
+
+async def removes_single_links(site: Site) -> None:
+    """Make sure early that this portal is not AppServer, if it says what it is.
+
+    Raises:
+        CannotUndo: it is.
+        PortalError: it refuses us, or is closed.
+    """
+    if await product_of(site.client) == "AppServer":
+        raise CannotUndo(
+            "this portal is AppServer, where to remove one link removes all of its opportunity;"
+            " nothing was done"
+        )
 
 
 class Intents(Protocol):

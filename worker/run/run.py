@@ -20,7 +20,8 @@ from worker.run.access import access_of, credentials_of, rates_of, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_files
 from worker.run.lifetime import Lifetime
-from worker.run.session import RunPlan, Session
+from worker.run.removal import removes_single_links
+from worker.run.session import RunPlan, Session, any_portal
 from worker.settings import Settings
 from worker.sources import Source, open_source
 from worker.supply.base import Input
@@ -153,6 +154,7 @@ def session_of(
         listen=None
         if settings.dashboard_port is None
         else (settings.dashboard_host, settings.dashboard_port),
+        make_sure=removes_single_links if fresh and settings.prune is not None else any_portal,
     )
 
     def reloaded() -> tuple[Rates, int | None, Credentials]:

@@ -5,7 +5,7 @@ here: whoever runs it may ask it to stop, and it is given plain values.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +40,10 @@ BEAT = 5.0
 """Seconds between two notes of how a run goes, in the ledger and the log."""
 
 
+async def any_portal(_: Site) -> None:
+    """To link takes no more than a portal that takes us."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunPlan:
     """How a run is done.
@@ -54,6 +58,7 @@ class RunPlan:
         go_on: the command that does what it leaves undone.
         report: the command that writes its files.
         listen: where its live page is served: host and port; None for nowhere.
+        make_sure: raises if the portal is none for it; asked before anything is read or sent.
     """
 
     facts: Mapping[str, object]
@@ -65,6 +70,7 @@ class RunPlan:
     go_on: str
     report: str
     listen: tuple[str, int] | None = None
+    make_sure: Callable[[Site], Awaitable[None]] = any_portal
 
 
 class Session:
@@ -146,6 +152,7 @@ class Session:
                 }
                 await ledger.put_facts({**facts, **self.plan.facts, **self.input.facts})
             site = await self._access.open_site(stack, tell, [self.tally.observe, ledger.note])
+            await self.plan.make_sure(site)
             supply = await self.input.open(ledger, self.tally, tell)
             await ledger.begin_session()
             await ledger.describe_session(worker.__version__, self.plan.saved)

@@ -19,6 +19,7 @@ from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import opened
 from worker.run.progress import show_often
+from worker.run.removal import removes_single_links
 from worker.run.sync import Show, decision_on, owned_links, read_members, untouched_by_input
 from worker.settings import Settings
 from worker.sources import Source
@@ -121,6 +122,8 @@ async def _preview(
             untouched = dict(untouched_by_input(reader, reader.facts()))
             tally.total = sum(1 for _ in named_opportunities(reader))
             async with opened(access, tally, show) as (site, _log):
+                if settings.prune is not None:
+                    await removes_single_links(site)
                 beside = [partial(show_often, tally, show, site.limiter)]
                 await read_members(reader, site, (), note, beside)
     runs = list_runs(settings.runs_dir)
