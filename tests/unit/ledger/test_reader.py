@@ -344,3 +344,10 @@ def test_a_ledger_that_may_not_be_looked_at_is_told_by_its_path(tmp_path: Path) 
     path = tmp_path / ("x" * 300) / "ledger.db"  # a name that no file system takes
     with pytest.raises(LedgerError, match=r"/ledger\.db: File name too long$"):
         LedgerReader(path)
+
+
+def test_a_rare_cause_after_many_rows_of_another_has_its_lines_too(path: Path, store: Store) -> None:
+    admit(store, *(Reject(row, row * 10, "odd") for row in range(1, 9)), Reject(9, 90, "rare"))
+
+    with LedgerReader(path) as reader:
+        assert [cause.example_lines for cause in reader.causes()] == [(10, 20, 30, 40, 50), (90,)]
