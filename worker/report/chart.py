@@ -148,9 +148,11 @@ def nice(value: float) -> float:
 
 
 def spoken(seconds: float) -> str:
-    """A time at work: ``0``, ``45 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 1:
+    """A time at work: ``0``, ``0.4 s``, ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 0.05:  # noqa: PLR2004 - what is shown has one digit
         return "0"
+    if seconds < 10:  # noqa: PLR2004 - ten seconds
+        return f"{seconds:.1f} s".replace(".0 ", " ")
     if seconds < 120:  # noqa: PLR2004 - two minutes
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -246,7 +246,8 @@ def _messages(reader: LedgerReader, rows: str) -> dict[int, str]:
 def _shown(cells: Sequence[str]) -> tuple[str, ...]:
     """As many cells as there is room for in a row that is read at a glance."""
     room, shown = _LONGEST_ROW, []
-    for cell in cells:
+    last = max((place for place, cell in enumerate(cells) if cell), default=-1)
+    for cell in cells[: last + 1]:
         if room <= 0:
             break
         shown.append(_cut(cell, min(_LONGEST_CELL, room)))

@@ -79,8 +79,10 @@ def test_nothing_has_a_frame_too() -> None:
 
 
 def test_times_are_spoken_shortly() -> None:
-    assert [spoken(one) for one in (0, 45, 119, 720, 12_000)] == [
+    assert [spoken(one) for one in (0, 0.42, 5, 45, 119, 720, 12_000)] == [
         "0",
+        "0.4 s",
+        "5 s",
         "45 s",
         "119 s",
         "12 min",

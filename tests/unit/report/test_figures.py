@@ -165,12 +165,19 @@ async def test_examples_are_those_of_the_causes_that_are_shown_the_most_frequent
 
 
 async def test_a_row_with_many_cells_is_shown_as_far_as_it_is_read_at_a_glance(path: Path) -> None:
-    rows: list[tuple[Row, Key]] = [(row(1, *["x" * 50] * 40), "odd")]
+    rows: list[tuple[Row, Key]] = [
+        (row(1, *["x" * 50] * 40), "many"),
+        (row(2, "1", "", "y", "", ""), "empty ones at the end"),
+        (row(3, "", ""), "nothing"),
+    ]
     found = await figures(path, rows)
 
     assert found.examples is not None
-    ((one,),) = found.examples.values()
-    assert one.cells == ("x" * 50, "x" * 50)
+    assert {cause: one.cells for (cause, _), (one,) in found.examples.items()} == {
+        "many": ("x" * 50, "x" * 50),
+        "empty ones at the end": ("1", "", "y"),
+        "nothing": (),
+    }
 
 
 async def test_rows_of_a_queue_are_known_by_their_messages(path: Path) -> None:

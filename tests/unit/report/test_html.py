@@ -3,6 +3,7 @@
 import hashlib
 import re
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,14 @@ def test_rows_of_a_queue_are_shown_by_their_messages(tmp_path: Path) -> None:
     assert "message opportunity contact" in words(page_of(tmp_path, report(input=part), figures))
     assert "1764182461-0 1234 88" in words(page_of(tmp_path, report(input=part), figures))
     assert "Row 2, 3." in words(page_of(tmp_path, report(input=part)))
+
+
+def test_of_runs_that_were_merged_it_is_told_when_any_was_at_work(tmp_path: Path) -> None:
+    part = {"name": "2 runs", "kind": "merged", "sha256": None, "rows": 8000, "complete": True}
+    text = words(page_of(tmp_path, report(input=part), FIGURES))
+
+    assert "At work The last 3 stretches in which any of the runs was at work; 4 came before." in text
+    assert "2026-01-02 03:05:45 20.0 2026-01-02" in text
+    assert "killed" not in text
+    few = replace(FIGURES, more_sessions=0)
+    assert "When any of the runs was at work." in words(page_of(tmp_path, report(input=part), few))
