@@ -253,6 +253,8 @@ def test_what_a_program_began_is_gone_on_with_verified_and_undone_by_the_command
     assert 0 < done < 100
 
     report = bulklink.report("resume", "mine")
+    assert (report["exit_code"], report["input"]["name"]) == (5, "a Python program")
+    assert report["message"].startswith("what fed this run, standard input or a program, is gone")
     linked = report["counts"]["linked"]
     assert done < linked == report["counts"]["rows"] == len(portal.links())
     assert bulklink("verify", "mine").returncode == 0

@@ -26,7 +26,7 @@ from worker.site import Site
 from worker.sources.columns import ID_NAMES
 from worker.tally import RunTally
 
-NAME = "Python"
+NAME = "a Python program"
 """What stands for the name of an input."""
 
 

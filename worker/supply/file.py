@@ -19,7 +19,9 @@ REST = 3
 LONGEST_REST = 0.25
 """Seconds; a slow pipe has not been at work all the time that it took."""
 
-STDIN_GONE = "standard input is gone: rows after the last one were never read"
+STDIN_GONE = (
+    "what fed this run, standard input or a program, is gone: rows after the last one were never read"
+)
 
 
 class FileInput:
