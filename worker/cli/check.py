@@ -26,7 +26,7 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 _SPOKEN_IN_SECONDS = 120
 
-_FIX = "Write a mended copy, and fixes.csv beside it; what could mean two things is left as it is."
+_FIX = "Write (or replace) a mended copy, and fixes.csv beside it; what could mean two things is left."
 _FIX_ALSO = "Mend these, too: cp1252 or cp1251 (text in that code page), thousands (1 234), duplicates."
 
 

@@ -23,7 +23,7 @@ from worker.sources.records import Record, Records
 from worker.sources.workbook import open_sheet, padded
 
 HEADER_WITHIN = 50
-"""Lines in which the header is looked for; what is so far down is no title any more."""
+"""Records in which the header is looked for; what is so far down is no title any more."""
 
 
 class _Header(NamedTuple):
@@ -115,7 +115,7 @@ class RoughTable:
         below = chain(first, records)
         for line, cells, _ in below:
             if line == header.line:
-                self._take(header, (line, cells, ""), padded(below))
+                self._take(header, (line, cells, ""), padded(below, len(cells)))
                 return
             self.before.append(
                 (line, self.dialect.delimiter.join(cells), "before_header" if cells else "blank")
@@ -178,7 +178,7 @@ class RoughTable:
         error, most = InputError(f"{self.label} is empty"), 0
         for reading in readings:
             is_first = True
-            for delimiter, (line, cells, fault) in reading():
+            for delimiter, (line, cells, fault) in islice(reading(), HEADER_WITHIN):
                 names = [visible(cell) for cell in cells]
                 if is_blank(names):
                     continue

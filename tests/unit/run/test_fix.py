@@ -369,6 +369,8 @@ def test_nothing_else_is_overwritten(tmp_path: Path, output: str) -> None:
 
     with pytest.raises(UsageError, match="--fix"):
         fix(str(path), str(tmp_path / output), settings(), frozenset())
+    with pytest.raises(UsageError, match="--fix"):
+        fix("-", "fixes.csv", settings(), frozenset())
     assert path.read_text() == "deal,contact\n1,2\n"
 
 
