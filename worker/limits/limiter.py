@@ -90,6 +90,7 @@ class Limiter:
         self._max_pause = max_pause
         self._rng = rng
         self._throttled_in_a_row = 0
+        self._has_begun = False
         self._keep_to_rate()
 
     @property
@@ -198,6 +199,17 @@ class Limiter:
         """Wait until one more request fits under the rates; of a :class:`Slot`, just before sending."""
         await self._throttler.acquire(past_hold=past_hold, links=links)
 
+    def began(self, request: Request, turn_at: float) -> None:
+        """The first request is answered; of a :class:`Slot`, which had its turn at that time.
+
+        It has to wait for its connection and leaves late, and the portal counts from then on. Those after it
+        find the connection there, so without the same delay there would be too many of them in its window.
+        """
+        if not self._has_begun and request.http_status is not None:
+            self._has_begun = True
+            late = _now() - request.seconds - turn_at
+            self._throttler.put_off(min(max(0.0, late), self._rate.period))
+
     def observe(self, request: Request) -> None:
         """Learn from a request: a throttled one speaks for the whole portal and holds everyone back.
 
@@ -266,7 +278,7 @@ class Limiter:
 class Slot:
     """One request's place: a permit, then a turn. Use as an async context manager around sending."""
 
-    __slots__ = ("_answered", "_left", "_limiter", "_links", "_past_hold")
+    __slots__ = ("_answered", "_left", "_limiter", "_links", "_past_hold", "_turn_at")
 
     def __init__(self, limiter: Limiter, *, past_hold: bool, links: int) -> None:
         self._limiter = limiter
@@ -274,15 +286,18 @@ class Slot:
         self._links = links
         self._answered = False
         self._left = 0
+        self._turn_at = 0.0
 
     def observe(self, request: Request) -> None:
         """Say how the request fared."""
         self._answered = request.http_status is not None
+        self._limiter.began(request, self._turn_at)
         self._limiter.observe(request)
 
     async def __aenter__(self) -> Self:
         if self._past_hold:
             await self._limiter.turn(past_hold=True)
+            self._turn_at = _now()
             return self
         await self._limiter.permits.acquire()
         try:
@@ -290,6 +305,7 @@ class Slot:
         except BaseException:
             self._limiter.permits.release()
             raise
+        self._turn_at = _now()
         self._limiter.flying(1)
         return self
 

@@ -98,6 +98,10 @@ class PacedThrottler(Throttler):
         due = self._last + self._step
         return due if past_hold else max(due, self._paused_until)
 
+    def put_off(self, seconds: float) -> None:
+        """Give all turns so much later: the last one was used so much later than it was given."""
+        self._last += seconds
+
     def hold(self) -> None:
         """Give no turn to anyone until :meth:`let_go`."""
         self._free.clear()
@@ -178,6 +182,11 @@ class SharedThrottler(PacedThrottler):
     def __init__(self, rate: Rate, turns: TurnBook) -> None:
         super().__init__(rate)
         self._turns = turns
+        self._to_put_off = 0.0
+
+    def put_off(self, seconds: float) -> None:
+        """Give all turns that are not booked yet so much later."""
+        self._to_put_off += seconds
 
     async def _until_due(self, *, past_hold: bool) -> None:
         """Wait for a turn. A cancelled waiter may leave one unused."""
@@ -186,6 +195,9 @@ class SharedThrottler(PacedThrottler):
             if not past_hold:
                 await self._free.wait()
             step, late = self._step, HEADROOM / 2 * self.period
+            if self._to_put_off:
+                by, self._to_put_off = self._to_put_off, 0.0
+                await self._turns.postpone(by, clock() + self.rate_limit * step)
             pause = 0.0 if past_hold else max(0.0, self._paused_until - clock())
             due = await self._turns.book(step=step, late=late, pause=pause, urgent=past_hold)
             while (wait := due - clock()) > 0 and step == self._step:  # noqa: ASYNC110 - it waits for the time

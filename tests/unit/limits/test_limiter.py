@@ -639,6 +639,38 @@ def test_what_retries_owe_outlives_a_change_of_limits(virtual_time: Run) -> None
     assert virtual_time(work()) == [False, True]
 
 
+def test_a_first_request_that_leaves_late_puts_off_those_after_it_by_as_much(virtual_time: Run) -> None:
+    """It waited for its connection; so no window of the portal holds one too many at the start."""
+
+    async def scenario() -> list[float]:
+        limiter = Limiter(Rate(10, 1.0), 8, max_pause=300.0, rng=Dealt())
+        begin, left = now(), []
+        for connecting in (0.25, 0.02, 0.0, 0.0):
+            async with limiter.slot() as slot:
+                await asyncio.sleep(connecting)
+                left.append(now() - begin)
+                await asyncio.sleep(0.05)
+                slot.observe(Request(Kind.LINK, Result.OK, 1, http_status=201, seconds=0.05))
+        return left
+
+    # The second one left late, too; but the connection is there now, and that is chance.
+    assert virtual_time(scenario()) == pytest.approx([0.25, 0.25 + 0.1012 + 0.02, 0.4524, 0.5536], abs=0.006)
+
+
+def test_of_a_first_one_that_leaves_very_late_a_window_is_waited_at_most(virtual_time: Run) -> None:
+    async def scenario() -> float:
+        limiter = Limiter(Rate(10, 1.0), 8, max_pause=300.0, rng=Dealt())
+        async with limiter.slot() as slot:
+            await asyncio.sleep(60.0)
+            slot.observe(Request(Kind.LINK, Result.AMBIGUOUS, 1, seconds=0.0))  # no answer tells nothing
+            slot.observe(Request(Kind.LINK, Result.OK, 1, http_status=201, seconds=0.0))
+        begin = now()
+        async with limiter.slot(), limiter.slot():
+            return now() - begin
+
+    assert virtual_time(scenario()) == pytest.approx(0.1012, abs=0.006)
+
+
 def test_who_waits_for_another_number_of_permits_is_told_of_it(virtual_time: Run) -> None:
     async def work() -> float:
         limiter = Limiter(Rate(10, 1.0), 1, max_pause=60.0, rng=Dealt())

@@ -321,3 +321,18 @@ def test_a_question_past_the_hold_gets_a_turn_of_the_shared_rate(virtual_time: R
     first, second = virtual_time(story())
     assert first == pytest.approx(0.0)
     assert second >= 1.0
+
+
+def test_a_first_request_that_leaves_late_puts_off_the_turns_of_all(virtual_time: Run) -> None:
+    async def scenario() -> tuple[float, float]:
+        book = Book()
+        ours, theirs = (SharedThrottler(Rate(10, 1.0), book) for _ in range(2))
+        begin = now()
+        await ours.acquire()
+        ours.put_off(0.25)
+        await ours.acquire()
+        second = now() - begin
+        await theirs.acquire()
+        return second, now() - begin
+
+    assert virtual_time(scenario()) == pytest.approx((0.3512, 0.4524), abs=0.006)
