@@ -13,7 +13,7 @@ from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
 from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.look import Told
 from worker.operations.policy import RetryIn, RetryPolicy
-from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE
+from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, NOT_FOUND, STILL_THERE
 
 Links = tuple[Made, ...]
 
@@ -139,7 +139,12 @@ def _judge(link: Made, told: Told[Links]) -> Undoing | None:
 def _conclude(link: Made, told: Told[Links], last: Attempt) -> Undoing:
     if not told.is_told:
         return Undoing(link.row, Undo.FAILED, told.last.reason, told.last.http_status)
+    if told.last.result is Result.PERMANENT and last.result is not Result.OK:
+        # Hidden or deleted just then: nobody can see whether the link went before.
+        return Undoing(link.row, Undo.KEPT, NO_OPPORTUNITY, told.last.http_status)
     if link.contact_id not in told.last.found:
-        return Undoing(link.row, Undo.REMOVED, http_status=last.http_status)
+        # A contact that was not found is hidden or deleted since, and not seen among the members for that.
+        state = Undo.GONE if last.reason == NOT_FOUND else Undo.REMOVED
+        return Undoing(link.row, state, http_status=last.http_status)
     state = Undo.KEPT if last.result is Result.PERMANENT else Undo.FAILED
     return Undoing(link.row, state, last.reason or STILL_THERE, last.http_status)

@@ -277,10 +277,23 @@ def test_a_link_whose_removal_is_refused_is_kept_for_the_reason_that_the_portal_
     assert sorted(deletes(portal)) == [(1, 7)] * (len(earlier) + 1) + [(1, 8)]
 
 
-def test_a_link_that_is_gone_was_removed_though_the_last_delete_was_refused(virtual_time: Run) -> None:
+def test_a_link_of_an_opportunity_that_is_hidden_just_then_is_not_called_removed(virtual_time: Run) -> None:
+    portal = holding(7)
+
+    def hide(ask: Ask) -> None:
+        if ask.kind is Kind.UNLINK:
+            portal.missing.add(1)
+
+    portal.leaves = hide
+    assert virtual_time(World(portal).remove(made(7))) == [Undoing(1007, Undo.KEPT, NO_OPPORTUNITY, 404)]
+    assert set(portal.members) == {(1, 7)}
+
+
+def test_a_link_that_cannot_be_seen_since_its_removal_was_not_heard_is_gone(virtual_time: Run) -> None:
+    """Who was not found for the removal may be hidden from the look, too."""
     portal = holding(7)
     portal.answers(1, 7, LOST.but_done(), NOT_FOUND)
-    assert virtual_time(World(portal).remove(made(7))) == [Undoing(1007, Undo.REMOVED, "", 404)]
+    assert virtual_time(World(portal).remove(made(7))) == [Undoing(1007, Undo.GONE, "", 404)]
 
 
 def test_links_are_removed_if_their_opportunity_is_no_more_afterwards(virtual_time: Run) -> None:
@@ -621,7 +634,8 @@ def expected(place: Place, told: Told) -> tuple[Undo, str]:
         "undated": (Undo.REMOVED, ""),
         "dropped": (Undo.GONE, ""),
         "id taken": (Undo.KEPT, ANOTHER_CONTACT),
-        "refused": (Undo.REMOVED, "") if any(o.done for o in told.odd) else (Undo.KEPT, "not_found"),
+        # What was done unheard, and is not found then, might as well be hidden: it is not there any more.
+        "refused": (Undo.GONE, "") if any(o.done for o in told.odd) else (Undo.KEPT, "not_found"),
         "deaf": (Undo.REMOVED, "") if any(o.done for o in told.odd) else (Undo.FAILED, "still_there"),
     }[told.fate]
 
@@ -667,7 +681,9 @@ def test_a_rollback_takes_from_the_portal_what_is_still_as_the_run_made_it_and_n
 
         assert sorted(one.row for one in undoings) == sorted(ends)
         assert {one.row: (one.state, one.reason) for one in undoings} == ends
-        removed = {divmod(row, 1000) for row, (state, _) in ends.items() if state is Undo.REMOVED}
+        removed = {
+            divmod(row, 1000) for row, (state, _) in ends.items() if state in {Undo.REMOVED, Undo.GONE}
+        }
         assert portal.members == {key: created for key, created in before.items() if key not in removed}
         assert len(world.observed) == len(portal.books)
         assert portal.most_sent_in(1.0) <= 20
@@ -688,6 +704,11 @@ def test_a_rollback_takes_from_the_portal_what_is_still_as_the_run_made_it_and_n
                 portal.shows(at, *[BUSY] * 99)
         undoings = runner.run(world.remove_from(again))
     assert portal.members == left
+    ends |= {
+        row: (Undo.REMOVED, "")
+        for row, (state, _) in ends.items()
+        if state is Undo.GONE and row in world.begun
+    }
     assert {one.row: (one.state, one.reason) for one in undoings} == ends
     for state in {state for state, _ in ends.values()}:
         event(state)
