@@ -649,10 +649,6 @@ THROTTLED = (
 CASES = (*CONNECTION, *BODIES, *STATUSES, *REREADS, *ENDS, *THROTTLED)
 
 
-def _param(case: Case) -> Any:
-    return pytest.param(case, id=case.name)
-
-
 # -- Running a case -----------------------------------------------------------------------------------------
 
 
@@ -678,6 +674,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.run.access.RetryPolicy", partial(RetryPolicy, base=0.02, cap=0.1))
     monkeypatch.setattr("worker.limits.outage.FIRST_WAIT", 0.02)
     monkeypatch.setattr("worker.limits.outage.LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("worker.operations.base.LOST_WAITS", (0.02, 0.1))
+    monkeypatch.setattr("worker.site.GATHER", 0.01)
     for name in os.environ:
         if name.startswith("BULKLINK_"):
             monkeypatch.delenv(name)
@@ -708,9 +706,32 @@ def _run(
     return session.directory.path, write_files(session.directory)
 
 
-@pytest.mark.parametrize("case", [_param(case) for case in CASES])
+def _is_of_the_api(case: Case) -> bool:
+    """Whether all that goes wrong is answers of the API itself, which an item of a batch can have, too."""
+    scenario = Scenario.from_toml(case.scenario)
+    is_calm = not scenario.outages and not scenario.throttle.limit and scenario.auth == Scenario().auth
+    return (
+        case.deliver is None
+        and not case.is_cut
+        and is_calm
+        and all(fault.hits_items for fault in scenario.faults)
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "transport"),
+    [
+        *(pytest.param(case, "single", id=case.name) for case in CASES),
+        *(pytest.param(case, "batch", id=f"{case.name}-batch") for case in CASES if _is_of_the_api(case)),
+    ],
+)
 def test_the_run_ends_as_it_should_and_tells_the_truth(
-    case: Case, aside: Aside[Any], pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case,
+    transport: str,
+    aside: Aside[Any],
+    pairs: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for target, value in case.patches.items():
         monkeypatch.setattr(target, value)
@@ -721,7 +742,7 @@ def test_the_run_ends_as_it_should_and_tells_the_truth(
         url = portal.url
         if case.deliver is not None or case.is_cut:
             url = aside(stack.enter_async_context(Between(url, case.deliver, good=case.good))).url
-        folder, report = _run(tmp_path, url, pairs, case.options)
+        folder, report = _run(tmp_path, url, pairs, {"transport": transport, "batch_size": 7, **case.options})
     finally:
         aside(stack.aclose())
 
@@ -778,6 +799,81 @@ def _assert_truth(folder: Path, report: Report, portal: Portal) -> None:
     for path in folder.iterdir():
         content = path.read_bytes()
         assert not [secret for secret in secrets if secret.encode() in content], path.name
+
+
+# -- By either way the same end ------------------------------------------------------------------------------
+
+ON_BOTH_WAYS = (
+    "[portal]\nmissing_contacts = [3]\nmissing_opportunities = [8]\ndangling_contacts = [11]\n"
+    + status(500, "envelope", share=0.3, per_pair=1)
+    + status(500, "envelope", share=0.3, per_pair=1, **STORED)
+    + status(403, "envelope", hresult=-2146233078, only=[[17, 17]])
+    + status(500, "envelope", only=[[23, 23]])
+)
+"""What befalls pairs, however they are sent."""
+
+BATCH: Mapping[str, Any] = {"on": "batch", "share": 0.4}
+
+ON_BATCHES: Mapping[str, str] = {
+    "reset": fault("reset", **BATCH),
+    "reset after store": fault("reset", **BATCH, **STORED),
+    "reset in the middle": fault("reset", **BATCH, items_done=-1),
+    "body cut": fault("truncated", **BATCH),
+    "gzip junk": fault("gzip_junk", **BATCH),
+    "page": fault("html_200", **BATCH),
+    "empty": fault("empty_201", **BATCH, **STORED),
+    "502 in the middle": status(502, **BATCH, items_done=-1),
+    "504 after store": status(504, **BATCH, **STORED),
+    "500 page": status(500, **BATCH),
+    "400 page": status(400, **BATCH),
+    "400 page under one spelling": status(400, on="batch", extension=""),
+    "refused as a whole in the middle": status(403, "envelope", hresult=-2146233078, on="batch", after=10),
+    "429": status(429, **BATCH, retry_after="0"),
+    "503 page": status(503, **BATCH),
+    "hang after store": fault("hang", **{**BATCH, "share": 0.2}, **STORED),
+    "forbidden in the middle": status(403, on="batch", after=10),
+    "no route in the middle": status(404, on="batch", after=10),
+    **{
+        kind: fault(kind, **BATCH)
+        for kind in (
+            *("null_item", "missing_item", "extra_item", "permuted_items", "renamed_item", "swapped_names"),
+            *("broken_item", "cut_items", "doubled_envelope"),
+        )
+    },
+    "one pair breaks each batch": fault("doubled_envelope", on="batch", only=[[5, 5]]),
+}
+
+
+def _end(aside: Aside[Any], scenario: str, folder: Path, pairs: str, **options: object) -> Any:
+    """Where each row and each link ends."""
+    portal = Portal(Scenario.from_toml(scenario))
+    aside(portal.__aenter__())
+    try:
+        run, report = _run(folder, portal.url, pairs, {"existing": "check", "timeout": 0.7, **options})
+    finally:
+        aside(portal.__aexit__(None, None, None))
+    _assert_truth(run, report, portal)
+    states: dict[str, tuple[str, str]] = {}
+    for name in ("linked.csv", "rejected.csv", "retry.csv"):
+        with (run / name).open(newline="") as file:
+            states |= {row["_line"]: (row["_status"], row["_reason"]) for row in csv.DictReader(file)}
+    return report.exit_code, states, sorted(portal.books.links())
+
+
+@pytest.mark.parametrize("trouble", ON_BATCHES)
+def test_pairs_and_links_end_by_batch_as_they_do_one_by_one(
+    trouble: str, aside: Aside[Any], pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.limits.limiter.FLOOR", 0.02)
+    scenario = "seed = 4\n" + ON_BOTH_WAYS + ON_BATCHES[trouble]
+
+    alone = _end(aside, scenario, tmp_path / "single", pairs, transport="single")
+    together = _end(aside, scenario, tmp_path / "batch", pairs, transport="auto", batch_size=7)
+
+    assert {line: (end, alone[1][line]) for line, end in together[1].items() if end != alone[1][line]} == {}
+    assert together == alone
+    code, states, links = alone
+    assert (code, len(states), len(links)) == (5, PAIRS, PAIRS - 5)
 
 
 # -- What is reported is what arrived -----------------------------------------------------------------------

@@ -39,8 +39,11 @@ class Again:
 
 
 def is_lost(attempt: Attempt) -> bool:
-    """Whether a request of many broke off before it said anything about this operation."""
-    return attempt.shared and attempt.result is Result.AMBIGUOUS
+    """Whether a request of many said nothing about this operation: it failed as a whole, or broke off.
+
+    One that is transient was not carried out at all; of one that is ambiguous only a look can tell.
+    """
+    return attempt.shared and attempt.result in (Result.AMBIGUOUS, Result.TRANSIENT)
 
 
 def wait_after_loss(attempt: Attempt) -> float:

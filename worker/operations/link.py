@@ -97,20 +97,34 @@ class Link:
         return Again(step.seconds, is_retry, absent=self._recovers and attempt.reason == NOT_STORED)
 
     def _step(self, attempt: Attempt) -> Step:
-        if not self._looking:
-            self._recovers = False
-            if is_lost(attempt) and self._lost < MOST_LOST:
-                self._lost += 1
-                self._looks = ()
-                self._before = self._recovers = True
-                return Reread(wait_after_loss(attempt))
-            self._sent += (attempt,)
-            self._spent += attempt.seconds
-            self._compares = attempt.reason == PERHAPS_LINKED
-            if self._compares:
-                self._looks = ()
-                return Reread()
-            return self._policy.after(self._sent, self._spent, self._rng, in_doubt=self._before)
+        if is_lost(attempt) and self._lost < MOST_LOST:
+            self._lost += 1
+            return self._after_loss(attempt)
+        return self._looked(attempt) if self._looking else self._answered(attempt)
+
+    def _after_loss(self, attempt: Attempt) -> Step:
+        """A request of many said nothing about this pair; that is no failure of its own."""
+        wait = wait_after_loss(attempt)
+        if self._looking:
+            return Reread(wait)
+        self._looks = ()
+        self._recovers = attempt.result is Result.AMBIGUOUS
+        if not self._recovers:
+            return RetryIn(wait)
+        self._before = True
+        return Reread(wait)
+
+    def _answered(self, attempt: Attempt) -> Step:
+        self._recovers = False
+        self._sent += (attempt,)
+        self._spent += attempt.seconds
+        self._compares = attempt.reason == PERHAPS_LINKED
+        if self._compares:
+            self._looks = ()
+            return Reread()
+        return self._policy.after(self._sent, self._spent, self._rng, in_doubt=self._before)
+
+    def _looked(self, attempt: Attempt) -> Step:
         self._looks += (attempt,)
         self._spent += 0.0 if self._recovers else attempt.seconds
         self._before = self._before and attempt.reason != NOT_STORED

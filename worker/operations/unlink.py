@@ -78,7 +78,8 @@ class Unlink:
         self._because = attempt.reason
         if is_lost(attempt) and self._lost < MOST_LOST:
             self._lost += 1
-            self._unanswered, self._looks = attempt, ()
+            self._unanswered = attempt if attempt.result is Result.AMBIGUOUS else None
+            self._looks = ()
             return Again(wait_after_loss(attempt))
         self._counted += (attempt,)
         self._spent += attempt.seconds
@@ -90,6 +91,9 @@ class Unlink:
 
     def _looked(self, unanswered: Attempt, look: Attempt) -> Again | Removed:
         """What a look says of a removal that had no answer; it is repeated while it tells nothing."""
+        if is_lost(look) and self._lost < MOST_LOST:
+            self._lost += 1
+            return Again(wait_after_loss(look))
         self._looks += (look,)
         if (again := self._policy.look_again(self._looks, self._rng)) is not None:
             return Again(again.seconds)

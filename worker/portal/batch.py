@@ -80,8 +80,8 @@ class Batch:
         calls = [call_for(ask) for ask in asks]
         finding = await self._client.send(_batch_of(self._client, calls), _read_batch, Kind.BATCH, asks)
         request = finding.request(Kind.BATCH, asks)
-        if finding.verdict.stop is not None:
-            # The route is refused, not we: nothing was carried out, and each can go alone.
+        if finding.verdict.stop is not None or finding.verdict.result is Result.PERMANENT:
+            # The route is refused, not we and no pair: nothing was carried out, and each can go alone.
             if not self._forbidden:  # several may be on their way
                 self._forbidden = True
                 self._forbid()

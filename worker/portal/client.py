@@ -98,6 +98,7 @@ class PortalClient:
         self._waiting = waiting or Waiting()
         self._tokens = Tokens(credentials, partial(log_in, self._http, limiter, self._waiting))
         self._spellings = Spellings(wire)
+        self._form_spellings = Spellings("json")  # a batch is always answered in it
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -209,8 +210,8 @@ class PortalClient:
         if call.form is not None:
             headers |= {"Content-Type": FORM, "Accept-Encoding": "gzip"}
             options["data"] = call.form
-        path = call.path if call.form is not None else self._spellings.of(call.path)
-        reply = await self._http.call(call.method, path, headers=headers, **options)
+        spellings = self._spellings if call.form is None else self._form_spellings
+        reply = await self._http.call(call.method, spellings.of(call.path), headers=headers, **options)
         if isinstance(reply, Failure):
             verdict = classify_failure(reply.kind, sent=call.writes)
             return Finding(verdict, reply.seconds, detail=reply.detail, final=reply.final)
@@ -233,7 +234,7 @@ class PortalClient:
             # Here, for the error goes past whoever observes what it returns: this request counts like any.
             self._limiter.observe(finding.request(kind, asks))
             raise verdict.stop(f"{self._http.origin}: {detail} {verdict.reason}: {verdict.hint}")
-        self._spellings.learn(call.path, refused=verdict.reason == BAD_REQUEST)
+        spellings.learn(call.path, refused=verdict.reason == BAD_REQUEST)
         return finding
 
     def _target(self, reply: Reply, token: str) -> str | None:

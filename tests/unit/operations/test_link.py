@@ -416,9 +416,9 @@ NOT_DONE = Again(absent=True)
         pytest.param(
             [replace(BUSY, shared=True), replace(THROTTLED, shared=True)],
             [("link", ""), ("link", "unavailable"), ("link", "throttled")],
-            [retry(4.0), Again()],
+            [SOON, Again()],
             None,
-            id="a request of many that was certainly not carried out is no reason to look",
+            id="a request of many that was certainly not carried out is nobody's failure",
         ),
         pytest.param(
             [CUT_OFF, ABSENT] * MOST_LOST + [CUT_OFF],
@@ -535,9 +535,17 @@ def test_time_that_a_lost_request_of_many_took_is_not_the_pairs() -> None:
     assert link.take(replace(BUSY, seconds=1.0)) == retry(4.0)
 
 
-def test_a_look_that_is_lost_in_a_request_of_many_is_a_look_that_told_nothing() -> None:
+def test_looks_that_are_lost_in_requests_of_many_do_not_leave_a_pair_unknown() -> None:
+    """A refusal of it is settled by looking, however often that goes together with others that break off."""
     lost_look = replace(UNREADABLE, shared=True)
-    assert told(PAIR, CUT_OFF, lost_look, THERE) == told(PAIR, CUT_OFF, UNREADABLE, THERE)
+    asked, steps, outcome = told(PAIR, LOST, NO, *[lost_look] * MOST_LOST, ABSENT)
+    assert asked[2:] == [("look", "forbidden")] * (MOST_LOST + 1)
+    assert steps[2:] == [retry(LOST_WAITS[0])] * MOST_LOST
+    assert outcome is not None
+    assert outcome.status is Status.REJECTED
+    *_, unknown = told(PAIR, LOST, NO, *[lost_look] * (MOST_LOST + POLICY.max_unreadable))
+    assert unknown is not None
+    assert unknown.status is Status.UNKNOWN
 
 
 def ended(pair: Pair, *answers: Attempt, policy: RetryPolicy = POLICY) -> Outcome:

@@ -176,3 +176,15 @@ def test_a_removal_lost_in_requests_of_many_counts_for_nothing_ten_times() -> No
         assert unlink.take(SHARED) == Again(LOST_WAITS[1])
         assert unlink.take(read(7)) == Again(absent=True)
     assert unlink.take(SHARED) == Removed(LINK, SHARED)
+
+
+def test_a_request_of_many_that_was_certainly_not_carried_out_is_no_reason_to_look() -> None:
+    unlink = Unlink(LINK, RetryPolicy(max_attempts=1), Highest(0))
+    assert unlink.take(replace(BUSY, shared=True)) == Again(LOST_WAITS[0])
+    assert unlink.ask().kind is Kind.UNLINK
+
+
+def test_a_look_that_is_lost_in_a_request_of_many_is_made_again_and_counts_for_nothing() -> None:
+    unlink = lost(1)
+    assert unlink.take(SHARED) == Again(LOST_WAITS[1])
+    assert unlink.take(read()) == Removed(LINK, SHARED)

@@ -200,6 +200,14 @@ async def test_an_answer_that_is_too_large_makes_batches_smaller_for_good() -> N
     assert world.batch.size == 4
 
 
+async def test_a_refusal_of_the_whole_is_no_word_on_any_of_its_pairs() -> None:
+    denied = {"status": 1, "error": {"message": "No", "hresult": -2146233078}}
+    world = World(Reply(403, {}, orjson.dumps(denied), 0.1))
+    exchange = await world.send()
+    assert {attempt.result for attempt in exchange.attempts} == {Result.THROTTLED}
+    assert (world.forbidden, world.batch.size) == (1, 1)
+
+
 async def test_that_a_route_is_refused_is_told_once_by_however_many_batches() -> None:
     world = World(page(403))
     await asyncio.gather(*(world.batch.send(ASKS) for _ in range(3)))
