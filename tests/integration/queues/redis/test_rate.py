@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.brokers import RedisServer, free_port
+from tests.conftest import ONE_BY_ONE
 from worker.errors import QueueUnavailable
 from worker.queues import open_rate, parse_rate_address
 from worker.queues.redis.rate import RedisRate
@@ -134,6 +135,7 @@ def test_runs_that_share_a_rate_keep_to_it_together_and_use_it(
                 "40/s",
                 "--run-id",
                 f"r{number}",
+                *ONE_BY_ONE,
             )
             runs.append(stack.enter_context(bulklink.start(*words, BULKLINK_SHARED_RATE=url)))
         ended = [(run.communicate(timeout=60)[1], run.returncode) for run in runs]
