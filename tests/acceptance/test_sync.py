@@ -185,8 +185,9 @@ def test_appserver_is_refused_before_anything_is_done(bulklink: "CommandLine", s
         assert (done.returncode, done.stderr.count("\n")) == (6, 1)
         assert "this portal is AppServer" in done.stderr
     assert portal.links() == {(1, 1), (1, 2)}
-    # Nothing is left of it, and to add alone is fine.
+    # Nothing is left of it, and to add alone is fine; nor does a run mind what a sync was told to remove.
     assert bulklink(*words).returncode == 0
+    assert bulklink("run", *words[1:-1], "two", BULKLINK_PRUNE="all").returncode == 0
     assert portal.links() == {(1, 1), (1, 2), (1, 3)}
 
 

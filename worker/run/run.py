@@ -154,7 +154,7 @@ def session_of(
         listen=None
         if settings.dashboard_port is None
         else (settings.dashboard_host, settings.dashboard_port),
-        make_sure=removes_single_links if fresh and settings.prune is not None else any_portal,
+        make_sure=removes_single_links if "sync" in facts and settings.prune is not None else any_portal,
     )
 
     def reloaded() -> tuple[Rates, int | None, Credentials]:

@@ -210,6 +210,7 @@ def test_no_link_goes_that_is_outside_the_plan_or_changed_since(seed: int, prune
     assert not (removed and unlinked)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_what_may_be_touched_is_as_the_input_says_and_a_second_sync_does_nothing(seed: int) -> None:
     state = State(seed)
