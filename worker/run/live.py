@@ -37,6 +37,7 @@ class Live:
         self._tally = tally
         self._tell = tell
         self._pace = Pace()
+        self._done = ""
         self._began = asyncio.get_running_loop().time()
 
     def page(self, listen: Listen) -> LivePage:
@@ -72,7 +73,8 @@ class Live:
             pause_left=0.0,
             paused_seconds=0.0,
             held=False,
-            note=tally.note,
+            # What a button did is said beside it.
+            note="" if tally.note == self._done else tally.note,
             causes=dict(tally.causes),
             ended=self.ended,
         )
@@ -115,5 +117,6 @@ class Live:
         return self.site
 
     def _told(self, text: str) -> str:
+        self._done = text
         self._tell(text)
         return text

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -123,6 +124,26 @@ async def test_where_nobody_can_listen_no_run_begins(pairs: Path, tmp_path: Path
         assert session.leaves_nothing
         assert not portal.books.requests
         session.directory.discard()
+
+
+async def test_what_a_button_did_is_said_beside_it_and_what_else_is_told_in_the_page() -> None:
+    tally = RunTally()
+
+    class Site:
+        def pause(self) -> None:
+            pass
+
+    def tell(text: str) -> None:
+        tally.note = text
+
+    live = Live("one", "pairs.csv", "https://portal.example", tally, tell)
+    tell("the portal fails: asking again in 4 s")
+    assert live.look().note == "the portal fails: asking again in 4 s"
+    live.site = cast("Any", Site())
+    said = live.pause()
+    assert tally.note == said
+    live.site = None
+    assert live.look().note == ""
 
 
 async def test_before_it_sends_and_after_its_end_there_is_nothing_to_steer() -> None:
