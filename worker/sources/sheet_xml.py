@@ -5,6 +5,7 @@ A sheet is read through once, in pieces, as text. In it a cell is ``<c r="B2" t=
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO
@@ -19,10 +20,10 @@ _TAIL = 256 * 1024
 """Bytes at the end of a piece in which rows are counted."""
 
 _ROW = re.compile(rb'<(?:\w+:)?row\s(?:[^>]*?\s)?r="([0-9]{1,9})"')
-_FAR_OUT = re.compile(rb'\br="[A-Z]{2}')
-"""Of a column after Z; up to there a sheet cannot be too large, however many rows it has."""
+_FAR_OUT = re.compile(rb'\br="(?:[A-Z]{2}|[A-Z][0-9]{7})')
+"""Of a column after Z, or a row that no sheet has; up to there a sheet is not too large."""
 
-_CELL = re.compile(rb'<(?:\w+:)?c\s(?:[^>]*?\s)?r="([A-Z]{1,3})[0-9]+"[^>]*(?<!/)>')
+_CELL = re.compile(rb'<(?:\w+:)?c\s(?:[^>]*?\s)?r="([A-Z]{1,9})([0-9]{1,18})"[^>]*(?<!/)>')
 _ERROR = re.compile(
     rb'<(?:\w+:)?c(?=\s[^>]*\bt="e")\s(?:[^>]*?\s)?r="([A-Z]{1,3})([0-9]{1,9})"[^>]*>'
     rb"(?:<(?:\w+:)?f\b[^>]*/>|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>)?<(?:\w+:)?v>([^<]{1,20})<"
@@ -56,16 +57,10 @@ def survey(file: BinaryIO, sheet: str) -> Survey:
         with zipfile.ZipFile(file) as archive, archive.open(_part(archive, sheet)) as part:
             for piece in _pieces(part):
                 _look(piece, found)
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        NotImplementedError,
-        etree.LxmlError,
-    ):
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, LookupError, ValueError, RuntimeError):
         pass  # what is wrong with it is for the library to say
+    except etree.LxmlError:
+        pass
     return found
 
 
@@ -113,7 +108,9 @@ def _look(piece: bytes, found: Survey) -> None:
     # Rows are in order, so the last is among the last.
     found.rows = max(found.rows, max(map(int, _ROW.findall(piece, max(0, len(piece) - _TAIL))), default=0))
     if _FAR_OUT.search(piece):
-        found.columns = max(found.columns, max(map(_number, set(_CELL.findall(piece))), default=0))
+        for column, row in _CELL.findall(piece):
+            found.columns = max(found.columns, _number(column))
+            found.rows = max(found.rows, int(row))
     if b't="e"' in piece:
         for column, row, text in _ERROR.findall(piece):
             cells = found.errors.setdefault(int(row) - 1, {})

@@ -35,6 +35,10 @@ def test_rows_and_columns_go_as_far_as_there_is_a_value() -> None:
     )
 
 
+def test_a_cell_may_say_that_it_is_further_down_than_its_row() -> None:
+    assert surveyed('<row r="9"><c r="B77123456"><v>1</v></c></row>') == Survey(77_123_456, 26)
+
+
 @pytest.mark.parametrize(
     "cell",
     [
@@ -76,6 +80,7 @@ def test_a_row_without_an_end_is_not_held_for_ever(monkeypatch: pytest.MonkeyPat
         {"xl/workbook.xml": '<workbook><sheets><sheet name="Other"/></sheets></workbook>'},
         {"xl/_rels/workbook.xml.rels": "<Relationships/>"},
         {"xl/worksheets/sheet1.xml": None},
+        {"xl/_rels/workbook.xml.rels": ""},
     ],
 )
 def test_of_a_workbook_that_is_built_otherwise_nothing_is_said(change: "dict[str, str | None]") -> None:
@@ -84,6 +89,14 @@ def test_of_a_workbook_that_is_built_otherwise_nothing_is_said(change: "dict[str
     assert survey(rebuilt(data, {}), "Pairs").rows == 5
     assert survey(rebuilt(data, change), "Pairs") == NOTHING
     assert survey(io.BytesIO(data[:100]), "Pairs") == NOTHING
+
+
+def test_of_a_sheet_that_cannot_be_unpacked_nothing_is_said() -> None:
+    data = bytearray(workbook({"Pairs": [(n, n * 7) for n in range(5000)]}))
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+
+    assert not survey(io.BytesIO(data), "Pairs").errors
 
 
 def test_a_part_may_be_named_from_the_root() -> None:

@@ -2,7 +2,10 @@
 
 import gzip
 import io
+import random
 import sys
+import zipfile
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
@@ -150,6 +153,30 @@ def test_a_header_without_ids_is_refused_with_what_it_has() -> None:
 @pytest.mark.parametrize("cut", [200, 600, -30])
 def test_a_workbook_that_is_cut_short_is_one_line(cut: int) -> None:
     assert refusal(BOOK[:cut]).startswith("standard input is an Excel workbook that is damaged; open it")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_damaged_in_a_workbook_it_is_rows_or_one_line(seed: int) -> None:
+    deal = random.Random(seed)  # noqa: S311 - the same damages each time
+    with zipfile.ZipFile(io.BytesIO(BOOK)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    ends = Counter[str]()
+    for _ in range(50):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, text in parts.items():
+                damaged = bytearray(text)
+                at = deal.randrange(len(damaged))
+                damaged[at : at + deal.randrange(9)] = deal.choice(
+                    [b"", b"9", b"<", b'r="ZZZ99999"', b"A1048577", b"99999999", b't="s"', b"</row>"]
+                )
+                archive.writestr(name, bytes(damaged if deal.random() < 0.4 else text))
+        try:
+            with opened(file.getvalue()) as source:
+                ends["read"] += bool(list(source.rows()))
+        except InputError:  # its message is one line, as that of every error of ours
+            ends["refused"] += 1
+    assert min(ends["read"], ends["refused"]) > 0
 
 
 def test_one_with_a_password_is_told_from_an_old_one(tmp_path: Path) -> None:
