@@ -3,6 +3,8 @@
 The path of a pair: ``sources`` -> ``plan`` -> ``supply`` -> ``ledger`` -> ``operations`` -> ``scheduler`` ->
 ``dispatch`` (a slot of ``limits``) -> ``portal`` -> ``operations`` -> ``ledger`` -> ``sinks`` and ``report``.
 ``run`` has a file for each verb and decides the order; ``cli`` has one for each, too, and only prints.
+``api`` gives Python code the same path; what that imports is ``bulklink``, a folder of ``worker`` that is
+installed under this name.
 
 The words that the code uses, each for one thing:
 
