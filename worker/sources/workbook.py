@@ -15,7 +15,6 @@ from worker.sources.base import ColumnNames
 from worker.sources.columns import shown
 from worker.sources.opening import BrokenInputError, RawInput
 from worker.sources.records import Record
-from worker.sources.sheet_xml import survey
 from worker.sources.table import Table
 
 if TYPE_CHECKING:
@@ -157,6 +156,8 @@ def _errors(data: bytes, name: str, label: str) -> Mapping[int, Mapping[int, str
     Raises:
         InputError: it is too large.
     """
+    from worker.sources.sheet_xml import survey  # noqa: PLC0415 - brings in what a CSV file does not need
+
     found = survey(io.BytesIO(data), name)
     if found.rows * found.columns > MAX_CELLS:
         raise InputError(
