@@ -44,6 +44,7 @@ def mean_rate(seen: list[list[object]]) -> float:
 
 
 @pytest.mark.alone
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("rate", "pairs", "share"),
     [
