@@ -4,7 +4,7 @@ The path of a pair: ``sources`` -> ``plan`` -> ``supply`` -> ``ledger`` -> ``ope
 ``dispatch`` (a slot of ``limits``) -> ``portal`` -> ``operations`` -> ``ledger`` -> ``sinks`` and ``report``.
 ``run`` has a file for each verb and decides the order; ``cli`` has one for each, too, and only prints.
 ``api`` gives Python code the same path; what that imports is ``bulklink``, a folder of ``worker`` that is
-installed under this name.
+installed under this name. ``doctor`` tells what has gone wrong with a cell, and mends it.
 
 The words that the code uses, each for one thing:
 
