@@ -51,8 +51,10 @@ def mean_rate(seen: list[list[object]]) -> float:
         (5, 16, 0.98),
         (50, 100, 0.95),  # so short that the start and the log-ins weigh more
         pytest.param(50, 1_000, 0.98, marks=pytest.mark.slow),
-        pytest.param(500, 4_000, 0.98, marks=pytest.mark.slow),
-        pytest.param(2_000, 8_000, 0.98, marks=pytest.mark.slow),
+        pytest.param(500, 7_500, 0.98, marks=pytest.mark.slow),
+        # A request of one pair costs half a millisecond of a core, so these are as many as two cores can do.
+        pytest.param(1_000, 8_000, 0.95, marks=pytest.mark.slow),
+        pytest.param(2_000, 8_000, 0.75, marks=pytest.mark.slow),
     ],
 )
 def test_a_stated_rate_is_reached_and_no_second_holds_more(

@@ -451,6 +451,25 @@ def test_permits_bound_how_many_are_in_flight(virtual_time: Run, concurrency: in
     assert virtual_time(work()) == (concurrency, 0)
 
 
+def test_what_is_in_flight_is_on_its_way_and_what_waits_for_a_turn_is_not(virtual_time: Run) -> None:
+    async def scenario() -> list[int]:
+        limiter = Limiter(Rate(1, 10.0), 4, max_pause=300.0, rng=Dealt())
+        counts = [limiter.in_flight]
+
+        async def send() -> None:
+            async with limiter.slot():
+                await asyncio.sleep(5.0)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(send())
+            await asyncio.sleep(1.0)
+            counts.append(limiter.in_flight)
+        return [*counts, limiter.in_flight]
+
+    assert virtual_time(scenario()) == [0, 1, 0]
+
+
 def test_a_permit_comes_back_after_an_error_or_a_cancellation(virtual_time: Run) -> None:
     async def work() -> bool:
         limiter = Limiter(Rate(10, 1.0), 1, max_pause=1.0, rng=Dealt())
