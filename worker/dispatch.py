@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from worker.errors import WorkerError
 from worker.limits import Limiter
-from worker.models import READS, Ask, Exchange
+from worker.models import READS, Ask, Exchange, Result
 from worker.operations.base import Again, Operation
+from worker.reasons import BUSY_OR_CLOSED
 from worker.scheduler import Scheduler
 
 Finished = tuple[Operation[Any], Any]
@@ -154,11 +155,14 @@ class Dispatcher:
                 exchange = await self._send(group, asks)
                 slot.observe(exchange.request)
                 again: list[tuple[Operation[Any], Again]] = []
+                doubtful: set[Operation[Any]] = set()
                 finished: list[Finished] = []
                 for operation, attempt in zip(group, exchange.attempts, strict=True):
                     step = operation.take(attempt)
                     if isinstance(step, Again):
                         again.append((operation, step))
+                        if attempt.result is Result.THROTTLED and attempt.reason in BUSY_OR_CLOSED:
+                            doubtful.add(operation)
                     else:
                         finished.append((operation, step))
                 # Before it is awaited: what was handed over is written with it, also if we are cancelled.
@@ -173,6 +177,9 @@ class Dispatcher:
         for operation, step in again:
             if operation is breaks_off:
                 self._scheduler.alone(operation)
+            elif operation in doubtful:
+                # Is it the portal, or this one? What others are told, that come before it now, will show.
+                self._scheduler.behind(operation)
             else:
                 self._scheduler.again(operation, step.seconds, is_retry=step.is_retry)
         self._scheduler.done(len(group))

@@ -95,6 +95,11 @@ class Scheduler(Generic[_T]):
         heapq.heappush(heap, (due, next(self._numbers), operation))
         self._news.set()
 
+    def behind(self, operation: _T) -> None:
+        """Send an operation once more, after what is there and fresh."""
+        self._fresh.append(operation)
+        self._news.set()
+
     def alone(self, operation: _T) -> None:
         """Send an operation once more, at once, and with no other."""
         self._alone.append(operation)

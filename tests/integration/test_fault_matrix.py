@@ -48,6 +48,14 @@ OPENSSL = (
 
 PAIRS = 30
 SOON: Mapping[str, object] = {"worker.limits.limiter.FLOOR": 0.3}
+# Each pause is twice the last one, up to the longest.
+AT_ONCE: Mapping[str, object] = {
+    "worker.limits.limiter.FLOOR": 0.01,
+    "worker.limits.limiter.LONGEST_FLOOR": 0.02,
+    "worker.limits.adaptive_rate.FLOOR": 20.0,
+    "worker.limits.outage.FIRST_WAIT": 0.05,
+    "worker.limits.outage.LONGEST_WAIT": 0.1,
+}
 SHORT: Mapping[str, object] = {"timeout": 0.5, "concurrency": 16}
 # One attempt, then reading, which has to be in time also on a machine with much else to do.
 ONCE: Mapping[str, object] = {"timeout": 2.0, "concurrency": 16, "max_attempts": 1}
@@ -385,7 +393,7 @@ STATUSES = (
         {"linked": PAIRS - 2, "retryable": 2},
         "unavailable",
         held=PAIRS - 2,
-        patches={"worker.limits.limiter.FLOOR": 0.02},
+        patches=AT_ONCE,
     ),
     Case(
         "503_page_each_time",
@@ -599,7 +607,7 @@ THROTTLED = (
         "429_more_often_than_a_pair_is_tried",
         status(429, per_pair=7, retry_after="0", only=[[1, 1], [2, 2]]),
         "throttled",
-        patches=SOON,
+        patches=AT_ONCE,
     ),
     *(
         Case(

@@ -371,6 +371,21 @@ def test_waiting_is_not_failing(virtual_time: Run) -> None:
     assert world.lasted > 3600.0
 
 
+def test_pairs_that_alone_are_refused_as_if_the_portal_were_closed_hold_up_no_other(
+    virtual_time: Run,
+) -> None:
+    portal = Portal()
+    refused = (Attempt(Result.THROTTLED, "unavailable", 503), None)
+    portal.answers(1, *[refused] * 3, OK)
+    portal.answers(2, *[refused] * 3, OK)
+    world = World(portal, pairs(20), concurrency=2)
+    virtual_time(world.run())
+    assert set(world.statuses.values()) == {Status.LINKED}
+    asked = [sent.row for sent in portal.books]
+    assert asked[:4] == [1, 2, 3, 4]  # after a pause; not the first two again
+    assert world.lasted < 30.0
+
+
 def test_time_spent_sending_and_backing_off_is_bounded(virtual_time: Run) -> None:
     portal = Portal(latency=(1.0,))
     portal.answers(1, *[TRANSIENT] * 9)

@@ -85,6 +85,19 @@ def test_what_is_due_again_goes_before_everything_else_and_not_a_moment_earlier(
     assert virtual_time(story()) == [("a", 0.0), ("b", 1.5), ("soon", 3.0), ("late", pytest.approx(5.0))]
 
 
+def test_what_may_itself_be_at_fault_goes_behind_what_is_fresh(virtual_time: Run) -> None:
+    async def story() -> list[str]:
+        scheduler = empty()
+        scheduler.offer("abc")
+        (first,) = await given(scheduler)
+        scheduler.behind(first)
+        scheduler.done(1)
+        scheduler.close()
+        return [first, *[one for _ in range(3) for one in await given(scheduler)]]
+
+    assert virtual_time(story()) == ["a", "b", "c", "a"]
+
+
 def test_a_spent_budget_delays_retries_and_nothing_else(virtual_time: Run) -> None:
     async def story() -> list[tuple[str, float]]:
         budget = spent()

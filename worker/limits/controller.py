@@ -34,6 +34,7 @@ class Controller:
         self.concurrency = concurrency
         self._sizes: BatchSize | None = None
         self._size = 0
+        self._worked = False
 
     def sizes(self, sizes: BatchSize) -> None:
         """Batches are sent, of a size that they learn; not while it is tried what one more in flight does."""
@@ -60,7 +61,12 @@ class Controller:
         """Learn from a request whose answer came at a time; gives what is changed by it, mostly nothing."""
         sent_at = at - request.seconds
         if request.result is Result.THROTTLED:
-            return self._throttled(sent_at, at)
+            is_one_of_its_own = self._worked and request.items == 1 and not request.is_first
+            self._worked = False
+            # What is refused again while others get through says something of itself, not of our pace.
+            return () if is_one_of_its_own else self._throttled(sent_at, at)
+        if request.result in _WORKED and request.kind not in QUESTIONS:
+            self._worked = True
         if self.rate is not None and request.result in _WORKED:
             before = self.rate.value
             if self.rate.taken(sent_at, at):

@@ -223,3 +223,18 @@ def test_with_a_fixed_number_in_flight_batches_change_as_they_like() -> None:
 
     (change,) = controller.observe(request(kind=Kind.BATCH, items=20), 1.0)
     assert change == Change(1.0, Knob.BATCH_SIZE, 20, 30, Why.RESIZED)
+
+
+def test_what_is_refused_again_while_others_get_through_changes_nothing() -> None:
+    controller = Controller(AdaptiveRate(100.0))
+    again = Request(Kind.LINK, Result.THROTTLED, 1, 1, ("unavailable",), seconds=0.1)
+    works = Request(Kind.LINK, Result.OK, 1, seconds=0.1)
+
+    controller.observe(works, 1.0)
+    assert controller.observe(again, 2.0) == ()
+    # Nothing got through since: it may be the portal after all.
+    assert [change.knob for change in controller.observe(again, 3.0)] == [Knob.RATE]
+    # One that was never refused before says something of our pace, whatever else gets through.
+    controller.observe(works, 4.0)
+    first = Request(Kind.LINK, Result.THROTTLED, 1, seconds=0.1)
+    assert [change.knob for change in controller.observe(first, 5.0)] == [Knob.RATE]
