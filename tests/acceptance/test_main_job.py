@@ -109,7 +109,7 @@ def test_ten_thousand_dirty_rows_end_as_the_portals_books_say(
     # What was sent is what arrived, the probe before the work included.
     assert report["requests"]["attempts"] == portal.books()["requests"]
     assert report["requests"]["retries_by_reason"]["server_error"] > 100
-    assert report["requests"]["retries_by_reason"]["connection_lost"] > 30
+    assert report["requests"]["retries_by_reason"]["connection_lost"] > 20
     run = bulklink.only_run()
     check_files(run, expected)
     # Output files are input files: the rejected ones are judged alike again.

@@ -165,7 +165,7 @@ def test_an_empty_queue_is_drained_at_once(bulklink: "CommandLine", simulate: "S
     portal = simulate("calm")
     (bulklink.folder / "pairs.csv").write_text(HEADER)
     assert bulklink("publish", "pairs.csv", queue).returncode == 0
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
     report = bulklink.report("work", queue, "--portal", portal.url, "--drain")
     assert (report["exit_code"], report["counts"]["rows"], report["status"]) == (0, 0, "completed")
 
@@ -248,7 +248,7 @@ def test_a_broker_that_is_down_is_exit_6_in_one_line_and_quick(
     assert done.returncode == 6
     assert done.stderr == f"bulklink: no broker at {where} (connection refused){said}\n"
     assert time.monotonic() - began < 10
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
 
 
 def test_a_worker_whose_broker_is_down_is_exit_6_in_one_line_and_leaves_nothing(
@@ -265,7 +265,7 @@ def test_a_worker_whose_broker_is_down_is_exit_6_in_one_line_and_leaves_nothing(
         f"bulklink: no broker at 127.0.0.1:{port} (connection refused); nothing was taken\n"
     )
     assert time.monotonic() - began < 10
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
     assert portal.books()["posts"] == 0
 
 
@@ -342,7 +342,7 @@ def test_a_queue_that_is_not_there_is_exit_6_and_named(
     done = bulklink("work", queue, "--portal", portal.url, "--drain", "-q")
     assert done.returncode == 6
     assert f"there is no stream {name_of(queue)}; 'bulklink publish' makes it" in one_line(done.stderr)
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
     with Redis.from_url(queue.partition("?")[0]) as client:
         assert not client.exists(name_of(queue))
 
@@ -385,7 +385,7 @@ def test_a_wrong_url_leaves_no_run_behind(bulklink: "CommandLine", words: tuple[
     done = bulklink(*words, "kafka://host/?topic=links")
     assert done.returncode == 2
     assert "redis://HOST:6379/0?stream=NAME" in one_line(done.stderr)
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
 
 
 @pytest.mark.parametrize("words", [("work", "--portal", NOWHERE), ("publish", "pairs.csv"), ("dead",)])
@@ -396,7 +396,7 @@ def test_without_a_queue_is_exit_2_and_both_ways_to_name_one_are_told(
     done = bulklink(*words)
     assert done.returncode == 2
     assert "give QUEUE_URL or set BULKLINK_QUEUE_URL" in one_line(done.stderr)
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
 
 
 def test_a_publication_that_is_not_there_cannot_be_gone_on_with(bulklink: "CommandLine", queue: str) -> None:
@@ -452,7 +452,7 @@ def test_a_library_that_is_not_installed_is_exit_2_and_the_way_to_it_is_told(
     done = bulklink(*words, PYTHONPATH=str(bare), BULKLINK_QUEUE_URL="redis://127.0.0.1:1/0?stream=links")
     assert done.returncode == 2
     assert "pip install 'bulklink[redis]'" in one_line(done.stderr)
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
 
 
 def test_a_run_of_a_file_needs_no_library_of_a_broker(bulklink: "CommandLine", simulate: "Simulate") -> None:

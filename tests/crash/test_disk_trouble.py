@@ -126,10 +126,10 @@ def test_a_disk_that_is_full_again_on_resume_is_told_and_made_good(
     troubled: Troubled, bulklink: "CommandLine", simulate: "Simulate"
 ) -> None:
     portal = simulate("calm")
-    troubled("file-size", "200000", *RUN, "--portal", portal.url)
+    troubled("file-size", "900000", *RUN, "--portal", portal.url)
     before = portal.links()
 
-    done = troubled("file-size", "240000", "resume", "it")
+    done = troubled("file-size", "940000", "resume", "it")
 
     assert "runs/it/ledger.db: " in refused(done)
     assert before <= portal.links() < ALL

@@ -177,7 +177,7 @@ async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
             cut += bench.proxy.cut()
         await until_posted(portal, 200)
         bench.proxy.refuses = True
-        assert bench.proxy.cut()
+        bench.proxy.cut()  # if there is a connection just now
         await asyncio.sleep(2.5)  # longer than the lease of what it holds
         assert not worker.is_over
         bench.proxy.refuses = False

@@ -182,7 +182,7 @@ def test_a_shared_rate_that_is_not_there_is_one_line_and_no_run_is_left(
     assert line == f"bulklink: shared rate: no broker at {where} (connection refused); nothing was sent"
     assert "s3cret" not in line
     assert portal.books()["requests"] == 0
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
 
 
 def test_a_run_that_shared_its_rate_is_not_resumed_without(
@@ -190,7 +190,17 @@ def test_a_run_that_shared_its_rate_is_not_resumed_without(
 ) -> None:
     portal = simulate("calm")
     write_pairs(bulklink, "pairs.csv", 1, 200)
-    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "50/s", "--max-duration", "1s")
+    words = (
+        "run",
+        "pairs.csv",
+        "--portal",
+        portal.url,
+        "--rate",
+        "50/s",
+        "--max-duration",
+        "1s",
+        *ONE_BY_ONE,
+    )
     assert bulklink(*words, "--run-id", "one", "--shared-rate", url).returncode == 10
     alone = bulklink("resume", "one")
     assert alone.returncode == 2
@@ -213,4 +223,4 @@ def test_a_wrong_url_is_a_usage_error(bulklink: "CommandLine", url: str, said: s
     done = bulklink("run", "pairs.csv", "--portal", "http://127.0.0.1:1", "--shared-rate", url)
     assert done.returncode == 2
     assert said in done.stderr
-    assert not list(bulklink.folder.glob("runs/*"))
+    assert not list(bulklink.folder.glob("runs/[!.]*"))
