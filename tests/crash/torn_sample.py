@@ -63,6 +63,8 @@ class SetOfLinks:
     async def send(self, call: Call, _read: object, _kind: Kind, asks: Sequence[Ask]) -> Finding:
         await asyncio.sleep(0)
         (ask,) = asks
+        if ask.kind is Kind.EXISTS:  # which side is missing stays untold: both are asked for, and nobody says
+            return Finding(Verdict(Result.TRANSIENT, "server_page"), 0.001, 500)
         opportunity_id, (contact_id, *_) = ask.opportunity_id, ask.contact_ids
         body = b'{"id":%d}' % contact_id
         if contact_id > CONTACTS:
