@@ -1,6 +1,6 @@
 """bulklink: makes (opportunity, contact) pairs links in an ONLYOFFICE CRM portal.
 
-The path of a pair: ``sources`` -> ``plan`` -> ``supply`` -> ``ledger`` -> ``operations`` -> ``scheduler`` ->
+The path of a pair: ``sources`` -> ``judge`` -> ``supply`` -> ``ledger`` -> ``operations`` -> ``scheduler`` ->
 ``dispatch`` (a slot of ``limits``) -> ``portal`` -> ``operations`` -> ``ledger`` -> ``sinks`` and ``report``.
 ``run`` has a file for each verb and decides the order; ``cli`` has one for each, too, and only prints.
 ``api`` gives Python code the same path; what that imports is ``bulklink``, a folder of ``worker`` that is

@@ -67,11 +67,6 @@ class Scenario:
         """What all clients made together, the whole time."""
         return goodput(books, (0.0, self.seconds))
 
-    @property
-    def wants_best(self) -> bool:
-        """Whether a goal is told as a share of what the best fixed number gives."""
-        return any("best" in goal for goal in self.goals)
-
     def judge(self, books: Sequence[Books], portal: PortalModel, best: float | None) -> list[Goal]:
         """Its goals, and that no window held more than the documented rate of each client."""
         goals = [one for goal in self.goals for one in self._judge(goal, books, best)]

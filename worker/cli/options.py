@@ -51,32 +51,12 @@ RUN = (
 )
 """What every verb that sends takes."""
 
-ABOUT_A_RUN = (
-    "portal",
-    "rate",
-    "link_rate",
-    "timezone",
-    "shared_rate",
-    "concurrency",
-    "forget",
-    "transport",
-    "batch_size",
-    "wire",
-    "give_up_after",
-    "timeout",
-    "allow_http",
-    "ca_file",
-    "client_cert",
-    "client_key",
-    "proxy",
-    "wait_for_broker",
-    "runs_dir",
-    "as_json",
-    "progress",
-    "log_file",
-    "quiet",
-    "verbose",
-)
+_OF_LINKING = {
+    *("existing", "contacts", "max_attempts", "max_errors", "max_duration", "grace"),
+    *("dashboard_port", "dashboard_host", "on_end"),
+}
+
+ABOUT_A_RUN = tuple(field for field in RUN if field not in _OF_LINKING)
 """What every verb takes that goes to the portal about a run."""
 
 QUEUE = ("results", "lease", "max_deliveries", "retry_delay")

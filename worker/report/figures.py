@@ -6,7 +6,7 @@ All of it is bounded, whatever the size of the run.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -109,7 +109,7 @@ class Figures:
     latencies: tuple[tuple[float, int], ...] = ()
     opportunities: tuple[tuple[int, int], ...] = ()
     contacts: tuple[tuple[int, int], ...] = ()
-    examples: dict[tuple[str, int | None], tuple[Example, ...]] | None = None
+    examples: Mapping[tuple[str, int | None], tuple[Example, ...]] = field(default_factory=dict)
     sessions: tuple[SessionRecord, ...] = ()
     more_sessions: int = 0
     changes: tuple[LimitChange, ...] = ()

@@ -93,12 +93,11 @@ def states_of(counts: Mapping[str, int], rows: int) -> list[dict[str, Any]]:
 
 
 def _causes(report: Report, figures: Figures) -> list[dict[str, Any]]:
-    examples = figures.examples or {}
     return [
         {
             **cause.model_dump(),
             "words": cause.words,
-            "examples": examples.get((cause.reason, cause.http_status), ()),
+            "examples": figures.examples.get((cause.reason, cause.http_status), ()),
             "file": "rejected.csv or retry.csv",
         }
         for cause in report.causes[:CAUSES]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from worker.models import Status
+from worker.report.verdict import TO_MEND, TO_TRY, rows_in
 
 if TYPE_CHECKING:
     from worker.report.build import Report
@@ -84,9 +85,7 @@ def left(report: "Report", directory: str) -> str:
         report: what became of the run.
         directory: of the run.
     """
-    counts = report.counts
-    to_mend = counts[Status.INVALID] + counts[Status.REJECTED]
-    to_retry = counts[Status.RETRYABLE] + counts[Status.UNKNOWN] + counts[Status.NOT_ATTEMPTED]
+    to_mend, to_retry = rows_in(report, TO_MEND), rows_in(report, TO_TRY)
     parts = [
         f"{counted(to_mend, 'row')} to mend ({directory}/rejected.csv)" if to_mend else "",
         f"{counted(to_retry, 'row')} for 'bulklink retry {report.run_id}'" if to_retry else "",

@@ -9,8 +9,12 @@ from worker.models import Status
 if TYPE_CHECKING:
     from worker.report.build import Report
 
-_TO_MEND = (Status.INVALID, Status.REJECTED)
-_TO_TRY = (Status.RETRYABLE, Status.UNKNOWN, Status.NOT_ATTEMPTED)
+TO_MEND = (Status.INVALID, Status.REJECTED)
+"""States of rows that need a person."""
+
+TO_TRY = (Status.RETRYABLE, Status.UNKNOWN, Status.NOT_ATTEMPTED)
+"""States of rows that another run may make links."""
+
 _CUT_SHORT = {"interrupted", "aborted"}
 _USUAL = "runs"
 
@@ -49,8 +53,8 @@ def _of_rows(report: "Report") -> str:
         f"{count:,} {what}"
         for count, what in (
             (duplicates, "are duplicates" if duplicates > 1 else "is a duplicate"),
-            (_sum(report, _TO_MEND), "need a fix"),
-            (_sum(report, _TO_TRY), "another try"),
+            (rows_in(report, TO_MEND), "need a fix"),
+            (rows_in(report, TO_TRY), "another try"),
         )
         if count
     ]
@@ -73,9 +77,9 @@ def next_steps(report: "Report", runs_dir: str) -> list[Step]:
     if report.status in _CUT_SHORT and report.input.kind not in {"queue", "merged"}:
         again = _about("resume", run_id, runs_dir)
         steps.append(Step("It ended before all was done. Go on where it stopped:", again))
-    elif _sum(report, _TO_TRY):
+    elif rows_in(report, TO_TRY):
         steps.append(Step("Try again what is worth another try:", _about("retry", run_id, runs_dir)))
-    if _sum(report, _TO_MEND):
+    if rows_in(report, TO_MEND):
         run = shlex.join(["bulklink", "run", f"{runs_dir}/{run_id}/rejected.csv"])
         steps.append(Step("Correct the rows in rejected.csv, then:", run))
     if not steps and report.counts[Status.LINKED] and report.input.kind != "merged":
@@ -88,5 +92,6 @@ def _about(verb: str, run_id: str, runs_dir: str) -> str:
     return shlex.join(["bulklink", verb, run_id, *where])
 
 
-def _sum(report: "Report", states: tuple[Status, ...]) -> int:
+def rows_in(report: "Report", states: tuple[Status, ...]) -> int:
+    """Rows that are in any of these states."""
     return sum(report.counts[state] for state in states)

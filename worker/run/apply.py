@@ -36,7 +36,7 @@ from worker.run.run import claim_input, session_of
 from worker.run.session import Session
 from worker.settings import Settings
 from worker.site import Site
-from worker.supply.plan import PlanInput
+from worker.supply.admitted import AdmittedInput
 from worker.tally import LinkTally
 
 if TYPE_CHECKING:
@@ -171,8 +171,11 @@ def start(
         if claim is not None:
             claim.release()
         raise
-    input_ = PlanInput(
-        found.directory.path, found.facts, look_first=settings.existing == "check", claim=claim
+    input_ = AdmittedInput(
+        found.directory.path,
+        {"input_name": found.facts["input_name"], "input_kind": "plan"},
+        look_first=settings.existing == "check",
+        claim=claim,
     )
     session = session_of(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
     session.tally.rows = sum(states.values())

@@ -18,7 +18,7 @@ from worker.run.run import session_of
 from worker.run.session import Session
 from worker.settings import Settings
 from worker.sinks import FILES
-from worker.supply.retry import RetryInput
+from worker.supply.admitted import AdmittedInput
 
 
 def saved_for_retry(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,9 +83,14 @@ def _branch(
         directory.discard()
         lock.release()
         raise
-    input_ = RetryInput(
+    input_ = AdmittedInput(
         parent.path,
-        facts,
+        {
+            "input_name": facts["input_name"],
+            "input_kind": "retry",
+            "parent": facts["run_id"],
+            "origin": facts.get("origin", facts["run_id"]),
+        },
         look_first=settings.existing == "check",
         begun=lambda: _tell_parent(parent, directory.run_id),
     )
