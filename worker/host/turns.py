@@ -76,6 +76,24 @@ class HostTurns:
         with _of_this_process:  # to close it anywhere is to unlock it everywhere in a process
             let_go(self._path, self._handle)
 
+    def book_at_once(self, *, step: float, late: float) -> float | None:
+        """Take the next turn if it is due, and if nobody holds the file just now; else nothing is booked."""
+        now = asyncio.get_running_loop().time()
+        oldest = now - min(_SLACK, _OF_LATE * late)
+        if not self._has_booked(step, oldest):
+            if not self._try_lock():
+                return None
+            try:
+                due, *_ = self._read(now, step)
+                if due > now:
+                    return None
+                self._book(step, oldest, 0.0)
+            finally:
+                self._unlock()
+        if self._next > now:
+            return None
+        return self._take_booked()
+
     async def book(self, *, step: float, late: float, pause: float, urgent: bool = False) -> float:
         """Take the next turn; gives when it is due, by the clock of the running loop."""
         oldest = asyncio.get_running_loop().time() - min(_SLACK, _OF_LATE * late)
@@ -83,10 +101,23 @@ class HostTurns:
             in_pause = await self._book_in_pause(step, oldest)
             if in_pause is not None:
                 return in_pause
-        if urgent or not (self._left and step == self._step and pause <= 0 and self._next >= oldest):
+        if urgent or pause > 0 or not self._has_booked(step, oldest):
             await self._book_some(step, oldest, pause)
+        return self._take_booked()
+
+    def _has_booked(self, step: float, oldest: float) -> bool:
+        """Whether a turn is booked that is not too old; those that are lapse."""
+        if step != self._step:
+            return False
+        if self._left and self._next < oldest:
+            lapsed = min(self._left, math.ceil((oldest - self._next) / step))
+            self._left -= lapsed
+            self._next += lapsed * step
+        return self._left > 0
+
+    def _take_booked(self) -> float:
         self._left -= 1
-        self._last, self._next = self._next, self._next + step
+        self._last, self._next = self._next, self._next + self._step
         return self._last
 
     async def postpone(self, by: float, before: float) -> bool:
@@ -118,25 +149,24 @@ class HostTurns:
             self._unlock()
 
     async def _book_some(self, step: float, oldest: float, pause: float) -> None:
-        """Book what comes due in no time: at a high rate the locks would cost more than they are worth."""
-        clock = asyncio.get_running_loop().time
-        if (now := clock()) >= self._look_at:
-            self._look_at = now + _STILL_THERE
-            self._make_sure()
         await self._lock()
         try:
-            now = clock()
-            due, in_pause, end = self._read(now, step)
-            due = max(due, oldest)
-            if pause > 0 and (until := now + pause) > due:
-                if now >= end:
-                    in_pause = due
-                due = end = until
-            self._step, self._left = step, max(1, int(_NO_TIME / step))
-            self._next, self._end = due, due + self._left * step
-            self._write(self._end, in_pause, end)
+            self._book(step, oldest, pause)
         finally:
             self._unlock()
+
+    def _book(self, step: float, oldest: float, pause: float) -> None:
+        """Book what comes due in no time: at a high rate the locks would cost more than they are worth."""
+        now = asyncio.get_running_loop().time()
+        due, in_pause, end = self._read(now, step)
+        due = max(due, oldest)
+        if pause > 0 and (until := now + pause) > due:
+            if now >= end:
+                in_pause = due
+            due = end = until
+        self._step, self._left = step, max(1, int(_NO_TIME / step))
+        self._next, self._end = due, due + self._left * step
+        self._write(self._end, in_pause, end)
 
     async def _book_in_pause(self, step: float, oldest: float) -> float | None:
         """A turn before the end of the pause that lies before all others; None if there is none."""
@@ -162,15 +192,23 @@ class HostTurns:
 
     async def _lock(self) -> None:
         for _ in range(int(_PATIENCE / _RETRY)):
-            if _of_this_process.acquire(blocking=False):
-                try:
-                    fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    _of_this_process.release()
-                else:
-                    return
+            if self._try_lock():
+                return
             await asyncio.sleep(_RETRY)
         _of_this_process.acquire()
+
+    def _try_lock(self) -> bool:
+        if (now := asyncio.get_running_loop().time()) >= self._look_at:
+            self._look_at = now + _STILL_THERE
+            self._make_sure()
+        if _of_this_process.acquire(blocking=False):
+            try:
+                fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                _of_this_process.release()
+            else:
+                return True
+        return False
 
     def _unlock(self) -> None:
         fcntl.lockf(self._handle, fcntl.LOCK_UN)

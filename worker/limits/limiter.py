@@ -6,6 +6,7 @@ teaches.
 """
 
 import asyncio
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,7 @@ from worker.limits.adaptive_rate import AdaptiveRate
 from worker.limits.budget import TIME_SHARE, RetryBudget
 from worker.limits.change import Change, Knob, Learned
 from worker.limits.controller import Controller
+from worker.limits.line import Line
 from worker.limits.permits import Permits
 from worker.limits.ramp import Ramp
 from worker.limits.throttler import PacedThrottler, SharedThrottler, TurnBook
@@ -85,7 +87,8 @@ class Limiter:
         self._throttler = PacedThrottler(rate) if turns is None else SharedThrottler(rate, turns)
         self._throttler.change_links(link_rate)
         self._ramp = Ramp()
-        self._first_come = asyncio.Lock()
+        # Who was let through and does not leave may have used up a turn, and gives back the rest.
+        self._line: Line[int] = Line(partial(self._ramp.returns, answered=False))
         self._resized = asyncio.Event()
         self._max_pause = max_pause
         self._rng = rng
@@ -265,10 +268,18 @@ class Limiter:
 
     async def leave(self, links: int) -> int:
         """Wait for the slow start after a pause, then for a turn; gives what :meth:`back` is to be told."""
-        async with self._first_come:
+
+        def at_once() -> int | None:
+            if self._ramp.has_room and self._throttler.take(links):
+                return self._ramp.leaves(self.permits.limit)
+            return None
+
+        async def wait() -> int:
             await self._ramp.room()
             await self.turn(links=links)
             return self._ramp.leaves(self.permits.limit)
+
+        return await self._line.go(at_once, wait)
 
     def back(self, left: int, *, answered: bool) -> None:
         """What left is over; ``answered`` if it was."""

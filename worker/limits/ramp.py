@@ -26,9 +26,14 @@ class Ramp:
         self._in_flight = 0
         self._room.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be in flight."""
+        return self._allowed is None or self._in_flight < self._allowed
+
     async def room(self) -> None:
         """Wait until one more may be in flight."""
-        while self._allowed is not None and self._in_flight >= self._allowed:
+        while not self.has_room:
             self._room.clear()
             await self._room.wait()
 

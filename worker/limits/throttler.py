@@ -80,6 +80,23 @@ class PacedThrottler(Throttler):
             if self._links is not None:
                 self._links.take(links, asyncio.get_running_loop().time())
 
+    def take(self, links: int = 0) -> bool:
+        """Take a turn if there is one this very moment, without waiting; only while nobody waits for one."""
+        if not self._free.is_set():
+            return False
+        now = asyncio.get_running_loop().time()
+        if (self._links is not None and self._links.wait(links, now) > 0) or not self._take(now):
+            return False
+        if links and self._links is not None:
+            self._links.take(links, now)
+        return True
+
+    def _take(self, now: float) -> bool:
+        if self._due(past_hold=False) > now:
+            return False
+        self._last = max(self._last + self._step, now - self._slack)
+        return True
+
     def _links_wait(self, links: int) -> float:
         return 0.0 if self._links is None else self._links.wait(links, asyncio.get_running_loop().time())
 
@@ -130,6 +147,12 @@ class PacedThrottler(Throttler):
 
 class TurnBook(Protocol):
     """Where several processes write down whose turn it is."""
+
+    def book_at_once(self, *, step: float, late: float) -> float | None:
+        """Take the next turn if it is due, and if that needs no waiting for others; else nothing is booked.
+
+        For the arguments, and what it returns, see :meth:`book`.
+        """
 
     async def book(self, *, step: float, late: float, pause: float, urgent: bool = False) -> float:
         """Take the next turn.
@@ -187,6 +210,13 @@ class SharedThrottler(PacedThrottler):
     def put_off(self, seconds: float) -> None:
         """Give all turns that are not booked yet so much later."""
         self._to_put_off += seconds
+
+    def _take(self, now: float) -> bool:
+        if self._to_put_off or self._paused_until > now:
+            return False
+        step, late = self._step, HEADROOM / 2 * self.period
+        due = self._turns.book_at_once(step=step, late=late / 2)
+        return due is not None
 
     async def _until_due(self, *, past_hold: bool) -> None:
         """Wait for a turn. A cancelled waiter may leave one unused."""

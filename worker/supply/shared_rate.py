@@ -27,6 +27,10 @@ class SharedTurns:
         self._wait_for = wait_for
         self._retry = BrokerRetry(tell, Random())  # noqa: S311 - spreads tries
 
+    def book_at_once(self, *, step: float, late: float) -> float | None:  # noqa: ARG002 - a server has to be asked
+        """Never."""
+        return None
+
     async def book(self, *, step: float, late: float, pause: float, urgent: bool = False) -> float:  # noqa: ARG002 - none passes a pause here
         """Take the next turn, see :class:`worker.limits.TurnBook`."""
         book = partial(self._rate.book, step=step, late=late, pause=pause)

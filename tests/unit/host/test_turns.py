@@ -8,12 +8,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.unit.dealt import now
 from worker.host.turns import HostTurns, _of_this_process
+from worker.limits import Limiter
 from worker.limits.throttler import SharedThrottler
 from worker.quantities import Rate
 
@@ -22,6 +24,7 @@ from worker.quantities import Rate
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 STEP, LATE = 0.02, 0.006
+RNG = Random(1)  # noqa: S311 - spreads pauses
 
 
 async def due(book: HostTurns, pause: float = 0.0, step: float = STEP) -> float:
@@ -75,6 +78,75 @@ def test_together_they_use_the_rate_and_no_window_holds_more(
     given = virtual_time(story())
     assert most_in_any_window(given, rate.period) <= rate.limit
     assert (len(given) - 1) / (given[-1] - given[0]) >= 0.98 * rate.per_second
+
+
+@pytest.mark.parametrize("rate", [Rate(50, 1.0), Rate(2000, 1.0), Rate(500, 10.0), Rate(7, 0.1)], ids=str)
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("busy", [0.0, 0.003], ids=["idle", "busy"])
+def test_slots_of_several_processes_use_the_rate_and_no_window_holds_more(
+    virtual_time: Run, path: Path, rate: Rate, processes: int, busy: float
+) -> None:
+    async def story() -> list[float]:
+        given: list[float] = []
+
+        async def send(limiter: Limiter) -> None:
+            while True:
+                async with limiter.slot():
+                    given.append(now())
+                    await asyncio.sleep(busy)
+
+        books = [HostTurns(path).__enter__() for _ in range(processes)]
+        limiters = [Limiter(rate, 16, max_pause=300.0, rng=RNG, turns=book) for book in books]
+        sending = [asyncio.create_task(send(limiter)) for limiter in limiters for _ in range(16)]
+        await asyncio.sleep(3 * rate.period)
+        for task in sending:
+            task.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        for book in books:
+            book.__exit__(None, None, None)
+        return given
+
+    given = virtual_time(story())
+    assert most_in_any_window(given, rate.period) <= rate.limit
+    assert (len(given) - 1) / (given[-1] - given[0]) >= 0.98 * rate.per_second
+
+
+def test_what_was_booked_and_has_lapsed_makes_nobody_wait(virtual_time: Run, path: Path) -> None:
+    async def story() -> list[float]:
+        step = 1e-6  # so a block of turns is booked at once
+        with HostTurns(path) as book:
+            waited = []
+            for _ in range(40):
+                before = now()
+                turn = await book.book(step=step, late=LATE, pause=0.0)
+                waited.append(max(0.0, turn - before))
+                await asyncio.sleep(0.0007)
+            return waited
+
+    assert max(virtual_time(story())) < 0.0001
+
+
+def test_a_turn_at_once_is_one_that_is_due_and_counts_like_any_other(virtual_time: Run, path: Path) -> None:
+    async def story() -> list[float | None]:
+        with HostTurns(path) as one, HostTurns(path) as other:
+            first = one.book_at_once(step=STEP, late=LATE)
+            none = other.book_at_once(step=STEP, late=LATE)
+            following = await other.book(step=STEP, late=LATE, pause=0.0)
+            assert first is not None
+            return [first - now(), none, following - first]
+
+    first, none, following = virtual_time(story())
+    assert first == pytest.approx(-0.8 * LATE)
+    assert none is None
+    assert following == pytest.approx(STEP)
+
+
+def test_nothing_is_had_at_once_while_another_books(virtual_time: Run, path: Path) -> None:
+    async def story() -> float | None:
+        with HostTurns(path) as book, _of_this_process:
+            return book.book_at_once(step=STEP, late=LATE)
+
+    assert virtual_time(story()) is None
 
 
 def test_a_pause_of_one_is_a_pause_of_all(virtual_time: Run, path: Path) -> None:
