@@ -11,7 +11,7 @@ from typing import Any
 from worker.models import Ask, Attempt, Kind, Page, Result
 from worker.operations.members import PAGE
 from worker.portal.classify import Answer, BodyKind, Verdict, classify, read_body
-from worker.portal.wire import Envelope, as_list, contact_of, contacts_of, members_of
+from worker.portal.wire import Envelope, contact_of, contacts_of, members_of
 from worker.reasons import NOT_FOUND
 
 
@@ -82,7 +82,7 @@ def read_answer(ask: Ask | None, content_type: str | None, body: bytes) -> Read:
         pass
     elif ask is None or ask.kind in _LISTS:
         # In XML an empty list is an empty element, and one of one item looks like an object (contract 2.7).
-        is_list = envelope.wire == "xml" or isinstance(envelope.response, list)
+        is_list = envelope.wire == "xml" or envelope.is_list
         proof = envelope if envelope.error_message is None and is_list else None
     else:
         proof = contact_of(envelope, ask.contact_ids[0] if ask.contact_ids else ask.opportunity_id)
@@ -130,8 +130,8 @@ def attempt_of(
         # Whatever it was, it told nothing of the members.
         return Attempt(Result.AMBIGUOUS, reason, http_status, seconds)
     if ask.kind is Kind.MEMBERS:
-        page = Page(len(as_list(proof.response)), proof.count, proof.total)
+        page = Page(proof.size, proof.count, proof.total)
         return Attempt(result, reason, http_status, seconds, found=members_of(proof), page=page)
     found = contacts_of(proof, ask.contact_ids)
-    strangers = len(as_list(proof.response)) - len(found)
+    strangers = proof.size - len(found)
     return Attempt(result, reason, http_status, seconds, found=found, strangers=strangers)

@@ -5,10 +5,11 @@ caller's to bound.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import orjson
 from lxml import etree
 
@@ -27,6 +28,16 @@ _BEFORE_RESPONSE = re.compile(
     rb'(?:"total":([0-9]{1,10}),)?"status":0,"statusCode":[0-9]{3},"response":'
 )
 """How CommunityServer begins every answer that has a response (contract 2.2)."""
+
+
+class _Shown(msgspec.Struct):
+    """What has to be known of an item; the rest is checked to be JSON, and passed over."""
+
+    id: int | None = None
+
+
+_SHOWN = msgspec.json.Decoder(_Shown)
+_SHOWN_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 _CHARACTER = re.compile(rb"&#(x?)([0-9a-fA-F]{1,10});")
 _IN_XML = re.compile(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -52,8 +63,9 @@ class Envelope:
 
     Attributes:
         wire: how the body was written; the values of XML are text until a model types them.
-        response: an object, a list, or None when there is none, as in an error or an empty list in XML.
+        value: the response, if it had to be read to know it.
         written: the response as it was written; empty if that is not known.
+        items: each item of a list, or the one object, as it was written; None if that is not known.
         error_message: text of the error, empty if it has none; None when the answer is no error.
         hresult: .NET's number of the error, the same in every language (contract 9.3).
         error_type: class of the error, which AppServer alone tells (contract 2.2, 2.9); else None.
@@ -62,13 +74,29 @@ class Envelope:
     """
 
     wire: WireFormat
-    response: Any = None
+    value: Any = None
     error_message: str | None = None
     hresult: int | None = None
     error_type: str | None = None
     written: bytes = b""
+    items: Sequence[bytes] | None = None
     count: int | None = None
     total: int | None = None
+
+    @property
+    def response(self) -> Any:
+        """An object, a list, or None when there is none, as in an error or an empty list in XML."""
+        return self.value if self.items is None else orjson.loads(self.written)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is one for sure: in XML one item looks like an object (contract 2.7)."""
+        return isinstance(self.value, list) if self.items is None else self.written.lstrip()[:1] == b"["
+
+    @property
+    def size(self) -> int:
+        """Items of a list."""
+        return len(as_list(self.value)) if self.items is None else len(self.items)
 
 
 def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
@@ -90,7 +118,7 @@ def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
     response = members.get("response")
     return Envelope(
         wire=wire,
-        response=None if response == "" else response,
+        value=None if response == "" else response,
         error_message=message,
         hresult=hresult,
         error_type=error_type,
@@ -116,25 +144,44 @@ def contact_of(envelope: Envelope, contact_id: int) -> bytes | None:
     """
     if envelope.error_message is not None:
         return None
-    response = envelope.response
-    if isinstance(response, list):
-        is_it = len(response) == 1 and _id(response[0]) == contact_id
-        return _json(response[0], envelope.wire) if is_it else None
-    if _id(response) != contact_id:
-        return None
-    return envelope.written or _json(response, envelope.wire)
+    if envelope.items is not None:
+        is_it = len(envelope.items) == 1 and _written_id(envelope.items[0]) == contact_id
+        return envelope.items[0] if is_it else None
+    items = as_list(envelope.value)
+    is_it = len(items) == 1 and _id(items[0]) == contact_id
+    return _json(items[0], envelope.wire) if is_it else None
 
 
 def contacts_of(envelope: Envelope, contact_ids: Collection[int]) -> dict[int, bytes]:
     """Those of the sought contacts that a list answer shows: their JSON, by id."""
-    shown = {_id(item): item for item in as_list(envelope.response)}
-    return {one: _json(shown[one], envelope.wire) for one in contact_ids if one in shown}
+    shown = _by_id(envelope)
+    return {one: _text_of(shown[one], envelope.wire) for one in contact_ids if one in shown}
 
 
 def members_of(envelope: Envelope) -> dict[int, bytes]:
     """All contacts that a list answer shows and whose ids can be read: their JSON, by id."""
-    shown = ((_id(item), item) for item in as_list(envelope.response))
-    return {one: _json(item, envelope.wire) for one, item in shown if one is not None}
+    return {one: _text_of(item, envelope.wire) for one, item in _by_id(envelope).items()}
+
+
+def _by_id(envelope: Envelope) -> dict[int, Any]:
+    """The items whose ids can be read, as they were written if that is known."""
+    if envelope.items is not None:
+        found = ((_written_id(item), item) for item in envelope.items)
+    else:
+        found = ((_id(item), item) for item in as_list(envelope.value))
+    return {one: item for one, item in found if one is not None}
+
+
+def _text_of(item: Any, wire: WireFormat) -> bytes:
+    return item if isinstance(item, bytes) else _json(item, wire)
+
+
+def _written_id(item: bytes) -> int | None:
+    try:
+        shown = _SHOWN.decode(item)
+    except msgspec.ValidationError:  # it is no object, or its id is no number
+        return _id(orjson.loads(item))
+    return _id(orjson.loads(item)) if shown.id is None else shown.id
 
 
 def _id(item: object) -> int | None:
@@ -177,19 +224,34 @@ def _read_plain(body: bytes) -> Envelope | None:
     """An answer that is nothing but what comes before the response, the response, and a bracket.
 
     That what lies between is JSON by itself proves that it is the response, and all of it. One that is spread
-    over lines is not given back so: a Contact has to fit in one.
+    over lines is not given back so: a Contact has to fit in one. Nothing is made of what it holds, so that it
+    costs the same however deep it nests.
     """
     before = _BEFORE_RESPONSE.match(body)
     if before is None or not body.endswith(b"}") or b"\n" in body or b"\r" in body:
         return None
     written = body[before.end() : -1]
     try:
-        response = orjson.loads(written)
-    except orjson.JSONDecodeError:
+        items = _items(written)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    _refuse_deep(written, response, _MAX_DEPTH - 1)
     count, total = (None if said is None else int(said) for said in before.groups())
-    return Envelope("json", response, written=written, count=count, total=total)
+    return Envelope("json", written=written, items=items, count=count, total=total)
+
+
+def _items(written: bytes) -> Sequence[bytes]:
+    """The items of a list, or the object.
+
+    Raises:
+        ValueError: it is neither; msgspec's if it is no JSON.
+    """
+    if not written.isascii():
+        written.decode()  # what is passed over is not looked at for that
+    try:
+        _SHOWN.decode(written)
+    except msgspec.ValidationError:
+        return [bytes(item) for item in _SHOWN_ITEMS.decode(written)]
+    return [written]
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
