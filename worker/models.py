@@ -1,14 +1,16 @@
 """The values that pass between rooms. Frozen; each stage makes a new one.
 
-Plain dataclasses: these are made by us, once or more per row, so there is nothing to validate and every
-microsecond counts. What comes from outside is validated by pydantic where it enters
+Those that are made once or more for each row are Structs of msgspec, which are made in a tenth of the time
+that a frozen dataclass takes. All are made by us, so there is nothing to validate; what comes from outside is validated by pydantic where it enters
 (:mod:`worker.settings`, :mod:`worker.contact`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 MAX_ID = 2_147_483_647
 """Ids are .NET ``int``; a larger one is a 400 at the portal (contract 1.5)."""
@@ -86,8 +88,7 @@ class Dialect:
             raise ValueError("no input is written like this")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One record of the input, before anyone judged it.
 
     Attributes:
@@ -108,8 +109,7 @@ class Row:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """A valid request to link; ``row`` and ``line`` say where it was first asked for.
 
     Attributes:
@@ -164,8 +164,7 @@ READS = frozenset({Kind.LOOK, Kind.MEMBERS, Kind.EXISTS})
 """What changes nothing at the portal, though it is about pairs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What an operation wants of the portal next.
 
     Attributes:
@@ -186,8 +185,7 @@ class Ask:
     start: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """What a page of a list says of itself (contract 5.2).
 
     Attributes:
@@ -201,8 +199,7 @@ class Page:
     total: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """What one request says about one operation.
 
     Attributes:
@@ -222,14 +219,13 @@ class Attempt:
     http_status: int | None = None
     seconds: float = 0.0
     body: bytes = b""
-    found: Mapping[int, bytes] = field(default_factory=dict, hash=False)
+    found: Mapping[int, bytes] = msgspec.field(default_factory=dict)
     strangers: int = 0
     shared: bool = False
     page: Page | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One HTTP request and how it fared: what limits, breaker and traffic figures learn from.
 
     Attributes:
@@ -258,8 +254,7 @@ class Request:
         return self.again < max(self.items, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """One HTTP request, and what it says about each operation that it carried, in their order."""
 
     request: Request
@@ -345,8 +340,7 @@ class Restoring:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The last word on a pair. At most one per pair per run; none means resume takes it.
 
     Attributes:

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from aiohttp import ClientSession
+from msgspec.structs import replace as replaced
 
 from worker.cli import main
 from worker.dispatch import Dispatcher
@@ -188,7 +189,7 @@ def late_look() -> None:
     """That a link was not there before is noted without asking."""
 
     def compare_with_nothing(told: Told[Pairs]) -> Compared:
-        attempts = tuple(replace(attempt, found={}) for attempt in told.attempts)
+        attempts = tuple(replaced(attempt, found={}) for attempt in told.attempts)
         return compare(replace(told, attempts=attempts))
 
     patch.object(pipeline, "compare", compare_with_nothing).start()

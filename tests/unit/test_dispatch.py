@@ -5,11 +5,12 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import cycle, pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.dealt import Highest, now
 from worker.dispatch import Dispatcher, Finished

@@ -1,7 +1,8 @@
 """Link a pair: ask for it, again while that may help, and look among the members if an answer was lost."""
 
-from dataclasses import replace
 from random import Random
+
+from msgspec.structs import replace
 
 from worker.models import Ask, Attempt, Kind, Outcome, Pair, Result
 from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss

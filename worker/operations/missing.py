@@ -7,7 +7,8 @@ than its reason.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from worker.models import Outcome, Pair, PreState, Status
 from worker.operations.exists import Entity, Existence

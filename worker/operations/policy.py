@@ -7,12 +7,13 @@ does not count against ``max_attempts``; it has a bound of its own, so that no p
 from dataclasses import dataclass
 from random import Random
 
+import msgspec
+
 from worker.models import Attempt, Result, Status
 from worker.reasons import BUSY_OR_CLOSED, INTERNAL_FAULT, PERHAPS_LINKED, SERVER_ERROR
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """The pair has its last word."""
 
     status: Status
@@ -20,15 +21,13 @@ class Settle:
     http_status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RetryIn:
+class RetryIn(msgspec.Struct, frozen=True):
     """Try again after ``seconds``; nothing is held meanwhile."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reread:
+class Reread(msgspec.Struct, frozen=True):
     """Nothing may be sent for now, and something may have been stored: only the portal's members can tell.
 
     Attributes:

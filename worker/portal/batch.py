@@ -8,12 +8,12 @@ own proves nothing: not that it was done, nor that it was not.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from string import punctuation
 from typing import Any
 from urllib.parse import quote_plus
 
 import orjson
+from msgspec.structs import replace
 from yarl import URL
 
 from worker.limits.batch_size import BatchSize

@@ -5,8 +5,9 @@ Verb and path are fixed here and never built from data: neighbours of these addr
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from worker.models import Ask, Attempt, Kind, Page, Result
 from worker.operations.members import PAGE
@@ -15,8 +16,7 @@ from worker.portal.wire import Envelope, contact_of, contacts_of, members_of
 from worker.reasons import NOT_FOUND
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One call of the API; ``path`` is below its root, without an extension.
 
     Attributes:
@@ -36,8 +36,7 @@ class Call:
         return self.method != "GET"
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """The body of an answer, read.
 
     Attributes:

@@ -6,10 +6,13 @@ retries go by them, and :mod:`worker.reasons` has a sentence for each.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
 from worker.models import Result
@@ -36,8 +39,7 @@ class BodyKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One reply, as far as the table looks at it.
 
     Attributes:
@@ -59,8 +61,7 @@ class Answer:
     names_class: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What an answer or a failure proves. Either ``result`` or ``stop`` is set, never both.
 
     Attributes:

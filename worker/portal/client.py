@@ -6,11 +6,12 @@ succeed, so it ends the run. Nothing is sent outside a slot.
 
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
+
+import msgspec
 
 from worker.errors import PortalClosed, PortalUnreachable, WrongBaseUrl
 from worker.limits import Limiter
@@ -28,8 +29,7 @@ from worker.reasons import BAD_REQUEST, BLOCKED, MAINTENANCE, PERHAPS_LINKED, RE
 FORM = "application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One request and its answer, judged.
 
     Attributes:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import msgspec
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -34,8 +35,7 @@ MAX_HEADER = 65_536
 """Bytes of one line; proxies add cookies and policies of more than 8 KB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A whole answer.
 
     Attributes:

@@ -6,7 +6,6 @@ caller's to bound.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -57,8 +56,7 @@ class NotAnEnvelope(ValueError):  # noqa: N818 - it is an answer like another, a
     """The body is not what the API answers with: a page, half a reply, or an attack on the reader."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """What the API wraps each answer in (contract 2.2).
 
     Attributes:

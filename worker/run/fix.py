@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from worker.doctor import mended, recoded
 from worker.errors import InputError, UsageError, WorkerError
 from worker.judge import key_of
+from worker.models import Row
 from worker.settings import Settings
 from worker.sinks import LineEnds, defused, replaced
 from worker.sources import (
@@ -29,7 +30,6 @@ from worker.sources import (
     differing,
     fault_of_shape,
     guess_delimiter,
-    make_row,
 )
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class _Copying:
         for at in self._ids:
             after[at], rules[at] = mended(cells[at], thousands=self._thousands)
         opportunity, contact = self._ids
-        key = key_of(make_row(0, line, (), after[opportunity], after[contact]))
+        key = key_of(Row(0, line, (), after[opportunity], after[contact]))
         if isinstance(key, str):
             at = opportunity if key.startswith(OPPORTUNITY.name) else contact
             self._leave(line, self._names[at], cells[at], key, cells)

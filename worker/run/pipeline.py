@@ -6,8 +6,9 @@ lanes, become operations, and what comes of these is durable before anybody is t
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from worker.dispatch import Finished
 from worker.errors import PortalError, WorkerError

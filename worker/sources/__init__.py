@@ -12,7 +12,6 @@ from worker.sources.foreign import foreign_json, is_workbook
 from worker.sources.json_object import is_object
 from worker.sources.jsonl_file import JsonlFile
 from worker.sources.lines import beginning, read_text
-from worker.sources.making import make_row
 from worker.sources.message import MESSAGE_COLUMNS, read_message
 from worker.sources.opening import RawInput
 from worker.sources.rough import RoughTable
@@ -32,7 +31,6 @@ __all__ = [
     "differing",
     "fault_of_shape",
     "guess_delimiter",
-    "make_row",
     "open_source",
     "read_message",
     "shown",

@@ -21,7 +21,6 @@ from worker.sources.columns import (
 )
 from worker.sources.json_object import FaultError, cell_of, read_object
 from worker.sources.lines import Text, line_end
-from worker.sources.making import make_row
 from worker.sources.opening import RawInput
 
 MAX_COLUMNS = 200
@@ -117,7 +116,7 @@ class JsonlFile(FileSource):
             if fault:
                 asked = contact = None
         kept = tuple([cells.get(name, "") for name in self._columns])
-        return make_row(number, line, kept, asked, None if contact is None else cells[contact], fault)
+        return Row(number, line, kept, asked, None if contact is None else cells[contact], fault)
 
     def _judge(self, keys: tuple[str, ...]) -> _Shape:
         """Find the ids among the keys of an object, and give each new key its column."""
@@ -157,7 +156,7 @@ class JsonlFile(FileSource):
         if not self._columns:
             self._columns[RAW_COLUMN] = None
         raw = text.rstrip("\r\n")[:FAULT_TEXT_LENGTH]
-        return make_row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
+        return Row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
 
 
 def _contradiction(cells: dict[str, str], others: tuple[tuple[str, str], ...]) -> str:

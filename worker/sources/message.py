@@ -7,7 +7,6 @@ from worker.models import Row
 from worker.sources.base import FAULT_TEXT_LENGTH
 from worker.sources.columns import CONTACT, ID_NAMES, OPPORTUNITY, Id, locate
 from worker.sources.json_object import FaultError, cell_of, read_object
-from worker.sources.making import make_row
 
 MESSAGE_COLUMNS = (*ID_NAMES, "id", "message")
 """Cells of each row: both ids, the message's own ``id``, and, if it could not be read, its beginning."""
@@ -35,7 +34,7 @@ def read_message(body: bytes) -> Row:
         return _faulty(body, str(error))
     cells = (opportunity or "", contact or "", own_id, "")
     fault = " and ".join(filter(None, (no_opportunity, no_contact)))
-    return make_row(0, 0, cells, opportunity, contact, fault)
+    return Row(0, 0, cells, opportunity, contact, fault)
 
 
 def _find(which: Id, found: dict[str, Any]) -> tuple[str | None, str]:
@@ -53,4 +52,4 @@ def _find(which: Id, found: dict[str, Any]) -> tuple[str | None, str]:
 
 def _faulty(body: bytes, fault: str) -> Row:
     text = body[:FAULT_TEXT_LENGTH].decode("utf-8", "backslashreplace")
-    return make_row(0, 0, ("", "", "", text[:FAULT_TEXT_LENGTH]), None, None, fault)
+    return Row(0, 0, ("", "", "", text[:FAULT_TEXT_LENGTH]), None, None, fault)

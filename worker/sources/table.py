@@ -18,7 +18,6 @@ from worker.sources.columns import (
     lay_out,
     refuse_contradiction,
 )
-from worker.sources.making import SETTERS, make_row, new
 from worker.sources.opening import RawInput
 from worker.sources.records import Record
 
@@ -122,8 +121,6 @@ class Table(FileSource):
         # With both ids kept there are two or more positions, so itemgetter always makes a tuple.
         keep = tuple if len(layout.kept) == width else itemgetter(*layout.kept)
         records = map(self._checked, self._records) if layout.rivals else self._records
-        # What make_row does, without the call: this loop is most of what reading a row costs.
-        set_number, set_line, set_cells, set_opportunity, set_contact, set_fault = SETTERS
         number = 0
         for line, cells, fault in records:
             if fault or len(cells) != width:
@@ -138,14 +135,7 @@ class Table(FileSource):
                 self._skipped += 1
                 continue
             number += 1
-            row = new(Row)
-            set_number(row, number)
-            set_line(row, line)
-            set_cells(row, keep(cells))
-            set_opportunity(row, asked)
-            set_contact(row, cells[contact])
-            set_fault(row, "")
-            yield row
+            yield Row(number, line, keep(cells), asked, cells[contact])
 
     def _odd(self, number: int, line: int, cells: list[str], fault: str) -> Row | None:
         """A row that is unreadable or contradicts itself, or has too many cells or too few; None if blank."""
@@ -154,7 +144,7 @@ class Table(FileSource):
         if fault and have == 1:
             # Its text goes into one cell: cut to the columns, it might look like another row.
             kept = (cells[0][:FAULT_TEXT_LENGTH], *[""] * (len(layout.kept) - 1))
-            return make_row(number, line, kept, None, None, fault)
+            return Row(number, line, kept, None, None, fault)
         if is_blank(cells):
             self._skipped += 1
             return None
@@ -163,12 +153,12 @@ class Table(FileSource):
         beyond = list(with_text(cells[width:]))
         fault = fault or fault_of_shape(cells, layout)
         if not fault:
-            return make_row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
+            return Row(number, line, kept, cells[layout.opportunity], cells[layout.contact])
         # What is beyond the header is kept, so that a row whose cells are shifted by a stray delimiter
         # cannot look whole in the output: a second run over that file could link the wrong pair.
         if len(beyond) > MAX_EXTRA:
             beyond[MAX_EXTRA - 1 :] = [self.dialect.delimiter.join(beyond[MAX_EXTRA - 1 :])]
-        return make_row(number, line, (*kept, *beyond), None, None, fault)
+        return Row(number, line, (*kept, *beyond), None, None, fault)
 
 
 def fault_of_shape(cells: Sequence[str], layout: Layout) -> str:

@@ -3,12 +3,12 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.judged import judged
 from worker.ledger import Arrival, Delivery, Ledger, LedgerReader, RowRecord, audit, merge_ledgers

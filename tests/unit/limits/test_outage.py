@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from itertools import chain, cycle, repeat
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limits import Limiter

@@ -1,12 +1,13 @@
 """What a run wants, beside what the portal holds: which looks that takes, and what they tell of each pair."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.unit.dealt import Highest
 from worker.models import Attempt, Kind, Outcome, Pair, PreState, Result, Status

@@ -1,12 +1,13 @@
 """A link on its way to its outcome, answer by answer: what is asked next, when, why, and what is in doubt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.unit.dealt import Highest
 from worker.models import Attempt, Kind, Outcome, Pair, Result, Status

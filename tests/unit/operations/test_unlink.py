@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from tests.unit.dealt import Highest
 from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
@@ -62,7 +63,7 @@ def test_it_is_tried_again_while_that_may_help_and_the_last_answer_is_handed_on(
 
 def test_the_time_of_requests_and_of_backoffs_is_bounded() -> None:
     unlink = Unlink(LINK, replace(POLICY, max_attempts=99, cap=4.0), Highest(0))
-    slow = replace(BUSY, seconds=4.0)
+    slow = replaced(BUSY, seconds=4.0)
     again = Again(4.0, is_retry=True)
     assert [unlink.take(slow) for _ in range(3)] == [again, again, Removed(LINK, slow)]
 
@@ -180,7 +181,7 @@ def test_a_removal_lost_in_requests_of_many_counts_for_nothing_ten_times() -> No
 
 def test_a_request_of_many_that_was_certainly_not_carried_out_is_no_reason_to_look() -> None:
     unlink = Unlink(LINK, RetryPolicy(max_attempts=1), Highest(0))
-    assert unlink.take(replace(BUSY, shared=True)) == Again(LOST_WAITS[0])
+    assert unlink.take(replaced(BUSY, shared=True)) == Again(LOST_WAITS[0])
     assert unlink.ask().kind is Kind.UNLINK
 
 

@@ -1,13 +1,13 @@
 """The table of what each answer proves, row by row."""
 
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
 from worker.models import Result

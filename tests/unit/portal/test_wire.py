@@ -397,10 +397,7 @@ def test_a_response_that_is_not_all_that_follows_is_not_cut_out(response: str) -
 def test_what_is_cut_out_exhausts_nobody_however_deep_it_nests(
     kind: bytes, depth: int, *, is_read: bool
 ) -> None:
-    if kind == b"[]":
-        inner = b"[" * depth + b"]" * depth
-    else:
-        inner = b'{"a":' * depth + b"1" + b"}" * depth
+    inner = {b"[]": b"[" * depth + b"]" * depth, b"{}": b'{"a":' * depth + b"1" + b"}" * depth}[kind]
     body = BEFORE.encode() + b'{"id":7,"deep":' + inner + b"}}"
     if is_read:
         assert contact_of(read_envelope(body, "json"), 7) == body[len(BEFORE) : -1]

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as redone
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.conftest import VirtualLoop
 from tests.unit.dealt import now
@@ -318,7 +320,7 @@ def test_what_cannot_be_seen_afterwards_is_worth_another_try(virtual_time: Run) 
 def test_two_rows_of_one_link_are_both_told_that_it_was_removed(virtual_time: Run) -> None:
     """A queue may ask for a pair again when its first row is settled."""
     portal = holding(7, 8)
-    twin = replace(made(7), row=2)
+    twin = redone(made(7), row=2)
     assert [(one.row, one.state) for one in virtual_time(World(portal).remove(made(7), twin))] == [
         (1007, Undo.REMOVED),
         (2, Undo.REMOVED),
@@ -698,7 +700,7 @@ def test_a_rollback_takes_from_the_portal_what_is_still_as_the_run_made_it_and_n
         assert world.done == len(ends)
 
         left = dict(portal.members)
-        again = [[replace(link, begun=link.row in world.begun) for link in group] for group in groups]
+        again = [[redone(link, begun=link.row in world.begun) for link in group] for group in groups]
         for at, place in enumerate(places, 1):
             if place.kind == "silent":
                 portal.shows(at, *[BUSY] * 99)

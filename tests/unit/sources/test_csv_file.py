@@ -12,7 +12,6 @@ from worker.errors import InputError, UsageError
 from worker.models import Row
 from worker.sources import open_source
 from worker.sources.lines import MAX_LINE
-from worker.sources.making import make_row
 from worker.sources.opening import CHUNK
 from worker.sources.records import MAX_SPAN, SHORT_SPAN, STRAY_QUOTES
 from worker.sources.table import MAX_EXTRA
@@ -29,11 +28,6 @@ def read(
 
 def faults(rows: list[Row]) -> dict[int, str]:
     return {row.line: row.fault for row in rows if row.fault}
-
-
-def test_a_row_made_quickly_is_a_row() -> None:
-    assert make_row(1, 2, ("3", "4"), "3", None, "x") == Row(1, 2, ("3", "4"), "3", None, "x")
-    assert make_row(1, 2, ("3", "4"), "3", "4") == Row(1, 2, ("3", "4"), "3", "4")
 
 
 class TestFirstLine:

@@ -231,7 +231,7 @@ def test_whatever_befalls_the_broker_each_message_has_one_row_and_one_end(
             def portal(pair: Pair) -> Settle:
                 assert pair.row not in done, "sent again after its last word"
                 how = chance.choice([OK, OK, NO, LATER, UNKNOWN])
-                if how in {OK, NO}:
+                if how in (OK, NO):
                     done.add(pair.row)
                 return how
 
