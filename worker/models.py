@@ -1,8 +1,8 @@
 """The values that pass between rooms. Frozen; each stage makes a new one.
 
 Those that are made once or more for each row are Structs of msgspec, which are made in a tenth of the time
-that a frozen dataclass takes. All are made by us, so there is nothing to validate; what comes from outside is validated by pydantic where it enters
-(:mod:`worker.settings`, :mod:`worker.contact`).
+that a frozen dataclass takes. All are made by us, so there is nothing to validate; what comes from outside
+is validated by pydantic where it enters (:mod:`worker.settings`, :mod:`worker.contact`).
 """
 
 from collections.abc import Mapping

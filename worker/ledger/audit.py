@@ -18,7 +18,7 @@ _RULES = {
             'rejected', 'retryable', 'unknown', 'not_attempted')""",
     _CHANGED: _CHANGED_ROWS,
     "Contacts that have changed": """
-        SELECT row FROM contacts WHERE seal(body) <> seal""",
+        SELECT row FROM contacts WHERE seal(CAST(body AS BLOB)) <> seal""",
     "rows called invalid that name a pair, or not called so that name none": """
         SELECT row FROM rows WHERE (key IS NULL) <> (status IS 'invalid')""",
     "pairs that belong to no row, or to the row of another pair": """

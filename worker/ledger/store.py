@@ -298,7 +298,7 @@ class Store:
             rows.append((int(plain), outcome.status, outcome.reason, outcome.http_status, now, pre, row))
             if body := outcome.body:
                 kept = body if self._keep is None else self._keep(body)
-                contacts.append((row, kept.decode(), seal(kept)))
+                contacts.append((row, kept, seal(kept)))
         self._db.executemany(
             "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
             " settled_at = ?, pre = coalesce(?, pre) WHERE row = ?",
@@ -306,7 +306,8 @@ class Store:
         )
         self._ahead.difference_update(outcome.pair.row for outcome in outcomes)
         if contacts:
-            self._db.executemany("INSERT OR REPLACE INTO contacts VALUES (?, ?, ?)", contacts)
+            # As text, though given as bytes: it is UTF-8, and need not be decoded and encoded for that.
+            self._db.executemany("INSERT OR REPLACE INTO contacts VALUES (?, CAST(? AS TEXT), ?)", contacts)
 
     def count(self, row: int, attempts: Sequence[Attempt]) -> None:
         """Add a session's attempts to a row, whether or not they settled it."""

@@ -6,6 +6,7 @@ SIGHUP as they are meant (:mod:`worker.run.signals`).
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from worker.errors import Exit, StoppedError
 from worker.run.signals import StopSignals, on_signals, on_stop
 
 _T = TypeVar("_T")
+
+_YOUNG = 20_000
+"""Objects made, less those gone, after which Python looks for rings of them that nobody refers to. What a
+pair needs is gone without that; by default it would be looked for after 700."""
 
 
 class Stop:
@@ -94,6 +99,8 @@ class Lifetime:
         Raises:
             StoppedError: a signal has cancelled it.
         """
+        gc.freeze()  # what is imported stays
+        gc.set_threshold(_YOUNG)
         return asyncio.run(self._run(work, go_on, reload))
 
     async def _run(

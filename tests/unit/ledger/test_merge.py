@@ -113,8 +113,9 @@ def test_attempts_and_failures_of_all_workers_are_kept_and_one_contact(
     paths = [ledger(ends(Status.RETRYABLE)), ledger(ends(Status.LINKED)), ledger(ends(Status.LINKED))]
     merge_ledgers(tmp_path / "all.db", paths, FACTS)
     with LedgerReader(tmp_path / "all.db") as reader:
-        (row,) = reader.rows([Status.LINKED], bodies=True)
-        assert (row.attempts, row.body, row.http_status, row.reason) == (4, '{"id": 7}', 201, "")
+        (row,) = reader.rows([Status.LINKED])
+        assert (row.attempts, row.http_status, row.reason) == (4, 201, "")
+        assert list(reader.query("SELECT body FROM contacts")) == [('{"id": 7}',)]
         assert reader.traffic().retries_by_reason == {"unavailable": 3}
         assert (reader.traffic().attempts, reader.traffic().retries) == (3, 3)
 

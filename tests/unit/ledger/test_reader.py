@@ -77,14 +77,21 @@ def test_the_most_cells_are_of_the_longest_row_in_that_state(path: Path, store: 
         assert reader.most_cells(Status.LINKED) == 0
 
 
-def test_bodies_come_only_when_asked_for(path: Path, store: Store) -> None:
-    admit(store, pair(1), pair(2))
-    done = Attempt(Result.OK, http_status=201, body=b'{"id":1}')
-    store.settle([Outcome(pair(1), Status.LINKED, (done,))])
+@pytest.mark.parametrize("contacts", [True, False])
+def test_links_are_lines_of_json_with_their_contacts_only_when_asked_for(
+    path: Path, store: Store, *, contacts: bool
+) -> None:
+    admit(store, pair(1), pair(2), pair(3))
+    done = Attempt(Result.OK, http_status=201, body='{"id":1,"name":"Zoë \\/ 😀"}'.encode())
+    store.settle([Outcome(pair(1), Status.LINKED, (done,)), Outcome(pair(2), Status.ALREADY_LINKED, ())])
 
     with LedgerReader(path) as reader:
-        assert [r.body for r in reader.rows(list(Status), bodies=True)] == ['{"id":1}', ""]
-        assert [r.body for r in reader.rows(list(Status))] == ["", ""]
+        lines = list(reader.lines_of_links(contacts=contacts))
+    contact = done.body.decode() if contacts else "null"
+    assert [line.decode() for line in lines] == [
+        f'{{"row":1,"line":2,"opportunity_id":1,"contact_id":1,"status":"linked","contact":{contact}}}\n',
+        '{"row":2,"line":3,"opportunity_id":1,"contact_id":2,"status":"already_linked","contact":null}\n',
+    ]
 
 
 def test_some_rows_are_those_asked_for_in_input_order_and_as_they_are(path: Path, store: Store) -> None:
