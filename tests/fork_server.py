@@ -34,6 +34,9 @@ def import_all() -> None:
     for client in ("redis.asyncio", "aio_pika", "nats.js"):
         with suppress(ImportError):
             importlib.import_module(client)
+    templates = importlib.import_module("worker.report.html").templates()
+    for page in templates.list_templates(extensions=["html"]):
+        templates.get_template(page)  # each process would compile it for itself
 
 
 def serve(listener: socket.socket) -> dict[str, Any]:

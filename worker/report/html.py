@@ -4,6 +4,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,10 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
         facts: of the run, from its ledger.
         path: of the page.
     """
-    environment = Environment(
-        loader=PackageLoader("worker", "report"), autoescape=True, undefined=StrictUndefined
-    )
     style, script = (files("worker.report").joinpath(f"page.{kind}").read_text() for kind in ("css", "js"))
     zone = timezone(timedelta(minutes=facts.get("utc_offset", 0)))
-    page = environment.get_template("page.html").render(
+    template = templates().get_template("page.html")
+    page = template.render(
         report=report,
         figures=figures,
         verdict=verdict(report),
@@ -73,6 +72,12 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
     )
     with replaced(path) as file:
         file.write(page)
+
+
+@cache
+def templates() -> Environment:
+    """The page and its parts; compiled once, which takes longer than to write a page."""
+    return Environment(loader=PackageLoader("worker", "report"), autoescape=True, undefined=StrictUndefined)
 
 
 def _over_time(figures: Figures, of: Sequence[float], changes: Sequence[LimitChange] = ()) -> Lines | None:
