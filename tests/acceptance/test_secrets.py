@@ -497,7 +497,7 @@ STOPS: dict[str, tuple[list[signal.Signals], int, dict[str, str]]] = {
 def test_a_run_that_is_stopped_or_killed_leaves_no_secret(witness: Witness, simulate: "Simulate") -> None:
     """A killed one leaves all side files of its ledger, as they were."""
     # What hangs is given up within the grace, so that one signal is enough.
-    words = ("run", "pairs.csv", "-v", *ONE_BY_ONE, "--rate", "50/s", "--grace", "1s")
+    words = ("run", "pairs.csv", "-v", *ONE_BY_ONE, "--rate", "50/s", "--concurrency", "8", "--grace", "1s")
     portals = {name: simulate(AUTH + '[[faults]]\nkind = "hang"\nafter = 20\ntimes = 2') for name in STOPS}
     started = {
         name: witness.start(*words, "--portal", portals[name].url, "--run-id", name, **who)
