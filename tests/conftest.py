@@ -23,57 +23,90 @@ from tests.locks import common_folder, hold, locked
 
 pytest_plugins = ["tests.brokers"]
 
+# Wherever it is not wanted that compiled code is kept, each of hundreds of processes compiles all of it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 _T = TypeVar("_T")
 
 ONE_BY_ONE = ("--transport", "single", "--existing", "post")
 """A POST for each pair and nothing else, for runs in which something has to happen at a certain request."""
 
 
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""How many processes run tests, and which of them this one is."""
+
+_SEATS = min(2, os.cpu_count() or 1, _WORKERS)
+"""So many tests that are ``alone`` run at a time: each needs a part of a core."""
+
+
 def _is_alone(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("alone") is not None
 
 
-@pytest.hookimpl(trylast=True)  # after those that are not to run are gone
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each of the test processes begin elsewhere: it finds the rest compiled by others."""
+    config = session.config
+    if _WORKERS > 1 and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        files = [str(path) for folder in config.args for path in sorted(Path(folder).rglob("test_*.py"))]
+        first = len(files) * _NUMBER // _WORKERS
+        config.args = files[first:] + files[:first]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Put tests that must be ``alone`` first: later, each would wait for the longest of those that run.
 
     Where each of the test processes begins, those that are ``long`` come next: none should be the last.
     """
+    items.sort(key=lambda item: item.path)  # the same order in all processes
+    yield  # those that are not to run are taken out
     alone = [item for item in items if _is_alone(item)]
     long = [item for item in items if item.get_closest_marker("long") and not _is_alone(item)]
     others = [item for item in items if not item.get_closest_marker("long") and not _is_alone(item)]
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     left = len(items)
     items.clear()
-    for number in range(workers):  # as xdist deals them: stretches, each a share of what is left
-        share = left // (workers - number)
+    for number in range(_WORKERS):  # as xdist deals them: stretches, each a share of what is left
+        share = left // (_WORKERS - number)
         left -= share
-        stretch = [*(alone if number == 0 else []), *long[number::workers]]
+        stretch = [*(alone[number::_SEATS] if number < _SEATS else []), *long[number::_WORKERS]]
         more = max(0, share - len(stretch))
         items += stretch + others[:more]
         del others[:more]
     items += others
 
 
-_hall: list[int] = []
-"""Holds the lock under which this process runs tests."""
+_held: list[int] = []
+"""What this process holds while it runs tests."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # so that no time-out counts what is waited here
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """A test marked ``alone`` runs while no other does; all others share. Of several, none lets others in."""
+    """While tests marked ``alone`` run, on as many seats as there are, no others do.
+
+    Whoever is in the hall is one of the others. The door is open to them unless somebody who must be alone
+    holds it; the last of these who leaves opens it again.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
-    if not _hall:
+    if not _held:
         factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]  # no other way
         folder = common_folder(factory)
-        with locked(folder / "gate"):  # who waits for the hall lets nobody else in
-            _hall.append(hold(folder / "hall", fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH))
+        if _is_alone(item):
+            _held.append(hold(folder / f"seat-{_NUMBER % _SEATS}"))
+            _held.append(hold(folder / "door", fcntl.LOCK_SH))
+            os.close(hold(folder / "hall"))  # all others have left
+        else:
+            with locked(folder / "door"):
+                _held.append(hold(folder / "hall", fcntl.LOCK_SH))
     try:
         return (yield)
     finally:
         if not (_is_alone(item) and _is_alone(nextitem)):
-            os.close(_hall.pop())
+            while _held:
+                os.close(_held.pop())
 
 
 class _MockedResponse(aiohttp.ClientResponse):
