@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from worker.ledger.reader import LedgerReader
 from worker.ledger.store import Store
+from worker.ledger.trouble import damaged
 
 _LATEST = "(SELECT max(session) FROM sessions)"
+
+_USER = "user"
+"""Key among the settings of a session, which are named otherwise."""
 
 FINEST = 5.0
 """Seconds between two samples, at least."""
@@ -50,6 +54,7 @@ class SessionRecord:
         settings: what it was told, without secrets.
         end_code: as an exit code; None if it was killed, or is at work.
         end_message: why it ended, if not for want of rows.
+        user: name and id of whoever the portal took the session for; empty if it did not tell.
     """
 
     number: int
@@ -60,6 +65,7 @@ class SessionRecord:
     settings: Mapping[str, Any]
     end_code: int | None
     end_message: str
+    user: Mapping[str, str] = field(default_factory=dict)
 
 
 def next_sample(seconds: float) -> float:
@@ -67,11 +73,22 @@ def next_sample(seconds: float) -> float:
     return seconds + max(FINEST, _SHARE * seconds)
 
 
-def describe(store: Store, version: str, settings: Mapping[str, object]) -> None:
-    """Note what the session that has begun was told."""
+def describe(
+    store: Store, version: str, settings: Mapping[str, object], user: Mapping[str, str] | None
+) -> None:
+    """Note what the session that has begun was told, and whom the portal takes it for if that is known."""
+    known = settings if user is None else {**settings, _USER: user}
     store.execute(
         f"UPDATE sessions SET version = ?, settings = ? WHERE session = {_LATEST}",  # noqa: S608 - a constant
-        [(version, json.dumps(settings))],
+        [(version, json.dumps(known))],
+    )
+
+
+def name_user(store: Store, user: Mapping[str, str]) -> None:
+    """Note whom the portal takes the session for that was described."""
+    store.execute(
+        f"UPDATE sessions SET settings = json_set(settings, '$.{_USER}', json(?)) WHERE session = {_LATEST}",  # noqa: S608 - constants
+        [(json.dumps(user),)],
     )
 
 
@@ -97,10 +114,15 @@ def sessions_of(reader: LedgerReader) -> list[SessionRecord]:
         "SELECT session, started_at, seconds, paused_seconds, version, settings, end_code, end_message"
         " FROM sessions ORDER BY session"
     )
-    return [
-        SessionRecord(number, at, seconds, paused, version, json.loads(settings), code, message)
-        for number, at, seconds, paused, version, settings, code, message in found
-    ]
+    made = []
+    for number, at, seconds, paused, version, text, code, message in found:
+        try:
+            told = json.loads(text)
+            user = {name: str(value) for name, value in told.pop(_USER, {}).items()}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise damaged(reader.path, "what a session was told is no JSON") from error
+        made.append(SessionRecord(number, at, seconds, paused, version, told, code, message, user))
+    return made
 
 
 def samples_of(reader: LedgerReader) -> list[tuple[int, Sample]]:

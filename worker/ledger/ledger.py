@@ -139,9 +139,21 @@ class Ledger:
         """
         await self._do(lambda store: store.beat(seconds, paused_seconds))
 
-    async def describe_session(self, version: str, settings: Mapping[str, object]) -> None:
-        """Note what this session was told: the version of the program, and its settings without secrets."""
-        await self._do(lambda store: history.describe(store, version, settings))
+    async def describe_session(
+        self, version: str, settings: Mapping[str, object], user: Mapping[str, str] | None = None
+    ) -> None:
+        """Note what this session was told: the version of the program, and its settings without secrets.
+
+        Args:
+            version: of the program.
+            settings: without secrets.
+            user: name and id of whom the portal takes it for; None as long as that is not known.
+        """
+        await self._do(lambda store: history.describe(store, version, settings, user))
+
+    async def name_user(self, user: Mapping[str, str]) -> None:
+        """Note whom the portal takes this session for, which was described without."""
+        await self._do(lambda store: history.name_user(store, user))
 
     async def add_sample(self, sample: history.Sample) -> None:
         """Note how far this session is."""

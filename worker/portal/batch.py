@@ -8,6 +8,7 @@ own proves nothing: not that it was done, nor that it was not.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from string import punctuation
 from typing import Any
 from urllib.parse import quote_plus
@@ -21,6 +22,7 @@ from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.portal.calls import HARMLESS, Call, Read, attempt_of, call_for, judge, read_answer
 from worker.portal.classify import Verdict, read_body
 from worker.portal.client import Finding, PortalClient
+from worker.portal.identity import WHO, User, read_profile, user_in
 from worker.portal.single import Single
 from worker.reasons import NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
 
@@ -110,10 +112,10 @@ class Batch:
         item = items[number] if number < len(items) else None
         if not isinstance(item, dict) or item.get("name") != str(number):
             return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
-        status, data = item.get("status"), item.get("data")
-        if not isinstance(status, int) or not isinstance(data, str):
+        status, data = _told(item)
+        if status is None:
             return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
-        read = read_answer(ask, None, data.encode("utf-8", "surrogatepass"))
+        read = read_answer(ask, None, data)
         verdict = judge(read, status, writes=call.writes)
         if verdict.result is Result.THROTTLED:
             # Nobody slows down a single item: it was not carried out, as it says, and everyone else was.
@@ -127,37 +129,64 @@ class Batch:
         return attempt_of(ask, verdict, read, status, finding.seconds)
 
 
-async def why_no_batch(client: PortalClient) -> str:
-    """Ask for something harmless in a batch; empty if that works, else what came instead.
+@dataclass(frozen=True, slots=True)
+class FirstBatch:
+    """What became of asking something harmless in a batch.
 
-    Only a refusal decides at once; a failure that may pass is asked about again, like the probe.
+    Attributes:
+        why_not: what came instead of its answer; empty if the portal takes batches.
+        user: whom it takes us for; None if it did not tell.
+    """
+
+    why_not: str
+    user: User | None = None
+
+
+async def first_batch(client: PortalClient) -> FirstBatch:
+    """Ask for something harmless in a batch, and beside it who we are, which so costs no request.
+
+    Only a refusal decides at once; a failure that may pass is asked about again, like the probe. Then the
+    harmless question is alone in it: an item that fails can break a batch off (contract 10.13).
 
     Raises:
         PortalError: the portal refuses us, is closed, is no portal, or only throttles us for too long.
     """
     tries = client.tries()
+    calls = [HARMLESS, WHO]
     while True:
-        finding = await client.ask(_batch_of(client, [HARMLESS]), _read_batch)
-        verdict = _of_harmless(finding)
+        finding = await client.ask(_batch_of(client, calls), _read_batch)
+        verdict, user = _of_harmless(finding, len(calls))
         if verdict.reason == RENEWED:
             continue
+        calls = [HARMLESS]
         is_there = verdict.result is Result.OK or verdict.reason == NOT_FOUND
         is_refused = verdict.stop is not None or verdict.result is Result.PERMANENT or finding.final
         if is_there or is_refused or not await tries.again(finding.retry_after, throttled=verdict.is_pacing):
             tries.end()
-            return "" if is_there else f"{finding.detail} {verdict.reason}"
+            return FirstBatch("" if is_there else f"{finding.detail} {verdict.reason}", user)
 
 
-def _of_harmless(finding: Finding) -> Verdict:
-    """What the one item of a batch proves; or the batch, if it has no such item."""
+def _of_harmless(finding: Finding, count: int) -> tuple[Verdict, User | None]:
+    """What the first item of ``count`` proves, and whom the second names; or the batch, if it has no such."""
     if finding.verdict.result is not Result.OK:
-        return finding.verdict
+        return finding.verdict, None
     items = finding.read.proof if finding.read is not None else None
-    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], dict):
-        status, data = items[0].get("status"), items[0].get("data")
-        if isinstance(status, int) and isinstance(data, str):
-            return judge(read_answer(None, None, data.encode("utf-8", "surrogatepass")), status, writes=False)
-    return Verdict(Result.AMBIGUOUS, NO_ITEM)
+    if not isinstance(items, list) or len(items) != count:
+        return Verdict(Result.AMBIGUOUS, NO_ITEM), None
+    (status, data), *others = map(_told, items)
+    if status is None:
+        return Verdict(Result.AMBIGUOUS, NO_ITEM), None
+    profiles = [user_in(read_profile(None, text)) for told, text in others if told is not None]
+    verdict = judge(read_answer(None, None, data), status, writes=False)
+    return verdict, next(iter(profiles), None)
+
+
+def _told(item: Any) -> tuple[int | None, bytes]:
+    """Status and body that an item has been answered with; None as the status if it has no answer."""
+    status, data = (item.get("status"), item.get("data")) if isinstance(item, dict) else (None, None)
+    if not isinstance(status, int) or not isinstance(data, str):
+        return None, b""
+    return status, data.encode("utf-8", "surrogatepass")
 
 
 def _batch_of(client: PortalClient, calls: Sequence[Call]) -> Call:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from worker.models import Result
+from worker.errors import PortalError
+from worker.limits import Limiter
+from worker.models import Kind, Result
 from worker.portal.calls import HARMLESS, Call, Read, read_answer
 from worker.portal.classify import read_body
 from worker.portal.client import PortalClient
@@ -27,11 +29,13 @@ class User:
         name: as people read it.
         email: empty if it is not told.
         is_admin: sees whatever there is, of an owner as well; None if it is not told.
+        id: by which the portal knows them.
     """
 
     name: str
     email: str
     is_admin: bool | None
+    id: str = ""
 
 
 async def product_of(client: PortalClient) -> Product | None:
@@ -54,14 +58,30 @@ async def user_of(client: PortalClient) -> User | None:
     Raises:
         PortalError: the portal refuses us, is closed, or only throttles us for too long.
     """
-    read = await _asked(client, WHO, _read_profile)
+    return user_in(await _asked(client, WHO, read_profile))
+
+
+async def user_in_passing(client: PortalClient, limiter: Limiter) -> User | None:
+    """The same, asked once, like anything that is sent: held back with all others, and no reason to end."""
+    try:
+        await client.ready()
+        async with limiter.slot() as slot:
+            finding = await client.send(WHO, read_profile, Kind.PROBE)
+            slot.observe(finding.request(Kind.PROBE))
+    except PortalError:  # whatever it is, what is sent for a pair meets it, too
+        return None
+    return user_in(finding.read)
+
+
+def user_in(read: Read | None) -> User | None:
+    """Whom the answer to :data:`WHO` names; None if it is no profile."""
     profile = None if read is None or read.envelope is None else read.envelope.response
     if read is None or read.proof is None or not isinstance(profile, Mapping):
         return None
     name = _text(profile, "displayName") or _text(profile, "userName")
     rights = [_flag(profile, "isAdmin"), _flag(profile, "isOwner")]
     is_admin = True if True in rights else rights[0]
-    return User(name or _text(profile, "id"), _text(profile, "email"), is_admin)
+    return User(name or _text(profile, "id"), _text(profile, "email"), is_admin, _text(profile, "id"))
 
 
 async def _asked(client: PortalClient, call: Call, read: Callable[[str | None, bytes], Read]) -> Read | None:
@@ -80,7 +100,8 @@ async def _asked(client: PortalClient, call: Call, read: Callable[[str | None, b
             return None
 
 
-def _read_profile(content_type: str | None, body: bytes) -> Read:
+def read_profile(content_type: str | None, body: bytes) -> Read:
+    """Read the answer to :data:`WHO`."""
     kind, envelope = read_body(content_type, body)
     sound = envelope is not None and envelope.error_message is None
     is_profile = sound and envelope is not None and isinstance(envelope.response, Mapping)

@@ -6,8 +6,9 @@ from typing import Literal
 
 from worker.errors import NoBatches
 from worker.limits.batch_size import CEILING, BatchSize
-from worker.portal.batch import Batch, why_no_batch
+from worker.portal.batch import Batch, first_batch
 from worker.portal.client import PortalClient
+from worker.portal.identity import User
 from worker.portal.single import Single
 
 Wanted = Literal["auto", "batch", "single"]
@@ -44,11 +45,13 @@ class Route:
     Attributes:
         name: batch or single.
         why: what decided, if it was not the user; a few words.
+        user: whom the portal takes us for; None as long as it did not tell.
     """
 
     transport: Batch | Single
     name: Literal["batch", "single"]
     why: str = ""
+    user: User | None = None
 
 
 async def choose(
@@ -68,11 +71,12 @@ async def choose(
     """
     if wanted == "single":
         return Route(Single(client), "single")
-    why = await why_no_batch(client)
+    first = await first_batch(client)
+    why = first.why_not
     if why and wanted == "batch":
         raise NoBatches(f"--transport batch: this portal takes no batches ({why}); use auto or single")
     if why:
-        return Route(Single(client), "single", f"the portal takes no batches: {why}")
+        return Route(Single(client), "single", f"the portal takes no batches: {why}", first.user)
     longest = min(OF_TIMEOUT * limits.timeout, max(LEAST, OF_GRACE * limits.grace))
     size = BatchSize(limits.most or CEILING, longest=longest, start=limits.start)
-    return Route(Batch(client, size, forbidden), "batch", "the portal takes them")
+    return Route(Batch(client, size, forbidden), "batch", "the portal takes them", first.user)

@@ -11,6 +11,7 @@ from worker.ledger import LedgerReader
 from worker.models import Status
 from worker.reasons import OPPORTUNITY_MISSING, hint_for
 from worker.report.rollback import RolledBack, rolled_back
+from worker.report.sessions import SessionPart, latest_sessions
 from worker.report.summary import counted
 from worker.report.sync import REMOVED_CSV, SyncPart, sync_part
 from worker.report.verification import Verification
@@ -136,6 +137,7 @@ class Report(_Part):
         limits: each change of a limit, and why: ``at, knob, from, to, reason``; of a long session the first
             and the last ones.
         sync: what a sync removed; null if it is none.
+        sessions: starts of the program, the latest ones, in order; none of runs that were merged.
     """
 
     schema_version: int
@@ -157,6 +159,7 @@ class Report(_Part):
     rollback: RolledBack | None = None
     limits: tuple[dict[str, str | float], ...] = ()
     sync: SyncPart | None = None
+    sessions: tuple[SessionPart, ...] = ()
 
     def to_json(self) -> str:
         """The report as indented JSON text."""
@@ -239,6 +242,7 @@ def build_report(reader: LedgerReader) -> Report:
         ),
         causes=causes_of(reader),
         files={name: name for name in (*FILES, *more)},
+        sessions=() if facts.get("input_kind") == "merged" else latest_sessions(reader),
     )
 
 

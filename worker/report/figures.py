@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from worker.json_text import load_texts
 from worker.ledger import LedgerReader, Sample, SessionRecord, samples_of, sessions_of
 from worker.models import Status
+from worker.report.sessions import SESSIONS
 
 if TYPE_CHECKING:
     from worker.report.build import Report
@@ -25,7 +26,6 @@ CAUSES = 20
 
 WORST = 5
 STRETCHES = 120
-SESSIONS = 30
 CHANGES = 200
 """Changes of limits that are marked, the latest ones."""
 

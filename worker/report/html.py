@@ -17,6 +17,7 @@ from worker.models import Status
 from worker.report.build import Report
 from worker.report.chart import Lines, over_time, side_by_side, spoken
 from worker.report.figures import CAUSES, Figures, LimitChange
+from worker.report.sessions import of_interest
 from worker.report.verdict import next_steps, verdict
 from worker.sinks import replaced
 
@@ -31,8 +32,6 @@ _COLORS: Mapping[Status, str] = {
     Status.NOT_ATTEMPTED: "#b9770e",
 }
 _LIMITS = {"rate": "requests a second", "concurrency": "requests in flight", "batch_size": "pairs in a batch"}
-_OF_INTEREST = ("rate", "concurrency", "transport", "existing", "link_rate", "timeout", "max_attempts")
-"""Settings that say how a session worked; the others are in the ledger."""
 
 
 def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path: Path) -> None:
@@ -110,8 +109,7 @@ def _causes(report: Report, figures: Figures) -> list[dict[str, Any]]:
 
 
 def _told(session: SessionRecord) -> str:
-    said = {name: session.settings[name] for name in _OF_INTEREST if session.settings.get(name) is not None}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in of_interest(session).items())
 
 
 def _text(moment: datetime) -> str:

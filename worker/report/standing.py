@@ -1,5 +1,6 @@
 """How a run stands that is still at work, in words for the terminal."""
 
+from worker.errors import one_line
 from worker.models import Status
 from worker.quantities import format_duration
 from worker.report.build import Report
@@ -27,8 +28,10 @@ def standing(report: Report) -> list[str]:
     rows = counted(report.counts["rows"], "row")
     sent, pace = report.requests, report.timing.pairs_per_second
     is_all = report.input.complete and report.input.kind != "queue"  # of which more may come at any time
+    user = report.sessions[-1].user if report.sessions else None
+    who = f", as {one_line(user.name)}" if user is not None else ""
     lines = [
-        f"run {report.run_id}: running; {report.input.name} -> {report.portal}",
+        f"run {report.run_id}: running; {report.input.name} -> {report.portal}{who}",
         *(
             f"  {report.counts[status]:>{width},} {meaning}"
             for status, meaning in _MEANING.items()

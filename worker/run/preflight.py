@@ -13,7 +13,7 @@ from worker.dispatch import Finished
 from worker.models import Request
 from worker.operations.base import Operation
 from worker.operations.exists import Entity, Existence, Exists
-from worker.portal.batch import why_no_batch
+from worker.portal.batch import first_batch
 from worker.portal.identity import Product, User, product_of, user_of
 from worker.run.access import open_site, shared_rate
 from worker.run.links import carry_out
@@ -101,9 +101,12 @@ async def _look(
     async with AsyncExitStack() as stack:
         site = await open_site(stack, settings, rate, tell, [found.observe], remembers=False)
         found.product = await product_of(site.client)
-        found.user = await user_of(site.client)
+        found.user = site.route.user
         if site.route.name == "single":
-            found.why_no_batch = await why_no_batch(site.client)
+            first = await first_batch(site.client)
+            found.why_no_batch, found.user = first.why_not, first.user
+        if found.user is None:
+            found.user = await user_of(site.client)
         await _look_for(site, sample, found)
     return found
 

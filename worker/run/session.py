@@ -21,6 +21,7 @@ from worker.ledger import Ledger, RunLock, Sample, next_sample
 from worker.limits.hours import Rates, spoken
 from worker.models import Outcome
 from worker.portal.auth import Credentials
+from worker.portal.identity import User, user_in_passing
 from worker.quantities import ErrorLimit, format_duration
 from worker.run.access import Access
 from worker.run.changes import Changes
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 BEAT = 5.0
 """Seconds between two notes of how a run goes, in the ledger and the log."""
+
+ASKS_AFTER = 1000
+"""Requests that a session has sent before it asks, by a request of its own, whom the portal takes it for."""
 
 
 async def any_portal(_: Site) -> None:
@@ -155,7 +159,7 @@ class Session:
             await self.plan.make_sure(site)
             supply = await self.input.open(ledger, self.tally, tell)
             await ledger.begin_session()
-            await ledger.describe_session(worker.__version__, self.plan.saved)
+            await ledger.describe_session(worker.__version__, self.plan.saved, _known(site.route.user))
             self.tally.begun = True
             # The end that an earlier session wrote is no longer one.
             await ledger.forget("end_code", "end_message")
@@ -169,6 +173,7 @@ class Session:
                 partial(show_often, self.tally, show, site.limiter),
                 partial(self._beat, ledger, log, site, changes),
                 partial(self._end_in_time, pipeline),
+                partial(self._name_user, ledger, site),
             ]
             self._site = site
             if live is not None:
@@ -274,6 +279,16 @@ class Session:
                 last = now
                 log.info("run.progress", rows=self.tally.rows, sent=self.tally.sent, **self.tally.by_state())
 
+    async def _name_user(self, ledger: Ledger, site: Site) -> None:
+        """Ask whose the token is, if that was not told by the way: once, when so many requests were sent."""
+        if site.route.user is not None:
+            return
+        while self.tally.sent < ASKS_AFTER:  # noqa: ASYNC110 - seen soon enough
+            await asyncio.sleep(BEAT)
+        site.route.user = await user_in_passing(site.client, site.limiter)
+        if (user := _known(site.route.user)) is not None:
+            await ledger.name_user(user)
+
     def _sample(self, seconds: float, site: Site) -> Sample:
         tally, limiter = self.tally, site.limiter
         counts = tally.settled_here, tally.sent, tally.throttled
@@ -299,6 +314,11 @@ class Session:
         show_now(self.tally, show)
         if note:
             log.warning("run.note", note=note)
+
+
+def _known(user: User | None) -> dict[str, str] | None:
+    """What is kept of a user: no address, for reports are handed on."""
+    return None if user is None else {"name": user.name, "id": user.id}
 
 
 def _utc_offset() -> int:

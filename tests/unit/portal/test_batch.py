@@ -17,13 +17,17 @@ from worker.limits import Limiter
 from worker.limits.batch_size import BatchSize
 from worker.models import Ask, Attempt, Exchange, Kind, Result
 from worker.portal.auth import Credentials
-from worker.portal.batch import Batch, why_no_batch
+from worker.portal.batch import Batch, FirstBatch, first_batch
 from worker.portal.client import PortalClient
 from worker.portal.http import Failure, Reply
+from worker.portal.identity import User
 from worker.quantities import Rate
 
 ASKS = tuple(Ask(Kind.LINK, number % 3 + 1, (number + 10,)) for number in range(8))
 NOT_FOUND = {"status": 1, "statusCode": 404, "error": {"message": "Not found", "hresult": -2147467259}}
+
+
+PROFILE = {"count": 1, "status": 0, "statusCode": 200, "response": {"id": "293b", "displayName": "Zoë"}}
 
 
 def linked(contact_id: int) -> dict[str, Any]:
@@ -246,7 +250,10 @@ async def test_one_operation_goes_as_a_request_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (reply([item("0", 404, NOT_FOUND)]), ""),
+        (reply([item("0", 404, NOT_FOUND), item("1", 200, PROFILE)]), ""),
+        (reply([item("0", 404, NOT_FOUND), item("1", 404, NOT_FOUND)]), ""),
+        (reply([item("0", 404, NOT_FOUND), None]), ""),
+        (reply([item("0", 404, NOT_FOUND), item("1", 200, [7])]), ""),
         (page(404), "HTTP 404 no_such_route"),
         (page(403), "HTTP 403 blocked_by_proxy"),
         (reply([None]), "HTTP 201 no_item"),
@@ -255,7 +262,32 @@ async def test_one_operation_goes_as_a_request_of_its_own() -> None:
     ],
 )
 async def test_the_probe_says_what_came_instead_of_a_batch(answer: Reply | Failure, why: str) -> None:
-    assert await why_no_batch(World(answer).client) == why
+    assert (await first_batch(World(answer).client)).why_not == why
+
+
+async def test_whose_the_token_is_comes_with_the_probe() -> None:
+    world = World(reply([item("0", 404, NOT_FOUND), item("1", 200, PROFILE)]))
+    assert (await first_batch(world.client)).user == User("Zoë", "", None, "293b")
+    assert len(world.wire.sent) == 1
+    nobody = World(reply([item("0", 404, NOT_FOUND), item("1", 500, NOT_FOUND)]))
+    assert await first_batch(nobody.client) == FirstBatch("", None)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [page(500), Reply(500, {}, orjson.dumps(NOT_FOUND) * 2, 0.1), reply([item("0", 404, NOT_FOUND)])],
+)
+async def test_a_portal_that_does_not_tell_whose_the_token_is_may_take_batches_all_the_same(
+    broken: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pass_at_once(_: float) -> None:
+        """Tries are made one after the other."""
+
+    monkeypatch.setattr("worker.portal.tries.asyncio.sleep", pass_at_once)
+    world = World(broken, reply([item("0", 404, NOT_FOUND)]))
+    assert await first_batch(world.client) == FirstBatch("", None)
+    sent = [parse_qs(options["data"].decode())["batch"][0] for _, _, options in world.wire.sent]
+    assert [len(orjson.loads(items)) for items in sent] == [2, 1]
 
 
 _ITEMS = st.one_of(

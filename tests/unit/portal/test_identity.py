@@ -1,5 +1,6 @@
 """Which product it is and who we are, as an answer tells: with aioresponses in the portal's place."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from yarl import URL
 
 from tests.unit.portal.asked import BASE, Asked
 from worker.errors import PortalRefused
+from worker.limits.limiter import USER
 from worker.portal.auth import Credentials
-from worker.portal.identity import User, product_of, user_of
+from worker.portal.identity import User, product_of, user_in_passing, user_of
 
 ERRORS = Path(__file__).parents[2] / "fixtures/portal"
 NOBODY = f"{BASE}/api/2.0/crm/opportunity/0/contact?count=1&fields=id"
@@ -39,6 +41,10 @@ def profile(**members: Any) -> dict[str, Any]:
     return {"count": 1, "status": 0, "statusCode": 200, "response": {"id": "293b", **members}}
 
 
+def user(name: str, email: str, *, is_admin: bool) -> User:
+    return User(name, email, is_admin, "293b")
+
+
 @pytest.mark.parametrize(
     ("error", "product"),
     [("appserver_error.json", "AppServer"), ("error_404.json", "CommunityServer")],
@@ -59,21 +65,24 @@ async def test_a_portal_that_fails_on_and_on_is_of_no_product(portal: aiorespons
 
 
 @pytest.mark.parametrize(
-    ("members", "user"),
+    ("members", "expected"),
     [
-        ({"displayName": "Zoë", "email": "z@x.example", "isAdmin": True}, User("Zoë", "z@x.example", True)),  # noqa: FBT003 - a right
-        ({"displayName": "Zoë", "isAdmin": False, "isOwner": True}, User("Zoë", "", True)),  # noqa: FBT003 - same
-        ({"displayName": "", "userName": "zoe", "isAdmin": False}, User("zoe", "", False)),  # noqa: FBT003 - same
-        ({"displayName": None, "isAdmin": "yes"}, User("293b", "", None)),
-        ({"displayName": "Zoë", "isAdmin": "true"}, User("Zoë", "", True)),  # noqa: FBT003 - of XML
+        (
+            {"displayName": "Zoë", "email": "z@x.example", "isAdmin": True},
+            user("Zoë", "z@x.example", is_admin=True),
+        ),
+        ({"displayName": "Zoë", "isAdmin": False, "isOwner": True}, user("Zoë", "", is_admin=True)),
+        ({"displayName": "", "userName": "zoe", "isAdmin": False}, user("zoe", "", is_admin=False)),
+        ({"displayName": None, "isAdmin": "yes"}, User("293b", "", None, "293b")),
+        ({"displayName": "Zoë", "isAdmin": "true"}, user("Zoë", "", is_admin=True)),
     ],
 )
 async def test_who_we_are_is_what_the_profile_says(
-    portal: aioresponses, client: Asked, members: dict[str, Any], user: User
+    portal: aioresponses, client: Asked, members: dict[str, Any], expected: User
 ) -> None:
     portal.get(WHO, payload=profile(**members))
 
-    assert await user_of(client) == user
+    assert await user_of(client) == expected
 
 
 async def test_a_failure_that_passes_is_asked_about_again(portal: aioresponses, client: Asked) -> None:
@@ -81,7 +90,7 @@ async def test_a_failure_that_passes_is_asked_about_again(portal: aioresponses, 
     portal.get(WHO, exception=TimeoutError())
     portal.get(WHO, payload=profile(displayName="Zoë"))
 
-    assert await user_of(client) == User("Zoë", "", None)
+    assert await user_of(client) == User("Zoë", "", None, "293b")
 
 
 @pytest.mark.parametrize(
@@ -106,3 +115,32 @@ async def test_a_refusal_of_us_is_one(portal: aioresponses, client: Asked) -> No
 
     with pytest.raises(PortalRefused, match="unauthorized"):
         await user_of(client)
+
+
+async def test_in_passing_it_is_asked_once_and_whatever_is_said_ends_nothing(
+    portal: aioresponses, client: Asked
+) -> None:
+    limiter = client._limiter
+    portal.get(WHO, payload=profile(displayName="Zoë"))
+    portal.get(WHO, status=503)
+    portal.get(WHO, status=401, body="Unauthorized", content_type="text/html")
+    portal.get(WHO, exception=TimeoutError())
+    found = [await user_in_passing(client, limiter) for _ in range(4)]
+
+    assert found == [User("Zoë", "", None, "293b"), None, None, None]
+    assert len(portal.requests["GET", URL(WHO)]) == 4
+
+
+async def test_in_passing_it_is_not_asked_while_everyone_is_held_back(
+    portal: aioresponses, client: Asked
+) -> None:
+    limiter = client._limiter
+    limiter.hold(USER)
+    asking = asyncio.create_task(user_in_passing(client, limiter))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not portal.requests
+    portal.get(WHO, payload=profile(displayName="Zoë"))
+    limiter.let_go(USER)
+
+    assert await asking == User("Zoë", "", None, "293b")

@@ -6,12 +6,12 @@ from typing import Any, cast
 import pytest
 
 from worker.portal import transport
-from worker.portal.batch import Batch
+from worker.portal.batch import Batch, FirstBatch
 from worker.portal.transport import BatchLimits, choose
 
 
-async def takes_batches(_: object) -> str:
-    return ""
+async def takes_batches(_: object) -> FirstBatch:
+    return FirstBatch("")
 
 
 def nothing() -> None:
@@ -37,7 +37,7 @@ def test_a_batch_takes_no_longer_than_the_limits_allow(
     *,
     shrinks: bool,
 ) -> None:
-    monkeypatch.setattr(transport, "why_no_batch", takes_batches)
+    monkeypatch.setattr(transport, "first_batch", takes_batches)
     client = cast("Any", None)
     route = asyncio.run(choose(client, "auto", BatchLimits(None, timeout, grace), nothing))
     assert isinstance(route.transport, Batch)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.judged import judged
 from worker.errors import Exit
 from worker.ledger import LedgerReader
+from worker.ledger.history import describe
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Kind, Outcome, Pair, Reject, Request, Result, Status
@@ -89,6 +90,8 @@ def test_changes_of_limits_are_told_session_after_session(path: Path, store: Sto
 
 def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
     store.begin_session()
+    told = {"rate": "5/s", "wire": "json", "link_rate": None}
+    describe(store, "0.1.0", told, {"name": "Zoë", "id": "293b"})
     admit(store, *(pair(row) for row in range(1, 5)), Reject(5, 6, "contact_id is empty"), Pair(6, 7, 1, 1))
     store.claim(9)
     settle(store, 1, Status.LINKED, http_status=201)
@@ -115,6 +118,8 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
     finished = datetime.fromisoformat(report["timing"].pop("finished_at"))
     assert (finished - started).total_seconds() == pytest.approx(2.0)
     assert abs((datetime.now(UTC) - started).total_seconds()) < 600
+    (session,) = report["sessions"]
+    assert datetime.fromisoformat(session.pop("started_at")) == started
     assert report == {
         "schema_version": 1,
         "run_id": "monday",
@@ -186,6 +191,16 @@ def test_the_report_of_a_small_run(path: Path, store: Store) -> None:
         "plan": None,
         "sync": None,
         "limits": [],
+        "sessions": [
+            {
+                "seconds": 2.0,
+                "end_code": None,
+                "end_message": "",
+                "version": "0.1.0",
+                "user": {"name": "Zoë", "id": "293b"},
+                "settings": {"rate": "5/s"},
+            }
+        ],
     }
 
 

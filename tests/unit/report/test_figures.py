@@ -15,13 +15,13 @@ from worker.report.figures import (
     CAUSES,
     CHANGES,
     EXAMPLES,
-    SESSIONS,
     Figures,
     changes_of,
     figures_of,
     stretches_of,
 )
 from worker.report.html import write_html
+from worker.report.sessions import SESSIONS
 
 Key = int | str
 

@@ -87,7 +87,10 @@ FIGURES = Figures(
     contacts=((88, 12),),
     examples={("not_found", 404): (Example(7, 1234, 88, ("1234", "88", HOSTILE)),)},
     sessions=(
-        SessionRecord(1, 1767323045.0, 10.0, 0.0, "0.1.0", {"rate": "5/s", "wire": "json"}, None, ""),
+        SessionRecord(
+            *(1, 1767323045.0, 10.0, 0.0, "0.1.0", {"rate": "5/s", "wire": "json"}, None, ""),
+            user={"name": f"Zoë{HOSTILE}", "id": "293b"},
+        ),
         SessionRecord(2, 1767323145.0, 20.0, 0.0, "0.1.0", {}, 143, "stopped by SIGTERM"),
         SessionRecord(3, 1767323245.0, 30.0, 0.0, "0.1.0", {}, 0, ""),
     ),
@@ -148,9 +151,9 @@ def test_the_page_shows_pace_answers_examples_worst_ids_and_sessions(tmp_path: P
         "The opportunities that fail most 1234: 390 rows",
         "The contacts that fail most 88: 12 rows",
         "The last 3; 4 came before.",
-        "2026-01-02 03:04:05 10.0 killed, or at work 0.1.0 rate 5/s",
-        "20.0 stopped by SIGTERM 0.1.0",
-        "30.0 all done 0.1.0",
+        f"2026-01-02 03:04:05 10.0 killed, or at work Zoë{HOSTILE[:56]}… 0.1.0 rate 5/s",
+        "20.0 stopped by SIGTERM not told 0.1.0",
+        "30.0 all done not told 0.1.0",
     ):
         assert said in text, said
     assert page.count("<polyline") == 4  # two sessions, two charts

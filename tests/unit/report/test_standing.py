@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.report.test_summary import report
 from worker.models import Status
+from worker.report.sessions import SessionPart
 from worker.report.standing import standing
 
 
@@ -27,6 +28,23 @@ def test_what_is_done_what_is_on_its_way_and_what_is_to_go_is_told() -> None:
         "  1,253 rows; 1,300 requests in 1,234.6 s (0.5 pairs/s), 1 retry, 0 throttled",
         "  90s to go at this pace",
     ]
+
+
+def test_whose_token_it_is_is_told_on_the_first_line_if_it_is_known() -> None:
+    nobody: dict[str, Any] = {
+        "started_at": 0,
+        "seconds": 1.0,
+        "end_code": None,
+        "end_message": "",
+        "version": "0.1.0",
+        "user": None,
+        "settings": {},
+    }
+    made = report({"linked": 1})
+    for user, who in ((None, ""), ({"name": "Zoë\x1b[2J", "id": "1"}, ", as Zoë\\x1b[2J")):
+        sessions = (SessionPart.model_validate({**nobody, "user": user}),)
+        first, *_ = standing(made.model_copy(update={"sessions": sessions}))
+        assert first == f"run monday: running; pairs.csv -> https://portal.example{who}"
 
 
 @pytest.mark.parametrize("status", Status)

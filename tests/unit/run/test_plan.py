@@ -144,8 +144,8 @@ def test_a_batch_carries_only_what_reads(empty: Portal, tmp_path: Path) -> None:
     assert made.counts["to_link"] == 10
     assert {visit.method for visit in empty.books.item_visits} == {"GET"}
     assert {visit.kind for visit in empty.books.visits if visit.method != "GET"} == {"batch"}
-    # Whether it is there, whether it takes batches, five opportunities, two contacts.
-    assert (made.requests, empty.books.requests, empty.books.items) == (4, 4, 8)
+    # Whether it is there, whether it takes batches and who asks, five opportunities, two contacts.
+    assert (made.requests, empty.books.requests, empty.books.items) == (4, 4, 9)
     report = carry_out(empty, tmp_path, transport="auto")
     assert report.requests.attempts == made.forecast.requests
 

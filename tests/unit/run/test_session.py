@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import Exit
-from worker.ledger import LedgerReader, audit
+from worker.ledger import LedgerReader, audit, sessions_of
 from worker.models import Status
 from worker.run import resume, run
 from worker.run.lifetime import Stop
@@ -114,6 +114,25 @@ def test_what_shows_the_counts_may_fail_as_a_terminal_does(pairs: Path, tmp_path
             session = run.start(settings, str(pairs), lambda: settings)
             await do(session, Stop(), gone)
             assert how_it_ended(session) == (Exit.OK, "")
+
+    asyncio.run(story())
+
+
+def test_where_pairs_go_alone_it_is_asked_once_whose_the_token_is_after_many_requests(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.run.session.BEAT", 0.01)
+    monkeypatch.setattr("worker.run.session.ASKS_AFTER", 5)
+
+    async def story() -> None:
+        async with Portal(Scenario()) as portal:
+            settings = told(portal, tmp_path, rate="100/s", **ONE_BY_ONE)
+            session = run.start(settings, str(pairs), lambda: settings)
+            await do(session, Stop())
+            assert portal.books.requests == 1 + PAIRS + 1
+            assert len(portal.books.links()) == PAIRS
+            with LedgerReader(session.directory.ledger) as reader:
+                assert [one.user["name"] for one in sessions_of(reader)] == ["Demo User"]
 
     asyncio.run(story())
 
