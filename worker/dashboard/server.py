@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from types import TracebackType
 from typing import Protocol, Self
@@ -84,7 +85,8 @@ class LivePage:
         self._look = look
         self._steering = steering
         self._token = secrets.token_urlsafe(16)
-        self._viewers = Viewers()
+        self._viewers = Viewers(partial(_event, "parts"))
+        self._made: tuple[float, View, dict[str, str]] | None = None
         self._track = Track()
         self._runner: web.AppRunner | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -138,10 +140,16 @@ class LivePage:
                 self._show()
 
     def _show(self) -> None:
-        self._viewers.show(self._parts())
+        self._made = None
+        self._viewers.show(self._latest()[1])
 
-    def _parts(self) -> dict[str, str]:
-        return parts_of(self._look(), self._track.samples)
+    def _latest(self) -> tuple[View, dict[str, str]]:
+        """The run and the parts of the page, at most a tick old: of many who come at once one is costly."""
+        now = asyncio.get_running_loop().time()
+        if self._made is None or now - self._made[0] >= TICK:
+            view = self._look()
+            self._made = now, view, parts_of(view, self._track.samples)
+        return self._made[1:]
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
@@ -158,18 +166,18 @@ class LivePage:
             return _said(error.status, error.reason.lower())
 
     async def _page(self, _: web.Request) -> web.StreamResponse:
-        text = page_of(self._look(), self._parts())
+        text = page_of(*self._latest())
         return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._viewers) >= MOST_VIEWERS:
             return _said(503, f"{MOST_VIEWERS} are looking already")
         response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
-        self._show()
+        self._viewers.show(self._latest()[1])
         with suppress(ConnectionError), self._viewers.one() as box:
             await response.prepare(request)
-            while (parts := await box.take()) is not None:
-                await response.write(_event("parts", parts))
+            while (text := await box.take()) is not None:
+                await response.write(text)
             await response.write(_event("end", {}))
         return response
 

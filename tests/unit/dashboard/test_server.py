@@ -3,8 +3,8 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -13,7 +13,9 @@ import pytest
 from tests.unit.dashboard.seen import view
 from worker.dashboard import Listen, LivePage, View
 from worker.dashboard import server as served
+from worker.dashboard.view import parts_of
 from worker.errors import UsageError
+from worker.ledger import Sample
 
 HERE = Listen("127.0.0.1", 0)
 
@@ -85,6 +87,29 @@ async def test_a_viewer_is_sent_everything_then_what_changes() -> None:
         _, parts = await anext(stream)
         assert "now" in parts
         assert "causes" not in parts
+
+
+async def test_what_many_look_at_is_made_once_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "TICK", 0.2)
+    made: list[float] = []
+
+    def noted(view: View, samples: Sequence[Sample]) -> dict[str, str]:
+        made.append(view.seconds)
+        return parts_of(view, samples)
+
+    monkeypatch.setattr(served, "parts_of", noted)
+    async with opened() as (_, address, _, session), AsyncExitStack() as stack:
+        began = asyncio.get_running_loop().time()
+        streams = []
+        for _ in range(20):
+            async with session.get(address) as page:
+                assert page.status == 200
+            streams.append(events(await stack.enter_async_context(session.get(f"{address}events"))))
+        for _ in range(4):
+            assert {(await anext(stream))[0] for stream in streams} == {"parts"}
+        ticks = (asyncio.get_running_loop().time() - began) / 0.2
+        # At each tick, and between two of them at most once more, for those who come.
+        assert len(made) <= 2 * ticks + 2
 
 
 @pytest.mark.parametrize(

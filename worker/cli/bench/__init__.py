@@ -15,6 +15,7 @@ from worker.cli.output import draw, hand_over
 WORDS = {
     "limits": "Show what is learned of portals of all kinds, beside fixed settings, in virtual time.",
     "size": "Measure a large input: memory, first request, resume, files at the end.",
+    "viewers": "Measure what people who look at the live page take from the run.",
 }
 """What can be measured but speed: word and what it is."""
 

@@ -20,6 +20,7 @@ BULKLINK = (sys.executable, "-m", "worker")
 
 _KILOBYTE = 1024
 _MEGABYTE = 1024 * 1024
+_SAID = 64 * 1024
 _SHOWN = 300
 """Characters of what a command said that failed."""
 
@@ -95,6 +96,11 @@ class Running:
         )
         self.pid = self._process.pid
         self._ended: tuple[int, Any, float] | None = None
+
+    def said(self) -> str:
+        """What it has said so far, on standard error."""
+        # At a place of its own: the file's own place is where the command writes on.
+        return os.pread(self._errors.fileno(), _SAID, 0).decode(errors="replace")
 
     def has_ended(self) -> bool:
         """Whether it has; what it used is kept."""
