@@ -212,7 +212,7 @@ def _quoted(text: bytes) -> bytes:
 
 
 def _read_batch(content_type: str | None, body: bytes) -> Read:
-    kind, envelope = read_body(content_type, body)
+    kind, envelope = read_body(content_type, body, build=True)
     sound = envelope is not None and envelope.error_message is None and envelope.wire == "json"
     items = envelope.response if sound and envelope is not None else None
     return Read(kind, envelope, items if isinstance(items, list) else None)

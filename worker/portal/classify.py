@@ -217,7 +217,9 @@ def _verdict(result: Result, reason: str, *, sent: bool) -> Verdict:
     return Verdict(settled, reason, hint=hint if sent else HINTS_OF_READS.get(reason, hint))
 
 
-def read_body(content_type: str | None, body: bytes) -> tuple[BodyKind, Envelope | None]:
+def read_body(
+    content_type: str | None, body: bytes, *, build: bool = False
+) -> tuple[BodyKind, Envelope | None]:
     """Tell what a body is, and read it if it is an envelope.
 
     The body decides, not its label: a 401 is plain text labelled ``text/html`` (contract 3.4), and
@@ -228,7 +230,7 @@ def read_body(content_type: str | None, body: bytes) -> tuple[BodyKind, Envelope
         return BodyKind.EMPTY, None
     wire: WireFormat = "xml" if start == b"<" else "json"
     try:
-        envelope = read_envelope(body, wire)
+        envelope = read_envelope(body, wire, build=build)
     except NotAnEnvelope:
         label = (content_type or "").partition(";")[0].strip().lower()
         if start == b"<" and "xml" not in label.replace("xhtml+xml", ""):

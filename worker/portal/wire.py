@@ -64,6 +64,7 @@ class Envelope(msgspec.Struct, frozen=True):
         value: the response, if it had to be read to know it.
         written: the response as it was written; empty if that is not known.
         items: each item of a list, or the one object, as it was written; None if that is not known.
+        shown_id: of the one object, if it has been read.
         error_message: text of the error, empty if it has none; None when the answer is no error.
         hresult: .NET's number of the error, the same in every language (contract 9.3).
         error_type: class of the error, which AppServer alone tells (contract 2.2, 2.9); else None.
@@ -78,6 +79,7 @@ class Envelope(msgspec.Struct, frozen=True):
     error_type: str | None = None
     written: bytes = b""
     items: Sequence[bytes] | None = None
+    shown_id: int | None = None
     count: int | None = None
     total: int | None = None
 
@@ -97,15 +99,20 @@ class Envelope(msgspec.Struct, frozen=True):
         return len(as_list(self.value)) if self.items is None else len(self.items)
 
 
-def read_envelope(body: bytes, wire: WireFormat) -> Envelope:
+def read_envelope(body: bytes, wire: WireFormat, *, build: bool = False) -> Envelope:
     """Read a whole body as the envelope of contract 2.2 (CommunityServer) or 2.9 (AppServer).
+
+    Args:
+        body: the body.
+        wire: how it is written.
+        build: all of the response will be looked at, so objects are made of it at once.
 
     An answer without the member ``status`` is taken for somebody else's: both servers always send it.
 
     Raises:
         NotAnEnvelope: the body is anything else, also a batch error that was written twice (contract 7.6).
     """
-    if wire == "json" and (plain := _read_plain(body)) is not None:
+    if wire == "json" and (plain := _read_plain(body, build=build)) is not None:
         return plain
     root = _read_json(body) if wire == "json" else _read_xml(body)
     # The documentation spells members in PascalCase (contract 2.8).
@@ -143,6 +150,8 @@ def contact_of(envelope: Envelope, contact_id: int) -> bytes | None:
     if envelope.error_message is not None:
         return None
     if envelope.items is not None:
+        if envelope.shown_id is not None:
+            return envelope.written if envelope.shown_id == contact_id else None
         is_it = len(envelope.items) == 1 and _written_id(envelope.items[0]) == contact_id
         return envelope.items[0] if is_it else None
     items = as_list(envelope.value)
@@ -218,7 +227,7 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _read_plain(body: bytes) -> Envelope | None:
+def _read_plain(body: bytes, *, build: bool) -> Envelope | None:
     """An answer that is nothing but what comes before the response, the response, and a bracket.
 
     That what lies between is JSON by itself proves that it is the response, and all of it. One that is spread
@@ -229,27 +238,22 @@ def _read_plain(body: bytes) -> Envelope | None:
     if before is None or not body.endswith(b"}") or b"\n" in body or b"\r" in body:
         return None
     written = body[before.end() : -1]
+    value = shown_id = None
+    items: Sequence[bytes] | None = None
     try:
-        items = _items(written)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        if build:
+            value = orjson.loads(written)
+        else:
+            if not written.isascii():
+                written.decode()  # what msgspec passes over it does not look at for that
+            if written.lstrip()[:1] == b"{":
+                items, shown_id = (written,), _SHOWN.decode(written).id
+            else:
+                items = [bytes(item) for item in _SHOWN_ITEMS.decode(written)]
+    except (ValueError, RecursionError):  # also if the id is no number, or the response neither of the two
         return None
     count, total = (None if said is None else int(said) for said in before.groups())
-    return Envelope("json", written=written, items=items, count=count, total=total)
-
-
-def _items(written: bytes) -> Sequence[bytes]:
-    """The items of a list, or the object.
-
-    Raises:
-        ValueError: it is neither; msgspec's if it is no JSON.
-    """
-    if not written.isascii():
-        written.decode()  # what is passed over is not looked at for that
-    try:
-        _SHOWN.decode(written)
-    except msgspec.ValidationError:
-        return [bytes(item) for item in _SHOWN_ITEMS.decode(written)]
-    return [written]
+    return Envelope("json", value, written=written, items=items, shown_id=shown_id, count=count, total=total)
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
