@@ -124,6 +124,70 @@ async def test_one_portal_is_opened_once_for_several_runs(simulator: Simulator) 
     assert simulator.books.links() == [(1, 5), (2, 5), (3, 5)]
 
 
+@pytest.mark.parametrize("transport", ["batch", "single"])
+async def test_links_and_members_are_looked_for_at_an_open_portal(
+    simulator: Simulator, transport: Literal["batch", "single"]
+) -> None:
+    before = asyncio.all_tasks(), sockets()
+    asked = [(number, 5) for number in range(1, 61)]
+    linked = asked[::2]
+    async with Portal(simulator.url, token=TOKEN, transport=transport) as portal:
+        await all_of(link_pairs(linked, portal=portal), [])
+        books = simulator.books
+        written, opened = len(books.links()), books.requests
+        found = [one async for one in portal.verify(asked)]
+        assert [one.item for one in found] == asked
+        assert [one.item for one in found if one.is_there] == linked
+        if transport == "batch":
+            assert books.requests - opened < 10
+        members = [one async for one in portal.members([1, 2, 999999, "x", "1"])]
+        assert [(one.item, one.opportunity_id, one.contact_ids, one.reason) for one in members] == [
+            (1, 1, (5,), ""),
+            (2, 2, (), ""),
+            (999999, 999999, (), "opportunity_missing"),
+            ("x", None, (), "opportunity_id is not a whole number"),
+            ("1", 1, (5,), ""),
+        ]
+        assert [one.is_complete for one in members] == [True, True, False, False, True]
+        assert len(books.links()) == written
+    await nothing_is_left_beyond(*before)
+
+
+async def test_members_of_more_than_one_page_are_all_told(simulator: Simulator) -> None:
+    for contact in range(1, 1201):
+        simulator.books.link(7, contact)
+    async with Portal(simulator.url, token=TOKEN) as portal:
+        (one,) = [one async for one in portal.members([7])]
+    assert one.contact_ids == tuple(range(1, 1201))
+    assert one.is_complete
+
+
+@pytest.mark.parametrize("way", ["break", "raise", "cancel"])
+async def test_who_leaves_while_links_are_looked_for_leaves_no_task_and_no_socket(
+    simulator: Simulator, way: str
+) -> None:
+    before = asyncio.all_tasks(), sockets()
+
+    async def look() -> None:
+        async with Portal(simulator.url, token=TOKEN, transport="single", rate="2000/s") as portal:
+            async for one in portal.verify(endless(), buffer=20):
+                if way == "break" and one.item[1] > 30:
+                    break
+                if way == "raise" and one.item[1] > 30:
+                    raise KeyError
+
+    for point in range(10):
+        task = asyncio.create_task(look())
+        if way == "cancel":
+            await asyncio.sleep(0.02 + point * 0.005)
+            task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled() == (way == "cancel")
+        if not task.cancelled():
+            assert isinstance(task.exception(), KeyError if way == "raise" else type(None))
+        await nothing_is_left_beyond(*before)
+
+
 async def test_nothing_outside_is_looked_at_or_touched(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

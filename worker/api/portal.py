@@ -1,16 +1,23 @@
-"""A portal to link at, opened once for as many pairs as there are."""
+"""A portal to link and to look at, opened once for as many pairs as there are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
+from worker.api.lookup import Lookup
+from worker.api.outcome import ItemT
+from worker.api.told import Members, Verified
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.site import Site
+
+
+PAIRS, OPPORTUNITIES = 1000, 100
+"""Taken at a time, and asked about together."""
 
 
 class PortalOptions(TypedDict, total=False):
@@ -96,6 +103,68 @@ class Portal:
     def is_open(self) -> bool:
         """Whether it was entered."""
         return self._site is not None
+
+    def verify(
+        self, pairs: Iterable[ItemT] | AsyncIterable[ItemT], *, buffer: int = PAIRS
+    ) -> Lookup[ItemT, Verified[ItemT]]:
+        """Look whether links are there, and iterate over what the portal says of each; changes nothing.
+
+        ::
+
+            async for one in portal.verify(pairs):
+                print(one.item, one.presence)
+
+        What is no pair, and a pair of which the portal does not tell, is an answer, too. An error ends the
+        iteration: the portal refuses us, is closed or gone (:class:`~worker.errors.PortalError`,
+        :class:`~worker.errors.OutageError`), or the iterable raised one (:class:`~worker.errors.InputError`,
+        whose cause is that), after the answers about what came before.
+
+        Args:
+            pairs: as of :func:`~worker.api.run.link_pairs`; answers come in their order.
+            buffer: pairs that are taken at a time, and looked for together: of an opportunity up to a hundred
+                in one request.
+
+        Raises:
+            UsageError: what is given makes no sense; or the portal is not open, on iterating.
+        """
+
+        async def look(items: Sequence[ItemT]) -> Sequence[Verified[ItemT]]:
+            from worker.api.reading import verified  # noqa: PLC0415 - brings in aiohttp
+
+            return await verified(self.site, items)
+
+        return Lookup(pairs, look, buffer)
+
+    def members(
+        self,
+        opportunities: Iterable[int | str] | AsyncIterable[int | str],
+        *,
+        buffer: int = OPPORTUNITIES,
+    ) -> Lookup[int | str, Members]:
+        """Read which contacts opportunities have, and iterate over them; changes nothing.
+
+        ::
+
+            async for one in portal.members([1234, 1235]):
+                print(one.opportunity_id, one.contact_ids)
+
+        An opportunity that is missing, and what is no id, is an answer, too, which says why. For errors see
+        :meth:`verify`.
+
+        Args:
+            opportunities: their ids; answers come in their order.
+            buffer: opportunities that are taken at a time, and read together.
+
+        Raises:
+            UsageError: what is given makes no sense; or the portal is not open, on iterating.
+        """
+
+        async def look(items: Sequence[int | str]) -> Sequence[Members]:
+            from worker.api.reading import members  # noqa: PLC0415 - brings in aiohttp
+
+            return await members(self.site, items)
+
+        return Lookup(opportunities, look, buffer)
 
     async def __aenter__(self) -> Self:
         from worker.run.access import open_site  # noqa: PLC0415 - brings in aiohttp

@@ -1,7 +1,21 @@
-"""Link contacts to opportunities of an ONLYOFFICE CRM portal, from Python; see :func:`link_pairs`."""
+"""Link contacts to opportunities of an ONLYOFFICE CRM portal, and look at their links, from Python.
+
+See :func:`link_pairs` and :class:`Portal`.
+"""
 
 from worker import __version__
-from worker.api import Counts, LinkRun, Outcome, Portal, PortalOptions, link_pairs
+from worker.api import (
+    Counts,
+    LinkRun,
+    Lookup,
+    Members,
+    Outcome,
+    Portal,
+    PortalOptions,
+    Presence,
+    Verified,
+    link_pairs,
+)
 from worker.errors import (
     InputError,
     LedgerError,
@@ -19,14 +33,18 @@ __all__ = [
     "InputError",
     "LedgerError",
     "LinkRun",
+    "Lookup",
+    "Members",
     "OutageError",
     "Outcome",
     "Portal",
     "PortalError",
     "PortalOptions",
     "PortalRefused",
+    "Presence",
     "Status",
     "UsageError",
+    "Verified",
     "__version__",
     "link_pairs",
 ]
