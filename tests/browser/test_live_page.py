@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import LOOKS, OpenTab
+from tests.acceptance.test_undo import call
+from tests.browser.conftest import EXTREMES, LOOKS, OpenTab
 from tests.conftest import ONE_BY_ONE, CommandLine, SimulatedPortal
 
 if TYPE_CHECKING:
@@ -16,26 +17,36 @@ if TYPE_CHECKING:
 Simulate = Callable[[str], SimulatedPortal]
 
 PAIRS = 6000
+MADE = 400
+KEPT = 60
+
+
+def made_before(bulklink: CommandLine, portal: SimulatedPortal) -> None:
+    """A run of before, of whose links others have removed some; and a file that no longer has them."""
+    rows = [f"{n},{contact}" for n in range(1, MADE + 1) for contact in (88, 89)]
+    pairs = bulklink.folder / "pairs.csv"
+    pairs.write_text("\n".join(["opportunity_id,contact_id", *rows, ""]))
+    done = bulklink("run", "pairs.csv", "--portal", portal.url, "--run-id", "made", "--rate", "5000/s")
+    assert done.returncode == 0
+    call(portal, "DELETE", 1, 88)
+    pairs.write_text("\n".join(["opportunity_id,contact_id", *rows[: 2 * KEPT : 2], ""]))
 
 
 @contextmanager
-def at_work(bulklink: CommandLine, portal: SimulatedPortal) -> Iterator[str]:
-    """A run that takes long; gives the address of its page. It is ended by the block's end."""
+def at_work(bulklink: CommandLine, portal: SimulatedPortal, verb: str = "run") -> Iterator[str]:
+    """A verb that takes long; gives the address of its page. It is ended by the block's end."""
     pairs = bulklink.folder / "pairs.csv"
-    rows = [f"{n},{999_999 if n % 4 == 0 else 88}" for n in range(1, PAIRS + 1)]
-    pairs.write_text("\n".join(["opportunity_id,contact_id", *rows, "oops,88", ""]))
-    words = (
-        "run",
-        "pairs.csv",
-        "--portal",
-        portal.url,
-        "--rate",
-        "20/s",
-        "--dashboard-port",
-        "0",
-        *ONE_BY_ONE,
-    )
-    run: subprocess.Popen[str] = bulklink.start(*words)
+    if verb in {"verify", "rollback", "sync"}:
+        made_before(bulklink, portal)
+    if verb in {"run", "plan"}:
+        rows = [f"{n},{999_999 if n % 4 == 0 else 88}" for n in range(1, PAIRS + 1)]
+        pairs.write_text("\n".join(["opportunity_id,contact_id", *rows, "oops,88", ""]))
+    what: tuple[str, ...] = (verb, "made") if verb in {"verify", "rollback"} else (verb, "pairs.csv")
+    if verb == "sync":
+        what += ("--prune", "own", "--allow-removals", str(KEPT))
+    slowly = ("--rate", "20/s", "--dashboard-port", "0")
+    alone = ONE_BY_ONE if verb == "run" else ("--transport", "single")
+    run: subprocess.Popen[str] = bulklink.start(*what, "--portal", portal.url, *slowly, *alone)
     assert run.stderr is not None
     with run:
         found = re.fullmatch(r"live page: (http://127\.0\.0\.1:\d+/#\S+)\n", run.stderr.readline())
@@ -69,6 +80,59 @@ def test_the_page_is_right_in_all_looks_and_follows_the_run(
                     address.split("/")[2]
                 }
                 assert "#" not in tab.page.url  # the token is not left in the bar
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "states", "has_causes"),
+    [
+        ("verify", "links are looked for", "there", False),
+        ("rollback", "links have their last word", "gone", True),
+        ("plan", "pairs are compared with the portal", "not linked", False),
+    ],
+)
+def test_other_verbs_have_the_same_page_and_show_what_they_count(
+    open_tab: OpenTab,
+    bulklink: CommandLine,
+    simulate: Simulate,
+    verb: str,
+    said: str,
+    states: str,
+    has_causes: bool,
+) -> None:
+    with at_work(bulklink, simulate("calm"), verb) as address:
+        for width, scheme in EXTREMES:
+            with open_tab(width, scheme) as tab:
+                tab.go(address)
+                tab.page.wait_for_selector(f"#now >> text={said}")
+                tab.page.wait_for_selector(f"#states >> text={states}")
+                tab.page.wait_for_selector("#pace svg")
+                tab.kept(f"live-{verb}-{width}-{scheme}")
+                assert (tab.page.query_selector("#causes") is not None) == has_causes
+                assert (tab.too_wide(), tab.hard_to_use(), tab.wrong) == (0, [], [])
+                asked = {one.split("/")[2] for one in tab.asked if not one.startswith("data:")}
+                assert asked == {address.split("/")[2]}
+                tab.page.click("text=Pause")
+                tab.page.wait_for_selector("text=Paused from this page.")
+                tab.page.click("text=Resume")
+                tab.page.wait_for_selector("text=At work")
+
+
+def test_the_page_of_a_sync_goes_on_from_its_links_to_its_removals(
+    open_tab: OpenTab, bulklink: CommandLine, simulate: Simulate
+) -> None:
+    with open_tab(390, "dark") as tab:
+        with at_work(bulklink, simulate("calm"), "sync") as address:
+            tab.go(address)
+            tab.page.wait_for_selector("#now >> text=rows have their last word")
+            tab.page.wait_for_selector("#now >> text=links that the file does not name have their last word")
+            tab.page.wait_for_selector("#states >> text=removed")
+            tab.kept("live-sync")
+            tab.page.click("text=Pause")  # with the token of before
+            tab.page.wait_for_selector("text=Paused from this page.")
+            assert (tab.too_wide(), tab.hard_to_use()) == (0, [])
+            # While one server took the place of the other, nobody answered.
+            assert [one for one in tab.wrong if "net::ERR_" not in one] == []
+        tab.page.wait_for_selector("text=The run has ended.")
 
 
 def test_buttons_pause_resume_and_slow_it_down(

@@ -1,7 +1,6 @@
 """The end of every verb that works on a run: files, report, summary, exit code."""
 
 import signal
-from functools import partial
 
 from worker.cli.on_end import tell_end
 from worker.cli.output import complain, hand_over, say, shown
@@ -11,9 +10,10 @@ from worker.report.plan import PLAN_JSON, Plan, build_plan
 from worker.report.summary import ending, left, summary
 from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
-from worker.run.run import complete, nothing_more
+from worker.run.lifetime import Lifetime
+from worker.run.run import complete
 from worker.run.session import Session
-from worker.run.sync import Pruning
+from worker.run.sync import FOLLOWS, Pruning
 from worker.settings import Settings
 from worker.tally import RunTally
 
@@ -32,19 +32,22 @@ def work_and_report(session: Session, settings: Settings, pruning: Pruning | Non
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     directory = session.directory
     show = progress(settings.progress, quiet=settings.quiet)
-    is_told = is_page_told = False
+    is_told = False
 
     def tell(tally: RunTally) -> None:
-        nonlocal is_told, is_page_told
-        if tally.live_page and not is_page_told:
-            is_page_told = True
-            say(settings, f"live page: {tally.live_page}")
+        nonlocal is_told
         if tally.begun and not is_told:  # one that the portal refuses leaves no files to be told of
             is_told = True
             say(settings, f"run {directory.run_id}: files in {shown(directory.path)}")
         show(tally)
 
-    report = complete(session, tell, nothing_more if pruning is None else partial(pruning.run, show=show))
+    def prune(lifetime: Lifetime) -> None:
+        if pruning is not None:
+            pruning.run(lifetime, show, session.door)
+
+    if pruning is not None:
+        session.followed_by = FOLLOWS
+    report = complete(session, tell, prune)
     say(settings, *summed_up(report, directory, settings))
     why = ending(report, _next(report, directory, settings)) or left(report, shown(directory.path))
     if settings.quiet and why:

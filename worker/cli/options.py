@@ -53,7 +53,7 @@ RUN = (
 
 _OF_LINKING = {
     *("existing", "contacts", "max_attempts", "max_errors", "max_duration", "grace"),
-    *("dashboard_port", "dashboard_host", "on_end"),
+    "on_end",
 }
 
 ABOUT_A_RUN = tuple(field for field in RUN if field not in _OF_LINKING)

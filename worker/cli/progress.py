@@ -20,6 +20,9 @@ from worker.tally import LinkTally, Pace, RunTally
 PLAIN_EVERY = 10.0
 _DUMB = {"", "dumb"}
 _NARROWEST = 20
+_SPARE = 3
+"""Columns left free: a full last one makes some terminals begin a new line, and so does the ^C that they
+write behind what is drawn."""
 _USUAL = 80
 
 Show = Callable[[RunTally | LinkTally], None]
@@ -30,9 +33,15 @@ def progress(kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool) -> S
     pace = Pace()
     show = _printer(kind, pace, quiet=quiet)
     last: list[RunTally | LinkTally] = []
+    live_page = ""
 
     def told(tally: RunTally | LinkTally) -> None:
+        nonlocal live_page
         last[:] = [tally]
+        if tally.live_page != live_page:
+            live_page = tally.live_page
+            if live_page and not quiet:  # whatever kind of progress is wanted: it is nowhere else
+                draw(f"live page: {live_page}\n")
         pace.observe(tally.seconds, done_of(tally), tally.sent)
         show(tally)
 
@@ -86,7 +95,8 @@ class _Bar:
         self._drawn = ""
 
     def __call__(self, tally: RunTally | LinkTally) -> None:
-        width = _width() - 1  # a full last column makes some terminals begin a new line
+        columns = _width()
+        width = columns - _SPARE
         note: list[str] = []
         if tally.note != self._note:
             self._note = tally.note
@@ -96,7 +106,7 @@ class _Bar:
         if line == self._drawn and not note and not tally.ended:
             return
         # A terminal that got narrower has broken the last line in several: we begin in the first of them.
-        above = max(0, len(self._drawn) - 1) // (width + 1)
+        above = max(0, len(self._drawn) - 1) // columns
         begin = f"\x1b[{above}A\r\x1b[J" if above else "\r"
         # Erase to the end of each line: the last one may have been longer.
         lines = [f"{one}\x1b[K" for one in (*note, line)]

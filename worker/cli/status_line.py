@@ -10,6 +10,8 @@ from worker.tally import LinkTally, Pace, RunTally
 _BAR = 20
 _LEAST_BAR = 6
 _FAILED = (Status.REJECTED, Status.RETRYABLE, Status.UNKNOWN)
+_NOT_SO = {"missing", "there_again", "unread", "kept", "refused", "failed"}
+"""What became of links that somebody may have to see to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ def share_of(tally: RunTally | LinkTally) -> float:
 
 def done_of(tally: RunTally | LinkTally) -> int:
     """What a pace is measured by: pairs or links that have their last word in this session."""
-    return tally.done if isinstance(tally, LinkTally) else tally.settled_here
+    return tally.done - tally.before if isinstance(tally, LinkTally) else tally.settled_here
 
 
 def _links(tally: LinkTally, pace: Pace) -> Iterator[Part]:
     total = f"/{tally.total:,}" if tally.total else ""
     yield Part(f"{tally.done:,}{total} {tally.unit}", 100)
+    for word, count in tally.found.items():
+        if count:
+            yield Part(f"{count:,} {word.replace('_', ' ')}", 90 if word in _NOT_SO else 60)
     yield Part(f"{pace.links:,.0f}/s", 80)
     yield from _wire(tally, pace)
     yield from _left(tally.total - tally.done, pace)

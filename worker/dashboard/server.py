@@ -29,6 +29,9 @@ _LONGEST_WORD = 200
 _GOODBYE = 1.0
 """Seconds that viewers get to take the last figures."""
 
+_COME_BACK = b"retry: 1000\n\n"
+"""After so many milliseconds a browser asks again, whose connection was lost."""
+
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -45,10 +48,15 @@ _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the live page is served; port 0 is any that is free."""
+    """Where the live page is served; port 0 is any that is free.
+
+    Attributes:
+        token: that its buttons need; a new one if it is empty.
+    """
 
     host: str
     port: int
+    token: str = ""
 
 
 class Steering(Protocol):
@@ -84,7 +92,7 @@ class LivePage:
         self._listen = listen
         self._look = look
         self._steering = steering
-        self._token = secrets.token_urlsafe(16)
+        self._token = listen.token or secrets.token_urlsafe(16)
         self._viewers = Viewers(partial(_event, "parts"))
         self._made: tuple[float, View, dict[str, str]] | None = None
         self._track = Track()
@@ -92,6 +100,8 @@ class LivePage:
         self._ticking: asyncio.Task[None] | None = None
         self.address = ""
         """Where it is; behind the # the token that its buttons need, which no browser sends on."""
+        self.listen = listen
+        """Where another one has to be served for viewers to go on there, with the same token."""
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._guarded], client_max_size=_LONGEST_WORD * 4)
@@ -117,7 +127,8 @@ class LivePage:
             raise UsageError(f"--dashboard-port {port}: cannot listen on {host}: {_why(error)}") from None
         self._runner = runner
         name = f"[{host}]" if ":" in host else host
-        self.address = f"http://{name}:{runner.addresses[0][1]}/#{self._token}"
+        self.listen = Listen(host, runner.addresses[0][1], self._token)
+        self.address = f"http://{name}:{self.listen.port}/#{self._token}"
         self._ticking = asyncio.create_task(self._tick())
         return self
 
@@ -176,9 +187,11 @@ class LivePage:
         self._viewers.show(self._latest()[1])
         with suppress(ConnectionError), self._viewers.one() as box:
             await response.prepare(request)
+            await response.write(_COME_BACK)
             while (text := await box.take()) is not None:
                 await response.write(text)
-            await response.write(_event("end", {}))
+            if not self._look().goes_on:
+                await response.write(_event("end", {}))
         return response
 
     def _steered(self, do: Callable[[str], str]) -> _Answer:

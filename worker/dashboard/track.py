@@ -26,9 +26,7 @@ class Track:
         if view.seconds <= last or view.seconds - last < self._every:
             return
         self._samples.append(
-            Sample(
-                view.seconds, view.settled_here, view.sent, view.throttled, view.paused_seconds, view.limit
-            )
+            Sample(view.seconds, view.done_here, view.sent, view.throttled, view.paused_seconds, view.limit)
         )
         if len(self._samples) > MOST:
             del self._samples[::2]

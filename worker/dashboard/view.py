@@ -7,15 +7,15 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from worker.dashboard.words import Words
 from worker.ledger import Sample, SessionRecord
-from worker.models import Status
 from worker.quantities import format_duration
-from worker.reasons import hint_for
+from worker.reasons import HINTS, hint_for
 from worker.report.chart import over_time
 from worker.report.figures import Stretch, stretches_of
 from worker.report.html import states_of
 
-PARTS = ("now", "rows", "causes", "pace")
+PARTS = ("now", "states", "causes", "pace")
 """Names of the parts, which are replaced one by one as they change; each is an id of the page."""
 
 MOST_CAUSES = 10
@@ -24,19 +24,21 @@ _PAUSE_SHOWN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A run at one moment.
+    """A run, or what a verb does about one, at one moment.
 
     Attributes:
+        words: how to speak of it.
         run_id: of the run.
         source: what it reads.
         portal: where it links.
         begun: the portal takes us.
-        complete: the input is read to its end.
-        settled: rows with their last word, by state.
-        settled_here: of these, in this session.
-        rows: rows read so far.
+        complete: no more is to be added to ``total``.
+        done: rows, or links, with their last word.
+        done_here: of these, in this session.
+        settled: what became of them, by the word for it.
+        total: rows read so far, or links to go through.
         seconds: since the session began.
-        links_per_second: by the last minute; ``requests_per_second`` as well.
+        done_per_second: by the last minute; ``requests_per_second`` as well.
         sent: requests of this session; ``throttled`` and ``retries`` as in :class:`worker.tally.Tally`.
         in_flight: requests on their way, of ``limit``.
         rate: requests a second that may leave just now.
@@ -45,20 +47,23 @@ class View:
         paused_seconds: for which it has held them back so far.
         held: the user holds everyone back.
         note: something that was told.
-        causes: pairs that failed in this session, by reason and HTTP status.
+        causes: what failed in this session, by reason and HTTP status.
         ended: how it ended; empty while it is at work.
+        goes_on: what follows on the same page, if anything does; empty while it is at work.
     """
 
+    words: Words
     run_id: str
     source: str
     portal: str
     begun: bool
     complete: bool
-    settled: Mapping[Status, int]
-    settled_here: int
-    rows: int
+    done: int
+    done_here: int
+    settled: Mapping[str, int]
+    total: int
     seconds: float
-    links_per_second: float
+    done_per_second: float
     requests_per_second: float
     sent: int
     throttled: int
@@ -73,19 +78,15 @@ class View:
     note: str
     causes: Mapping[tuple[str, int | None], int]
     ended: str = ""
-
-    @property
-    def done(self) -> int:
-        """Rows with their last word."""
-        return sum(self.settled.values())
+    goes_on: str = ""
 
     @property
     def left(self) -> str:
         """About how long it will take; empty if nobody can tell."""
-        to_go = self.rows - self.done
-        if not self.complete or not self.links_per_second or to_go <= 0:
+        to_go = self.total - self.done
+        if not self.complete or not self.done_per_second or to_go <= 0:
             return ""
-        return spoken(to_go / self.links_per_second)
+        return spoken(to_go / self.done_per_second)
 
     @property
     def pause(self) -> str:
@@ -114,13 +115,18 @@ def parts_of(view: View, samples: Sequence[Sample]) -> dict[str, str]:
         for figure in (_links, _requests)
         if stretches
     ]
+    all_of_them = sum(view.settled.values())
     given: dict[str, tuple[Any, ...]] = {
         "now": (view,),
-        "rows": (view, states_of({status: view.settled.get(status, 0) for status in Status}, view.done)),
-        "causes": (_causes(view), len(view.causes) - MOST_CAUSES),
+        "states": (view, states_of(view.settled, all_of_them), all_of_them),
+        "causes": (view, _causes(view), len(view.causes) - MOST_CAUSES),
         "pace": (view, lines),
     }
-    return {name: str(getattr(made, name)(*given[name])) for name in PARTS}
+    return {
+        name: str(getattr(made, name)(*given[name]))
+        for name in PARTS
+        if name != "causes" or view.words.causes
+    }
 
 
 def page_of(view: View, parts: Mapping[str, str]) -> str:
@@ -148,7 +154,13 @@ def _session(seconds: float) -> SessionRecord:
 
 def _causes(view: View) -> list[dict[str, Any]]:
     worst = sorted(view.causes.items(), key=lambda item: (-item[1], item[0][0]))[:MOST_CAUSES]
+    hints = view.words.hints
     return [
-        {"reason": reason, "http_status": http_status, "count": count, "hint": hint_for(reason)}
+        {
+            "reason": reason,
+            "http_status": http_status,
+            "count": count,
+            "hint": hint_for(reason) if hints is None else hints.get(reason) or HINTS.get(reason, ""),
+        }
         for (reason, http_status), count in worst
     ]

@@ -21,15 +21,28 @@ from worker.report.sessions import of_interest
 from worker.report.verdict import next_steps, verdict
 from worker.sinks import replaced
 
-_COLORS: Mapping[Status, str] = {
-    Status.LINKED: "#1a8754",
-    Status.ALREADY_LINKED: "#1a8754",
-    Status.DUPLICATE: "#6b7f99",
-    Status.INVALID: "#c0392b",
-    Status.REJECTED: "#c0392b",
-    Status.RETRYABLE: "#b9770e",
-    Status.UNKNOWN: "#b9770e",
-    Status.NOT_ATTEMPTED: "#b9770e",
+_FINE, _SO_SO, _TO_MEND, _TO_TRY = "#1a8754", "#6b7f99", "#c0392b", "#b9770e"
+_COLORS: Mapping[str, str] = {
+    Status.LINKED: _FINE,
+    Status.ALREADY_LINKED: _FINE,
+    Status.DUPLICATE: _SO_SO,
+    Status.INVALID: _TO_MEND,
+    Status.REJECTED: _TO_MEND,
+    Status.RETRYABLE: _TO_TRY,
+    Status.UNKNOWN: _TO_TRY,
+    Status.NOT_ATTEMPTED: _TO_TRY,
+    # Of links that are looked for, removed, or made again.
+    "there": _FINE,
+    "not_linked": _SO_SO,
+    "removed": _FINE,
+    "restored": _FINE,
+    "gone": _SO_SO,
+    "missing": _TO_MEND,
+    "there_again": _TO_MEND,
+    "kept": _TO_MEND,
+    "refused": _TO_MEND,
+    "unread": _TO_TRY,
+    "failed": _TO_TRY,
 }
 _LIMITS = {"rate": "requests a second", "concurrency": "requests in flight", "batch_size": "pairs in a batch"}
 
@@ -51,7 +64,7 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
         figures=figures,
         verdict=verdict(report),
         steps=next_steps(report, facts.get("runs_dir", "runs")),
-        states=states_of(report.counts, report.counts["rows"]),
+        states=states_of({state: report.counts[state] for state in Status}, report.counts["rows"]),
         causes=_causes(report, figures),
         more_causes=max(0, len(report.causes) - CAUSES),
         links=_over_time(figures, [one.links for one in figures.stretches]),
@@ -83,16 +96,16 @@ def _over_time(figures: Figures, of: Sequence[float], changes: Sequence[LimitCha
     return over_time(figures.stretches, of, changes) if figures.stretches else None
 
 
-def states_of(counts: Mapping[str, int], rows: int) -> list[dict[str, Any]]:
-    """Each state with its rows, its share of ``rows`` in percent, and a colour."""
+def states_of(counts: Mapping[str, int], of: int) -> list[dict[str, Any]]:
+    """Each state with its number, its share of all ``of`` in percent, and a colour."""
     return [
         {
-            "name": str(status),
-            "count": counts[status],
-            "share": counts[status] / rows * 100 if rows else 0,
-            "color": _COLORS[status],
+            "name": str(state),
+            "count": count,
+            "share": count / of * 100 if of else 0,
+            "color": _COLORS[state],
         }
-        for status in Status
+        for state, count in counts.items()
     ]
 
 

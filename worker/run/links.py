@@ -14,6 +14,7 @@ from worker.models import Request
 from worker.operations.base import Operation
 from worker.operations.look import MOST_SOUGHT, Look
 from worker.run.access import Access
+from worker.run.page import Page, live_page
 from worker.run.progress import show_now
 from worker.scheduler import Scheduler
 from worker.site import Site
@@ -47,6 +48,7 @@ async def opened(
     tally: LinkTally,
     show: Callable[[LinkTally], None],
     observers: Sequence[Callable[[Request], None]] = (),
+    page: Page | None = None,
 ) -> AsyncIterator[tuple[Site, FilteringBoundLogger]]:
     """The portal and the log, open within the block; trouble is noted in ``tally`` and shown.
 
@@ -55,9 +57,11 @@ async def opened(
         tally: counts requests, too.
         show: shows it.
         observers: each is told of every request.
+        page: the live page that is served meanwhile; None for none.
 
     Raises:
-        WorkerError: the portal refuses us, is none, or does not answer; or the log cannot be written.
+        WorkerError: the portal refuses us, is none, or does not answer; the log cannot be written; or the
+            page not be served.
     """
 
     def tell(note: str) -> None:
@@ -66,7 +70,11 @@ async def opened(
 
     async with AsyncExitStack() as stack:
         log = stack.enter_context(access.open_log())
-        yield await access.open_site(stack, tell, [tally.observe, *observers]), log
+        live = await stack.enter_async_context(live_page(page, tally, tell, show))
+        site = await access.open_site(stack, tell, [tally.observe, *observers])
+        if live is not None:
+            live.site = site
+        yield site, log
 
 
 def look_for(links: tuple[_L, ...], site: Site, *, ids_only: bool) -> Look[tuple[_L, ...]]:

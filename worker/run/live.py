@@ -1,39 +1,42 @@
-"""The live page of a session: what it is shown, and what its buttons do there."""
+"""The live page of a piece of work: what it is shown, and what its buttons do there."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
 from worker.dashboard import Listen, LivePage, View
+from worker.dashboard.words import ROWS, WORDS
 from worker.limits.limiter import USER
+from worker.models import Status
 from worker.quantities import parse_rate
+from worker.run.page import Door, Page
 from worker.site import Site
-from worker.tally import Pace, RunTally
+from worker.tally import LinkTally, Pace, RunTally
 
 _NOT_NOW = "not now: nothing is being sent"
 
 
 class Live:
-    """A session as its live page sees it.
+    """A piece of work as its live page sees it.
 
     Args:
-        run_id: of the run.
-        source: what it reads.
-        portal: where it links.
-        tally: of the session.
+        page: what it is about.
+        tally: of the work.
         tell: told what a button did, in words for the user.
 
     Attributes:
         site: where it sends, as soon as that is open.
         ended: how it has ended, in words; empty while it is at work.
+        goes_on: what follows on the same page, in words, if anything does.
+        door: where it is served, once it is.
     """
 
-    def __init__(
-        self, run_id: str, source: str, portal: str, tally: RunTally, tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, page: Page, tally: RunTally | LinkTally, tell: Callable[[str], None]) -> None:
         self.site: Site | None = None
         self.ended = ""
-        self._names = run_id, source, portal
+        self.goes_on = ""
+        self.door: Door | None = None
+        self._about = page
         self._tally = tally
         self._tell = tell
         self._pace = Pace()
@@ -45,23 +48,32 @@ class Live:
         return LivePage(listen, self.look, self)
 
     def look(self) -> View:
-        """How the session is now."""
+        """How the work is now."""
         tally = self._tally
-        run_id, source, portal = self._names
         seconds = asyncio.get_running_loop().time() - self._began
+        if isinstance(tally, RunTally):
+            words, total, done_here = ROWS, tally.rows, tally.settled_here
+            begun, complete = tally.begun, tally.complete
+            settled = {str(status): tally.settled[status] for status in Status}
+        else:
+            words, total, done_here = WORDS[tally.doing], tally.total, tally.done - tally.before
+            begun, complete = self.site is not None, True
+            settled = dict(tally.found)
         if not self.ended:
-            self._pace.observe(seconds, tally.settled_here, tally.sent)
+            self._pace.observe(seconds, done_here, tally.sent)
         view = View(
-            run_id=run_id,
-            source=source,
-            portal=portal,
-            begun=tally.begun,
-            complete=tally.complete,
-            settled=dict(tally.settled),
-            settled_here=tally.settled_here,
-            rows=tally.rows,
+            words=words,
+            run_id=self._about.run_id,
+            source=self._about.source,
+            portal=self._about.portal,
+            begun=begun,
+            complete=complete,
+            done=tally.done,
+            done_here=done_here,
+            settled=settled,
+            total=total,
             seconds=seconds,
-            links_per_second=self._pace.links,
+            done_per_second=self._pace.links,
             requests_per_second=self._pace.requests,
             sent=tally.sent,
             throttled=tally.throttled,
@@ -77,6 +89,7 @@ class Live:
             note="" if tally.note == self._done else tally.note,
             causes=dict(tally.causes),
             ended=self.ended,
+            goes_on=self.goes_on,
         )
         if self.site is None:
             return view
@@ -112,7 +125,7 @@ class Live:
 
     @property
     def _at_work(self) -> Site:
-        if self.site is None or self.ended:
+        if self.site is None or self.ended or self.goes_on:
             raise ValueError(_NOT_NOW)
         return self.site
 

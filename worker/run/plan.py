@@ -30,15 +30,17 @@ from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_plan
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import carry_out, go_through, offer_all, opened
+from worker.run.page import Page, door_of
 from worker.run.progress import show_often
 from worker.run.run import refuse_no_portal
 from worker.settings import Settings
 from worker.site import MOST_CONTACTS, Site
 from worker.sources import Source, open_source
 from worker.supply.ingest import ingest
-from worker.tally import LinkTally, RunTally
+from worker.tally import Doing, LinkTally, RunTally
 
 AGAIN = "the same command"
+NOT_LINKED = "not_linked"
 
 
 def make_plan(
@@ -112,7 +114,7 @@ class _Planning:
         self._source = source
         self._path = input_path if input_path == "-" else str(Path(input_path).resolve())
         self._show = show
-        self._tally = LinkTally(unit="pairs")
+        self._tally = LinkTally(unit="pairs", doing=Doing.PLANNING)
         self._asked = self._untold = 0
         self._missing: list[int] = []
         self._file: tuple[str, str] | tuple[None, None] = None, None
@@ -126,7 +128,10 @@ class _Planning:
             await ledger.describe_session(worker.__version__, self._settings.to_save())
             started = time.monotonic()
             observers = [ledger.note]
-            async with opened(self._access, self._tally, self._show, observers) as (site, log):
+            door = door_of(self._settings)
+            name, portal = Path(self._path).name, self._settings.portal or ""
+            page = None if door is None else Page(self._directory.run_id, name, portal, door)
+            async with opened(self._access, self._tally, self._show, observers, page) as (site, log):
                 self._tally.total = read.rows - read.done
                 async with beside(partial(show_often, self._tally, self._show, site.limiter)):
                     await self._ask(site)
@@ -188,6 +193,8 @@ class _Planning:
                 Outcome(one.pair, one.status, (), one.reason, one.http_status) for one in compared.settled
             ]
             absent += compared.absent
+            self._tally.found.update(one.status for one in compared.settled)
+            self._tally.found[NOT_LINKED] += len(compared.absent)
             self._tally.done += len(told.about)
         if outcomes:
             await self._ledger.settle(outcomes)

@@ -24,7 +24,6 @@ from worker.ledger import (
     undone_reasons,
     undone_rows,
 )
-from worker.models import Restoring, Undoing
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.access import Access
 from worker.run.advice import named
@@ -33,13 +32,14 @@ from worker.run.files import write_files
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import SideTask, go_through, opened
 from worker.run.log import log_what_is_left
+from worker.run.page import Page, page_of
 from worker.run.progress import show_often
 from worker.run.removal import Removal
 from worker.run.restoration import Restoration
 from worker.settings import Settings
 from worker.sinks import form_of, replaced, row_like, write_records
 from worker.site import Site
-from worker.tally import LinkTally
+from worker.tally import Doing, LinkTally
 
 
 def count_links(directory: RunDirectory, *, unread: bool) -> tuple[int, int]:
@@ -82,8 +82,8 @@ def roll_back(
         WorkerError: the portal refuses us or has failed for too long; the files say how far it came.
     """
     total, _ = count_links(directory, unread=settings.unread)
-    tally = LinkTally(total=total + count_to_make_again(directory))
-    work = _Work(directory, access, tally, show, unread=settings.unread)
+    tally = LinkTally(total=total + count_to_make_again(directory), doing=Doing.UNDOING)
+    work = _Work(directory, access, tally, show, unread=settings.unread, page=page_of(directory, settings))
     unread = ("--unread",) if settings.unread else ()
     again = settings.command("rollback", named(directory, settings), *unread)
     started = time.monotonic()
@@ -113,24 +113,26 @@ class _Work:
         show: Callable[[LinkTally], None],
         *,
         unread: bool,
+        page: Page | None,
     ) -> None:
         self._directory = directory
         self._access = access
         self._tally = tally
         self._show = show
         self._unread = unread
+        self._page = page
 
     async def undo(self, _: Stop) -> None:
         """Remove what was made, then make again what was removed."""
-        async with opened(self._access, self._tally, self._show) as (site, log):
+        async with opened(self._access, self._tally, self._show, page=self._page) as (site, log):
             # Readers are closed before the ledger is: they would keep SQLite from folding its side files in.
             async with UndoLedger(self._directory.ledger, create=False, tell=self.tell) as ledger:
-                removal = Removal(site, ledger, [self._count, partial(log_what_is_left, log)])
+                removal = Removal(site, ledger, [self._tally.settled, partial(log_what_is_left, log)])
                 with LedgerReader(self._directory.ledger) as reader:
                     links = links_made(reader, unread=self._unread)
                     await go_through(links, site, removal.conclude, self._beside(site))
             async with PruneLedger(self._directory.ledger, create=False, tell=self.tell) as ledger:
-                restoration = Restoration(site, ledger, self._count)
+                restoration = Restoration(site, ledger, self._tally.settled)
                 with LedgerReader(self._directory.ledger) as reader:
                     links_gone = links_to_make_again(reader)
                     await go_through(links_gone, site, restoration.conclude, self._beside(site))
@@ -139,9 +141,6 @@ class _Work:
         """Show trouble to the user."""
         self._tally.note = note
         self._show(self._tally)
-
-    def _count(self, settled: Sequence[Undoing | Restoring]) -> None:
-        self._tally.done += len(settled)
 
     def _beside(self, site: Site) -> list[SideTask]:
         return [partial(show_often, self._tally, self._show, site.limiter)]

@@ -20,6 +20,7 @@ from worker.run.access import access_of, credentials_of, rates_of, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_files
 from worker.run.lifetime import Lifetime
+from worker.run.page import door_of
 from worker.run.removal import removes_single_links
 from worker.run.session import RunPlan, Session, any_portal
 from worker.settings import Settings
@@ -151,9 +152,7 @@ def session_of(
         max_errors=settings.max_errors,
         go_on=advice.go_on(directory, settings, input_.facts),
         report=settings.command("report", advice.named(directory, settings)),
-        listen=None
-        if settings.dashboard_port is None
-        else (settings.dashboard_host, settings.dashboard_port),
+        door=door_of(settings),
         make_sure=removes_single_links if "sync" in facts and settings.prune is not None else any_portal,
     )
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,14 +28,12 @@ from worker.run.changes import Changes
 from worker.run.directory import RunDirectory
 from worker.run.lifetime import Stop
 from worker.run.log import log_outcome
+from worker.run.page import Door, Page, live_page
 from worker.run.pipeline import Pipeline
 from worker.run.progress import show_now, show_often
 from worker.site import Site
 from worker.supply.base import Input
 from worker.tally import RunTally
-
-if TYPE_CHECKING:
-    from worker.run.live import Live
 
 BEAT = 5.0
 """Seconds between two notes of how a run goes, in the ledger and the log."""
@@ -61,7 +59,7 @@ class RunPlan:
         max_errors: failed pairs beyond which it stops; None for no limit.
         go_on: the command that does what it leaves undone.
         report: the command that writes its files.
-        listen: where its live page is served: host and port; None for nowhere.
+        door: where its live page is served; None for nowhere.
         make_sure: raises if the portal is none for it; asked before anything is read or sent.
     """
 
@@ -73,7 +71,7 @@ class RunPlan:
     max_errors: ErrorLimit | None
     go_on: str
     report: str
-    listen: tuple[str, int] | None = None
+    door: Door | None = None
     make_sure: Callable[[Site], Awaitable[None]] = any_portal
 
 
@@ -92,6 +90,8 @@ class Session:
     Attributes:
         tally: is kept up to date.
         ended_by: the error that ended the sending before all was done, which is an end like others.
+        door: where its live page is, or was; None if it has none.
+        followed_by: what follows on that page when all rows are done, in words; empty if nothing does.
     """
 
     def __init__(
@@ -111,6 +111,8 @@ class Session:
         self.input = input_
         self.tally = RunTally()
         self.ended_by: WorkerError | None = None
+        self.door = plan.door
+        self.followed_by = ""
         self._access = access
         self._fresh = fresh
         self._reload = reload
@@ -141,7 +143,9 @@ class Session:
         async with AsyncExitStack() as stack:
             log = stack.enter_context(self._access.open_log())
             self._tell = tell = partial(self._note, log, show)
-            live = await self._live_page(stack, show)
+            live = await stack.enter_async_context(live_page(self._page(), self.tally, tell, show))
+            if live is not None:
+                self.door = live.door
             # A retry finds its rows in it.
             create = not self.directory.ledger.exists()
             keep = None if self.plan.saved.get("contacts", "full") == "full" else essence
@@ -194,20 +198,14 @@ class Session:
             await ledger.put_meta(transport=site.route.name, transport_reason=site.route.why)
             if live is not None:
                 live.ended = message or ("all is done" if code is Exit.OK else f"exit code {code}")
+                live.goes_on = self.followed_by if code is Exit.OK else ""
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
-    async def _live_page(self, stack: AsyncExitStack, show: Callable[[RunTally], None]) -> "Live | None":
-        if self.plan.listen is None:
+    def _page(self) -> Page | None:
+        if self.plan.door is None:
             return None
-        from worker.dashboard import Listen  # noqa: PLC0415 - a server of its own is not needed else
-        from worker.run.live import Live  # noqa: PLC0415 - same
-
         source, portal = str(self.input.facts["input_name"]), str(self.plan.facts["portal"])
-        live = Live(self.directory.run_id, source, portal, self.tally, self._tell)
-        page = await stack.enter_async_context(live.page(Listen(*self.plan.listen)))
-        self.tally.live_page = page.address
-        show_now(self.tally, show)
-        return live
+        return Page(self.directory.run_id, source, portal, self.plan.door)
 
     async def reload(self) -> None:
         """Go on under other limits and with other credentials, if they can be had."""

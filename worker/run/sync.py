@@ -31,7 +31,7 @@ from worker.ledger import (
     prune_counts,
     rows_of,
 )
-from worker.models import Status, Undoing
+from worker.models import Status
 from worker.operations.base import Operation
 from worker.operations.members import MemberList, ReadMembers
 from worker.operations.prune import Decision, Prune, Surplus, decide, judge_removal, surplus
@@ -42,14 +42,18 @@ from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import SideTask, carry_out, go_through, offer_all
 from worker.run.log import log_what_is_left
+from worker.run.page import Door, Page, live_page
 from worker.run.progress import show_now, show_often
 from worker.run.removal import Removal
 from worker.run.report import MERGED
 from worker.settings import Settings
 from worker.site import Site
-from worker.tally import LinkTally
+from worker.tally import Doing, LinkTally
 
 Show = Callable[[LinkTally], None]
+
+FOLLOWS = "All rows have their last word. Next, links that the file does not name are looked for."
+"""What a live page says between the links of a sync and its removals."""
 
 
 def sync_facts(settings: Settings) -> dict[str, object]:
@@ -110,15 +114,17 @@ class Pruning:
         self._allowed = allowed
         self._ends = None if max_duration is None else time.monotonic() + max_duration
         self._go_on = go_on
-        self._tally = LinkTally(unit="opportunities")
+        self._tally = LinkTally(unit="opportunities", doing=Doing.READING)
         self._show: Show = lambda _: None
+        self._door: Door | None = None
 
-    def run(self, lifetime: Lifetime, show: Show) -> None:
+    def run(self, lifetime: Lifetime, show: Show, door: Door | None = None) -> None:
         """Do it, if all rows are done; how it ended is in the ledger, unless that gave up.
 
         Args:
             lifetime: of the command.
             show: called often with the counts so far.
+            door: where its live page is served, as that of the linking was; None for nowhere.
 
         Raises:
             LedgerError: it is damaged, or cannot be written.
@@ -126,6 +132,7 @@ class Pruning:
         if not self._is_due():
             return
         self._show = show
+        self._door = door
         try:
             lifetime.run(self._work, lambda: self._go_on)
         except LedgerError:
@@ -145,15 +152,26 @@ class Pruning:
     async def _work(self, _: Stop) -> None:
         async with AsyncExitStack() as stack:
             log = stack.enter_context(self._access.open_log())
+            page = live_page(self._page(), self._tally, self._tell, self._show)
+            live = await stack.enter_async_context(page)
             ledger = await stack.enter_async_context(self._ledger())
             await ledger.put_meta(sync_began=True)
             await ledger.forget("end_code", "end_message")  # of the linking
             site = await self._access.open_site(stack, self._tell, [self._tally.observe])
+            if live is not None:
+                live.site = site
             if await ledger.fact("sync_decided") is None:
                 await self._decide(site, ledger)
             await self._remove(site, ledger, log)
             log.info("sync.removed", **self._left())
         await self._end(Exit.OK, "")
+
+    def _page(self) -> Page | None:
+        if self._door is None:
+            return None
+        with LedgerReader(self._directory.ledger) as reader:
+            facts = reader.facts()
+        return Page(self._directory.run_id, facts["input_name"], facts["portal"], self._door)
 
     async def _decide(self, site: Site, ledger: PruneLedger) -> None:
         found: list[Surplus] = []
@@ -182,16 +200,14 @@ class Pruning:
 
     async def _remove(self, site: Site, ledger: PruneLedger, log: FilteringBoundLogger) -> None:
         with LedgerReader(self._directory.ledger) as reader:
-            self._tally.unit, self._tally.done = "links", 0
+            self._tally.unit, self._tally.doing, self._tally.done = "links", Doing.PRUNING, 0
+            self._tally.found.clear()
             self._tally.total = sum(1 for _ in links_to_prune(reader))
             if not self._tally.total:
                 return
 
-            def count(settled: Sequence[Undoing]) -> None:
-                self._tally.done += len(settled)
-
             noted = partial(log_what_is_left, log)
-            removal = Removal(site, ledger, [count, noted], before=judge_removal)
+            removal = Removal(site, ledger, [self._tally.settled, noted], before=judge_removal)
             await go_through(links_to_prune(reader), site, removal.conclude, self._beside(site))
 
     def _beside(self, site: Site) -> list[Callable[[], Any]]:

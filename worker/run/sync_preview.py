@@ -18,13 +18,14 @@ from worker.run.access import access_of, shared_rate
 from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import opened
+from worker.run.page import Page, door_of
 from worker.run.progress import show_often
 from worker.run.removal import removes_single_links
 from worker.run.sync import Show, decision_on, owned_links, read_members, untouched_by_input
 from worker.settings import Settings
 from worker.sources import Source
 from worker.supply.ingest import ingest
-from worker.tally import LinkTally, RunTally
+from worker.tally import Doing, LinkTally, RunTally
 
 _SHOWN = 20
 
@@ -95,7 +96,9 @@ def preview(settings: Settings, source: Source, show: Show) -> Preview:
 async def _preview(
     directory: RunDirectory, settings: Settings, source: Source, show: Show, _: Stop
 ) -> Preview:
-    tally = LinkTally(unit="opportunities")
+    tally = LinkTally(unit="opportunities", doing=Doing.READING)
+    door = door_of(settings)
+    page = None if door is None else Page("sync --dry-run", source.name, settings.portal or "", door)
     access = access_of(directory, settings, shared_rate(settings))
     found: list[Surplus] = []
     add = unread = 0
@@ -121,7 +124,7 @@ async def _preview(
         with LedgerReader(directory.ledger) as reader:
             untouched = dict(untouched_by_input(reader, reader.facts()))
             tally.total = sum(1 for _ in named_opportunities(reader))
-            async with opened(access, tally, show) as (site, _log):
+            async with opened(access, tally, show, page=page) as (site, _log):
                 if settings.prune is not None:
                     await removes_single_links(site)
                 beside = [partial(show_often, tally, show, site.limiter)]

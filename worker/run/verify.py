@@ -27,11 +27,14 @@ from worker.run.directory import RunDirectory
 from worker.run.files import write_report
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import go_through, opened
+from worker.run.page import page_of
 from worker.run.progress import show_often
 from worker.settings import Settings
 from worker.sinks import form_of, replaced, row_like, write_records
-from worker.tally import LinkTally
+from worker.tally import Doing, LinkTally
 
+THERE = "there"
+GONE = "gone"
 MISSING = "missing"
 BACK = "there_again"
 UNREAD = "unread"
@@ -56,22 +59,27 @@ def verify(
         check(reader, directory.ledger)
         claimed, removed = count_claims(reader)
         beyond = list(pruned_claims(reader))
-        tally = LinkTally(total=claimed + removed + len(beyond))
+        tally = LinkTally(total=claimed + removed + len(beyond), doing=Doing.VERIFYING)
         odd: dict[int, str] = {}
+        page = page_of(directory, settings)
         started = time.monotonic()
 
         async def compare(finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
             for _, told in finished:
                 for claim in told.about:
+                    is_there = claim.contact_id in told.last.found
                     if not told.is_told:
-                        odd[claim.row] = UNREAD
-                    elif (claim.contact_id in told.last.found) != claim.there:
-                        odd[claim.row] = MISSING if claim.there else BACK
+                        word = odd[claim.row] = UNREAD
+                    elif is_there != claim.there:
+                        word = odd[claim.row] = MISSING if claim.there else BACK
+                    else:
+                        word = THERE if is_there else GONE
+                    tally.found[word] += 1
                 tally.done += len(told.about)
             return ()
 
         async def go(_: Stop) -> None:
-            async with opened(access, tally, show) as (site, _log):
+            async with opened(access, tally, show, page=page) as (site, _log):
                 await go_through(
                     chain(claims(reader), beyond),
                     site,

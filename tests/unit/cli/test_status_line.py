@@ -99,6 +99,37 @@ def test_a_clock_that_begins_anew_begins_a_new_pace() -> None:
     assert pace.links == 3.0
 
 
+def test_work_that_goes_on_under_a_new_clock_is_no_sudden_pace() -> None:
+    """A rollback removes, and then makes again what a sync removed: two clocks, and one count."""
+    pace = Pace()
+    pace.observe(100.0, 1_000, 300)
+    pace.observe(2.0, 1_020, 306)
+
+    assert (pace.links, pace.requests) == (10.0, 3.0)
+
+
+def test_other_work_under_the_same_clock_has_a_pace_of_its_own() -> None:
+    """A sync reads opportunities, and then removes links: one clock, and two counts."""
+    pace = Pace()
+    pace.observe(100.0, 1_000, 300)
+    pace.observe(110.0, 50, 350)
+
+    assert (pace.links, pace.requests) == (5.0, 5.0)
+
+
+def test_what_became_of_links_is_told_and_what_somebody_has_to_see_to_is_left_out_last() -> None:
+    parts = parts_of(
+        LinkTally(total=9, done=6, found=Counter({"there": 4, "there_again": 2, "missing": 0})), Pace()
+    )
+
+    assert line_of(parts) == "6/9 links, 4 there, 2 there again, 0/s"
+    assert fitted(parts, 27) == "6/9 links, 2 there again"
+
+
+def test_what_earlier_sessions_published_says_nothing_of_the_pace() -> None:
+    assert "1,010 published, 5/s" in said(LinkTally(done=1_010, before=1_000, seconds=2.0, unit="published"))
+
+
 def test_what_weighs_least_is_left_out_first_and_the_order_stays() -> None:
     parts = [Part("most", 9), Part("least", 1), Part("middle", 5)]
 

@@ -3,21 +3,23 @@
 from typing import Any
 
 from worker.dashboard import View
-from worker.models import Status
+from worker.dashboard.words import ROWS
 
 
 def view(**changes: Any) -> View:
     values: dict[str, Any] = {
+        "words": ROWS,
         "run_id": "monday",
         "source": "pairs.csv",
         "portal": "https://portal.example",
         "begun": True,
         "complete": True,
-        "settled": {Status.LINKED: 1500, Status.REJECTED: 500},
-        "settled_here": 2000,
-        "rows": 5000,
+        "done": 2000,
+        "done_here": 2000,
+        "settled": {"linked": 1500, "rejected": 500},
+        "total": 5000,
         "seconds": 30.0,
-        "links_per_second": 50.0,
+        "done_per_second": 50.0,
         "requests_per_second": 2.5,
         "sent": 75,
         "throttled": 1,

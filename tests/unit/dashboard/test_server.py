@@ -29,7 +29,7 @@ class Run:
 
     def look(self) -> View:
         self.rows += 1
-        return view(seconds=float(self.rows), rows=5000 + self.rows)
+        return view(seconds=float(self.rows), total=5000 + self.rows)
 
     def pause(self) -> str:
         self.done.append("pause")
@@ -83,7 +83,7 @@ async def test_a_viewer_is_sent_everything_then_what_changes() -> None:
         assert answer.content_type == "text/event-stream"
         stream = events(answer)
         name, parts = await anext(stream)
-        assert (name, set(parts)) == ("parts", {"now", "rows", "causes", "pace"})
+        assert (name, set(parts)) == ("parts", {"now", "states", "causes", "pace"})
         _, parts = await anext(stream)
         assert "now" in parts
         assert "causes" not in parts
@@ -110,6 +110,20 @@ async def test_what_many_look_at_is_made_once_a_tick(monkeypatch: pytest.MonkeyP
         ticks = (asyncio.get_running_loop().time() - began) / 0.2
         # At each tick, and between two of them at most once more, for those who come.
         assert len(made) <= 2 * ticks + 2
+
+
+@pytest.mark.parametrize("goes_on", ["", "Next, links are removed."])
+async def test_viewers_are_told_of_the_end_unless_another_page_follows_at_the_same_address(
+    goes_on: str,
+) -> None:
+    run = Run()
+    async with aiohttp.ClientSession() as session:
+        async with LivePage(HERE, lambda: view(goes_on=goes_on), run) as page:
+            answer = await session.get(f"{page.address.partition('#')[0]}events")
+        names = [name async for name, _ in events(answer)]
+        assert ("end" in names) == (not goes_on)
+        async with LivePage(page.listen, run.look, run) as after:
+            assert after.address == page.address
 
 
 @pytest.mark.parametrize(

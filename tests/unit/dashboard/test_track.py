@@ -7,7 +7,7 @@ from worker.dashboard.track import MOST, Track
 def test_a_session_of_days_has_few_samples_and_they_reach_from_its_beginning_to_its_end() -> None:
     track = Track()
     for second in range(1, 200_001):
-        track.note(view(seconds=float(second), settled_here=10 * second))
+        track.note(view(seconds=float(second), done_here=10 * second))
 
     seconds = [one.seconds for one in track.samples]
     assert MOST / 3 < len(seconds) <= MOST

@@ -15,11 +15,13 @@ from worker.models import Status
 from worker.run import run
 from worker.run.lifetime import Stop
 from worker.run.live import Live
+from worker.run.page import Door, Page
 from worker.run.session import Session
 from worker.simulator import Portal, Scenario
 from worker.tally import RunTally
 
 PAIRS = 40
+PAGE = Page("one", "pairs.csv", "https://portal.example", Door("127.0.0.1", 0))
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ async def test_what_a_button_did_is_said_beside_it_and_what_else_is_told_in_the_
     def tell(text: str) -> None:
         tally.note = text
 
-    live = Live("one", "pairs.csv", "https://portal.example", tally, tell)
+    live = Live(PAGE, tally, tell)
     tell("the portal fails: asking again in 4 s")
     assert live.look().note == "the portal fails: asking again in 4 s"
     live.site = cast("Any", Site())
@@ -147,7 +149,7 @@ async def test_what_a_button_did_is_said_beside_it_and_what_else_is_told_in_the_
 
 
 async def test_before_it_sends_and_after_its_end_there_is_nothing_to_steer() -> None:
-    live = Live("one", "pairs.csv", "https://portal.example", RunTally(), lambda _: None)
+    live = Live(PAGE, RunTally(), lambda _: None)
 
     assert (live.look().stated, live.look().limit, live.look().begun) == ("", 0, False)
     for button in (live.pause, live.resume, lambda: live.slow_to("1/s")):
