@@ -79,8 +79,35 @@ def test_no_line_wraps_through_resizes_and_throttling(
         assert eventually(partial(is_one_line, tmux, width)), tmux.lines()
 
 
-def is_one_line(tmux: Tmux, width: int) -> bool:
-    drawn = [line for line in tmux.lines() if " rows, " in line]
+@pytest.mark.parametrize("verb", ["verify", "rollback"])
+def test_verbs_about_a_run_keep_to_one_line_too_and_a_key_to_stop_leaves_nothing_behind(
+    tmux: Tmux, tmp_path: Path, simulate: "Callable[[str], SimulatedPortal]", verb: str
+) -> None:
+    portal = simulate("calm")
+    rows = "".join(f"{n},7\n" for n in range(1, 1_001))
+    (tmp_path / "pairs.csv").write_text(f"deal,contact\n{rows}")
+    command = f"{sys.executable} -m worker"
+    made = f"{command} run pairs.csv --portal {portal.url} --run-id one -q --rate 5000/s"
+    tmux(
+        "new-session",
+        "-d",
+        "-x",
+        "80",
+        "-y",
+        "30",
+        f"{made}; {command} {verb} one --rate 50/s --transport single; cat",
+    )
+
+    assert eventually(partial(is_one_line, tmux, 80, " links, ")), tmux.lines()
+    tmux("send-keys", "C-c")
+    assert eventually(lambda: "go on with: " in "".join(tmux.lines())), tmux.lines()
+    said = tmux.lines()
+    assert len([line for line in said if " links, " in line]) == 1, said
+    assert not [line for line in said if "^" in line], said
+
+
+def is_one_line(tmux: Tmux, width: int, sign: str = " rows, ") -> bool:
+    drawn = [line for line in tmux.lines() if sign in line]
     return len(drawn) == 1 and len(drawn[0]) < width
 
 

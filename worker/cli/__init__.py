@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from worker import __version__
+from worker.cli.asked import say_since_when
 from worker.cli.streams import fill_gaps, let_go
 
 # The verbs in the order of their use; each is a module here with a click command of the same name.
@@ -90,6 +91,7 @@ def bulklink() -> None:
 def main() -> None:
     """Run the command; the one place where an error becomes a line and an exit code."""
     fill_gaps()
+    say_since_when(sys.argv[1:])
     code = _main(sys.argv[1:])
     let_go()
     sys.exit(code)

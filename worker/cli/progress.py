@@ -4,14 +4,13 @@ SIGUSR1 prints that line at any time, also with --quiet.
 """
 
 import os
-import signal
 import sys
 import textwrap
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal
 
+from worker.cli.asked import when_asked
 from worker.cli.output import complain, draw
 from worker.cli.status_line import bar, done_of, fitted, line_of, parts_of, share_of
 from worker.errors import one_line
@@ -45,15 +44,10 @@ def progress(kind: Literal["auto", "bar", "plain", "none"], *, quiet: bool) -> S
         pace.observe(tally.seconds, done_of(tally), tally.sent)
         show(tally)
 
-    def on_request(_number: int, _frame: object) -> None:
-        text = line_of(parts_of(last[0], pace)) if last else "nothing has begun yet"
-        begin = "\n" if isinstance(show, _Bar) and show.is_drawn else ""
-        # Not by sys.stderr: the signal may come while that is written to.
-        with suppress(OSError):
-            os.write(2, f"{begin}bulklink: {one_line(text)}\n".encode())
-
-    with suppress(ValueError):  # in another thread than the main one
-        signal.signal(signal.SIGUSR1, on_request)
+    when_asked(
+        lambda: one_line(line_of(parts_of(last[0], pace))) if last else "nothing has begun yet",
+        lambda: "\n" if isinstance(show, _Bar) and show.is_drawn else "",
+    )
     return told
 
 

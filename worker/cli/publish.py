@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,10 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
         show(tally)
 
     def count(state: "Published") -> None:
+        if resume is not None and not tally.done:
+            tally.before = state.published
         tally.done, tally.seconds = state.published, time.monotonic() - started
+        tally.found = Counter(duplicate=state.duplicate, unusable=state.invalid)
         show(tally)
 
     publishing = start(

@@ -49,19 +49,19 @@ def fitted(parts: Sequence[Part], width: int) -> str:
     return line_of(kept)[: max(0, width)]
 
 
-def bar(share: float, text: str, width: int) -> str:
-    """The text with a bar before it as wide as there is room for, or without one."""
+def bar(share: float | None, text: str, width: int) -> str:
+    """The text with a bar before it as wide as there is room for; without one if nobody knows the share."""
     room = min(_BAR, width - len(text) - len("[] "))
-    if room < _LEAST_BAR:
+    if share is None or room < _LEAST_BAR:
         return text
     return f"[{'#' * int(share * room):<{room}}] {text}"
 
 
-def share_of(tally: RunTally | LinkTally) -> float:
-    """Share of the work that is done; 0 while nobody knows how much there is."""
+def share_of(tally: RunTally | LinkTally) -> float | None:
+    """Share of the work that is done; None while nobody knows how much there is."""
     if isinstance(tally, LinkTally):
-        return min(1.0, tally.done / tally.total) if tally.total else 0.0
-    return tally.done / tally.rows if tally.complete and tally.rows else 0.0
+        return min(1.0, tally.done / tally.total) if tally.total else None
+    return tally.done / tally.rows if tally.complete and tally.rows else None
 
 
 def done_of(tally: RunTally | LinkTally) -> int:

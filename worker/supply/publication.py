@@ -60,7 +60,7 @@ class Publication:
         fresh: the ledger is to be made.
         give_up_after: seconds to wait for a broker that is away.
         tell: told what is going on, in words for the user.
-        show: called after each batch.
+        show: called after each batch, and first when it goes on with what was begun.
 
     Attributes:
         is_waiting: for a broker that is away.
@@ -129,6 +129,7 @@ class Publication:
         state.duplicate, state.invalid = counts[Status.DUPLICATE], counts[Status.INVALID]
         confirmed: int = facts["confirmed"]
         state.published = await ledger.count_waiting(confirmed)
+        self._show(state)
         return confirmed
 
     async def _publish(self, ledger: Ledger, confirmed: int) -> None:

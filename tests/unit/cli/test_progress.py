@@ -85,7 +85,7 @@ def test_none_shows_nothing(terminal: Terminal, clock: Clock) -> None:
 def test_auto_is_a_bar_on_a_terminal_and_lines_elsewhere(
     terminal: Terminal, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress("auto", quiet=False)(tally(1, 2))
+    progress("auto", quiet=False)(tally(1, 2, complete=True))
     assert terminal.getvalue().startswith("\r[")
 
     file = io.StringIO()
@@ -109,7 +109,7 @@ def test_a_closed_standard_error_shows_nothing(clock: Clock, monkeypatch: pytest
 def test_a_bar_and_lines_can_be_had_anywhere(
     stream: io.StringIO, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress("bar", quiet=False)(tally(1, 2))
+    progress("bar", quiet=False)(tally(1, 2, complete=True))
     assert stream.getvalue().startswith("\r[")
 
     terminal = Terminal()

@@ -161,10 +161,11 @@ def test_the_bar_grows_with_the_share() -> None:
     ]
 
 
-def test_the_share_is_nothing_while_nobody_knows_how_much_there_is() -> None:
-    assert share_of(tally(50, 100)) == 0.0
-    assert share_of(tally(0, 0, complete=True)) == 0.0
-    assert share_of(LinkTally(done=3)) == 0.0
+def test_while_nobody_knows_how_much_there_is_there_is_no_bar() -> None:
+    assert share_of(tally(50, 100)) is None
+    assert share_of(tally(0, 0, complete=True)) is None
+    assert share_of(LinkTally(done=3)) is None
+    assert bar(None, "x", 80) == "x"
     assert share_of(LinkTally(total=4, done=3)) == 0.75
     assert share_of(tally(50, 100, complete=True)) == 0.5
 
