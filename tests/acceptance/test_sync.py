@@ -254,6 +254,47 @@ def test_a_dry_run_says_what_it_would_do_and_sends_nothing_but_gets(
         assert "2 links to add, 1 to remove, 1 pair that cannot be told\n  remove 1,2\n" in words
 
 
+def test_syncs_that_are_merged_tell_once_what_became_of_each_link_and_are_undone_to_what_was_before(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    """Monday's link goes on Tuesday, Tuesday's own removal is made again on Wednesday."""
+    portal = simulate(holding({(1, 5)}))
+    to_it = ("--portal", portal.url, "--prune", "all", "--allow-removals", "1")
+    for name, links in (
+        ("monday", {(1, 2), (1, 5)}),
+        ("tuesday", {(1, 3), (1, 5)}),
+        ("wednesday", {(1, 2), (1, 3)}),
+    ):
+        write(bulklink, links)
+        removals = to_it if name != "monday" else to_it[:4]
+        assert bulklink("sync", "pairs.csv", *removals, "--run-id", name).returncode == 0
+    assert portal.links() == {(1, 2), (1, 3)}
+
+    early = bulklink.report("report", "monday", "tuesday", "--run-id", "two")
+    assert (early["exit_code"], early["sync"]["prune"], early["sync"]["removed"]) == (0, "all", 1)
+    assert early["sync"]["requests"] > 0
+    assert removed_csv(bulklink, "two") == {(1, 2): "removed"}
+    assert (1, 2) not in ids_in(bulklink, "two", "linked.csv")
+    report = bulklink.report("report", "monday", "tuesday", "wednesday", "--run-id", "all")
+    assert report["sync"]["removed"] == 1
+    assert removed_csv(bulklink, "all") == {(1, 5): "removed"}
+    page = (bulklink.folder / "runs" / "all" / "report.html").read_text()
+    assert "--prune all: 1 removed" in page
+
+    done = bulklink("verify", "all")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].startswith("run all: 2 links claimed, 0 missing")
+    assert "1 link removed by sync, 0 there again" in done.stdout
+    assert bulklink("report", "all", "--check").returncode == 0
+    assert bulklink("rollback", "all").returncode == 0
+    assert portal.links() == {(1, 5)}
+
+
+def ids_in(bulklink: "CommandLine", run: str, name: str) -> set[tuple[int, int]]:
+    with (bulklink.folder / "runs" / run / name).open(newline="") as file:
+        return {(int(row["deal_id"]), int(row["person_id"])) for row in csv.DictReader(file)}
+
+
 def settled(ledger: "Path") -> int:
     try:
         with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as db:

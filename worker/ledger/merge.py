@@ -75,6 +75,17 @@ _TAKE_IN = (
             reason = excluded.reason, http_status = excluded.http_status, settled_at = excluded.settled_at
         WHERE coalesce(excluded.settled_at, excluded.begun_at)
             > coalesce(undone.settled_at, undone.begun_at)""",
+    # Of a link that several syncs were to remove, the last word is that of the last one that touched it.
+    """INSERT INTO prunes (key, created, begun_at, state, reason, http_status, settled_at, restored,
+            restored_reason, restored_at)
+        SELECT key, created, begun_at, state, reason, http_status, settled_at, restored, restored_reason,
+            restored_at FROM source.prunes WHERE true
+        ON CONFLICT (key) DO UPDATE SET created = excluded.created, begun_at = excluded.begun_at,
+            state = excluded.state, reason = excluded.reason, http_status = excluded.http_status,
+            settled_at = excluded.settled_at, restored = excluded.restored,
+            restored_reason = excluded.restored_reason, restored_at = excluded.restored_at
+        WHERE coalesce(excluded.settled_at, excluded.begun_at, 0)
+            >= coalesce(prunes.settled_at, prunes.begun_at, 0)""",
     "DROP TABLE came",
 )
 
@@ -82,6 +93,10 @@ _CONCLUDE = (
     # What was linked before is not ours to have removed; and what was linked after a removal is there.
     """DELETE FROM undone WHERE row IN (SELECT row FROM undone u JOIN rows r USING (row)
         WHERE r.pre IS 'present' OR r.settled_at > coalesce(u.settled_at, u.begun_at))""",
+    # The same of what a sync removed: one of the others names it, and has linked it since.
+    """DELETE FROM prunes WHERE key IN (SELECT key FROM rows r JOIN prunes p USING (key)
+        WHERE r.status IN ('linked', 'already_linked')
+            AND r.settled_at > coalesce(p.settled_at, p.begun_at, 0))""",
     "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL ORDER BY row",
 )
 

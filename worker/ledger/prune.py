@@ -151,7 +151,10 @@ def links_to_make_again(reader: LedgerReader) -> Iterator[Pair]:
     for number, key in reader.query(
         "SELECT number, key FROM prunes WHERE begun_at IS NOT NULL"
         " AND coalesce(state, 'failed') IN ('removed', 'failed')"
-        " AND coalesce(restored, 'failed') = 'failed' ORDER BY key"
+        " AND coalesce(restored, 'failed') = 'failed'"
+        # Where runs are merged, one of them may have made it: before all of them it was not there.
+        " AND NOT EXISTS (SELECT 1 FROM pairs JOIN rows r USING (row)"
+        "     WHERE pairs.key = prunes.key AND r.status = 'linked' AND r.pre = 'absent') ORDER BY key"
     ):
         yield Pair(number, 0, *ids_of(key), pre=PreState.UNREAD)
 

@@ -20,14 +20,24 @@ _EXAMPLES = 5
 _STATES = {str(status): status for status in Status}
 """The same as calling Status, at a tenth of the cost."""
 
-_LINES_OF_LINKS = """
-    SELECT CAST('{"row":' || coalesce((SELECT number FROM origins o WHERE o.row = l.row), row)
+_STANDS = """row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone'))
+        AND ifnull(opportunity_id << 32 | contact_id, 0) NOT IN (SELECT key FROM prunes
+            WHERE state IN ('removed', 'gone') AND coalesce(restored, '') NOT IN ('restored', 'there'))"""
+"""Nothing has removed the link of this row since: no rollback, and no sync that is merged with it."""
+
+_LINES_OF_LINKS = f"""
+    SELECT CAST('{{"row":' || coalesce((SELECT number FROM origins o WHERE o.row = l.row), row)
         || ',"line":' || line || ',"opportunity_id":' || opportunity_id || ',"contact_id":' || contact_id
         || ',"status":"' || status || '","contact":' || coalesce(iif(?,
             (SELECT nullif(body, '') FROM contacts c WHERE c.row = l.row), NULL), 'null')
-        || '}' || char(10) AS BLOB)
+        || '}}' || char(10) AS BLOB)
     FROM links l WHERE status IN ('linked', 'already_linked')
-        AND row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone')) ORDER BY l.row"""
+        AND {_STANDS} ORDER BY l.row"""  # noqa: S608 - constants
+
+_ROWS = f"""
+    SELECT coalesce((SELECT number FROM origins o WHERE o.row = l.row), row), line, cells,
+        opportunity_id, contact_id, status, reason, http_status, attempts FROM links l
+    WHERE status IN (SELECT value FROM json_each(?)) AND (NOT ? OR {_STANDS}) ORDER BY l.row"""  # noqa: S608 - same
 
 _GOOD = (Status.LINKED, Status.ALREADY_LINKED, Status.DUPLICATE)
 
@@ -175,17 +185,13 @@ class LedgerReader:
 
         Args:
             statuses: the states.
-            standing: without those whose link a rollback has removed.
+            standing: without those whose link was removed since.
 
         Those of a retry have the numbers that they have in the run that read them first.
         """
         wanted = json.dumps(statuses)
         found = self.query(
-            "SELECT coalesce((SELECT number FROM origins o WHERE o.row = l.row), row), line, cells,"
-            " opportunity_id, contact_id, status, reason, http_status, attempts FROM links l"
-            " WHERE status IN (SELECT value FROM json_each(?))"
-            " AND NOT (? AND row IN (SELECT row FROM undone WHERE state IN ('removed', 'gone')))"
-            " ORDER BY l.row",
+            _ROWS,
             (wanted, standing),
         )
         yield from map(_record, found)

@@ -24,16 +24,23 @@ class Claim:
     there: bool
 
 
+_ROWS_CLAIM = (
+    # What a sync removed it speaks of itself; where runs are merged, a row of another may have it, too.
+    "FROM claims WHERE NOT EXISTS (SELECT 1 FROM prunes p WHERE p.key = claims.key"
+    " AND p.state IN ('removed', 'gone'))"
+)
+
+
 def claims(reader: LedgerReader) -> Iterator[Claim]:
     """All that the rows of a run say about the portal, opportunity by opportunity."""
-    for row, key, there in reader.query("SELECT row, key, there FROM claims ORDER BY key"):
+    for row, key, there in reader.query(f"SELECT row, key, there {_ROWS_CLAIM} ORDER BY key"):
         yield Claim(row, *ids_of(key), bool(there))
 
 
 def count_claims(reader: LedgerReader) -> tuple[int, int]:
     """How many links :func:`claims` says are there, and how many were removed."""
     there, removed = next(
-        reader.query("SELECT coalesce(sum(there), 0), coalesce(sum(NOT there), 0) FROM claims")
+        reader.query(f"SELECT coalesce(sum(there), 0), coalesce(sum(NOT there), 0) {_ROWS_CLAIM}")
     )
     return there, removed
 

@@ -102,11 +102,13 @@ def sync_part(reader: LedgerReader, facts: Mapping[str, Any]) -> SyncPart | None
         return None
     prune = facts["sync"]["prune"]
     decided: Mapping[str, Any] = facts.get("sync_decided", {})
+    counts = prune_counts(reader)
     return SyncPart(
         prune=prune,
         links=decided.get("links", 0),
-        **prune_counts(reader),
-        why_withheld=decided.get("withheld", ""),
+        **counts,
+        # Of several that are merged, a later one may have removed what one withheld.
+        why_withheld=decided.get("withheld", "") if counts["withheld"] else "",
         primary=decided.get("primary", 0),
         emptied=decided.get("emptied", ()),
         untouched=untouched_parts(decided.get("untouched", {})),

@@ -59,6 +59,7 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
                 "merged": run_ids,
                 "settings": facts[0]["settings"],
                 **_whole_input(facts),
+                **_sync(facts),
                 # The files are written as those of the first run that has read any are.
                 **next(
                     ({key: one[key] for key in FORM if key in one} for one in facts if "columns" in one), {}
@@ -80,6 +81,34 @@ def _whole_input(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(first) != 1 or any(one.get("origin", one["run_id"]) != first[0]["run_id"] for one in facts):
         return {}
     return {name: first[0][name] for name in ("input_sha256", "input_blank") if name in first[0]}
+
+
+def _sync(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is known of the removals of those that are syncs, all together; what became of each is merged."""
+    syncs = [one for one in facts if "sync" in one]
+    if not syncs:
+        return {}
+    wanted = {one["sync"]["prune"] for one in syncs}
+    decided = [one["sync_decided"] for one in syncs if "sync_decided" in one]
+    untouched: dict[str, set[int]] = {}
+    for one in decided:
+        for reason, ids in one["untouched"].items():
+            untouched.setdefault(reason, set()).update(ids)
+    return {
+        "sync": {
+            "prune": next((one for one in ("all", "own") if one in wanted), None),
+            "allow_removals": None,
+        },
+        "sync_decided": {
+            "links": sum(one["links"] for one in decided),
+            "emptied": sorted({number for one in decided for number in one["emptied"]}),
+            "withheld": "; ".join(dict.fromkeys(one["withheld"] for one in decided if one["withheld"])),
+            "primary": sum(one["primary"] for one in decided),
+            "untouched": {reason: sorted(ids) for reason, ids in untouched.items()},
+        },
+        "sync_requests": sum(one.get("sync_requests", 0) for one in syncs),
+        "sync_ended": all(one.get("sync_ended") for one in syncs if one["sync"]["prune"]),
+    }
 
 
 def _named(run: RunDirectory, at_work: frozenset[RunDirectory]) -> str:
