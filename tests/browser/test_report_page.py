@@ -4,7 +4,6 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,7 @@ PAGES: dict[str, dict[str, Any]] = {
 
 def written(folder: Path, page: str) -> Path:
     path = folder / "report.html"
-    figures = replace(FIGURES, stretches=(), changes=()) if page == "merged" else FIGURES
-    write_html(report(**PAGES[page]), figures, {"utc_offset": 60}, path)
+    write_html(report(**PAGES[page]), FIGURES, {"utc_offset": 60}, path)
     return path
 
 

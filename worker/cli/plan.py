@@ -28,7 +28,7 @@ def command(input_path: str, **flags: Any) -> int:
     can become one, 3 if some are invalid or name what the portal does not have, 5 if it did not tell of some.
     """
     from worker.cli.finish import plan_words  # noqa: PLC0415 - brings in aiohttp
-    from worker.cli.output import answer, shown  # noqa: PLC0415 - same
+    from worker.cli.output import answer, complain, shown  # noqa: PLC0415 - same
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.errors import Exit  # noqa: PLC0415 - same
     from worker.report.plan import PLAN_JSON, TO_LINK  # noqa: PLC0415 - same
@@ -39,6 +39,8 @@ def command(input_path: str, **flags: Any) -> int:
     directory, plan = make_plan(settings, input_path, progress(settings.progress, quiet=settings.quiet))
     kept = shown(directory.path / PLAN_JSON)
     answer(settings, plan_words(plan, directory, settings), plan.to_json(), kept=kept)
+    if settings.quiet and (why := plan.left(shown(directory.path))):
+        complain(why)
     if settings.detailed_exitcode and plan.counts[TO_LINK]:
         return Exit.DIFFERENCES
     return plan.exit_code

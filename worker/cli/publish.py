@@ -30,7 +30,7 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     Each batch is confirmed by the broker before the next; after a crash, --resume repeats one batch at most.
     Exit code 0 if every row was a pair or a duplicate of one, 3 if some were invalid, 6 without a broker.
     """
-    from worker.cli.output import complain, hand_over, say  # noqa: PLC0415 - brings in what --help does not need
+    from worker.cli.output import complain, hand_over, say, shown  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
     from worker.run.publish import start  # noqa: PLC0415 - same
@@ -74,6 +74,9 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
     if not result.complete:
         # Also with --quiet: nothing else says why it ended.
         complain(f"not all of it is published; go on with the same command and --resume {result.run_id}")
+    elif settings.quiet and result.exit_code:
+        where = shown(settings.runs_dir / result.run_id / "rejected.csv")
+        complain(f"run {result.run_id}: exit code {result.exit_code}: {result.invalid:,} unusable ({where})")
     if settings.as_json:
         hand_over(json.dumps({**asdict(result), "exit_code": result.exit_code}, indent=2))
     return result.exit_code

@@ -21,7 +21,7 @@ def command(run: str, **flags: Any) -> int:
     Each is looked for once more before and after it is removed. It may be stopped and done again at any
     time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
     """
-    from worker.cli.output import answer, hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import answer, complain, hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.report.summary import counted  # noqa: PLC0415 - same
@@ -46,6 +46,8 @@ def command(run: str, **flags: Any) -> int:
             return 0
         done = roll_back(directory, settings, access, progress(settings.progress, quiet=settings.quiet))
     say(settings, *done.summary(shown(directory.path)))
+    if settings.quiet and (why := done.left_over(shown(directory.path))):
+        complain(why)
     if settings.as_json:
         hand_over(done.to_json().rstrip("\n"), kept=shown(directory.path / "rollback.json"))
     return done.exit_code

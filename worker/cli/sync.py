@@ -70,7 +70,9 @@ def _preview(settings: Any, input_path: str) -> int:
 
     refuse_no_portal(settings)
     sync_facts(settings)
-    with open_source(input_path, columns=settings.columns, delimiter=settings.delimiter) as source:
+    with open_source(
+        input_path, columns=settings.columns, delimiter=settings.delimiter, sheet=settings.sheet
+    ) as source:
         found = preview(settings, source, progress(settings.progress, quiet=settings.quiet))
         answer(settings, found.lines(source.name), found.model_dump_json(indent=2))
     return int(found.exit_code)

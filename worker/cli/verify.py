@@ -18,7 +18,7 @@ def command(run: str, **flags: Any) -> int:
     Nothing is changed. Exit code 8 says that something is not as RUN says: the rows are in its verify.csv,
     which 'bulklink run' takes as input. Options not given are those that RUN began with.
     """
-    from worker.cli.output import answer, shown  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import answer, complain, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.run.access import same_access  # noqa: PLC0415 - same
@@ -32,4 +32,6 @@ def command(run: str, **flags: Any) -> int:
         found = verify(directory, settings, access, progress(settings.progress, quiet=settings.quiet))
     kept = shown(directory.path / "verify.json")
     answer(settings, found.summary(shown(directory.path)), found.to_json(), kept=kept)
+    if settings.quiet and (why := found.left(shown(directory.path))):
+        complain(why)
     return found.exit_code

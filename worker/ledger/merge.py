@@ -3,8 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
+from worker.ledger.history import samples_of, sessions_of
+from worker.ledger.joint import Sampled, together
 from worker.ledger.reader import LedgerReader
 from worker.ledger.schema import connect, seal
 from worker.ledger.trouble import trouble
@@ -168,12 +171,21 @@ def _with(
 
 def _note(db: sqlite3.Connection, sources: Sequence[Path], facts: Mapping[str, object]) -> None:
     sessions: list[tuple[float, float, float]] = []
+    sampled: list[Sampled] = []
     for source in sources:
         with LedgerReader(source) as reader:
             sessions += reader.sessions()
-    db.executemany(
-        "INSERT INTO sessions (started_at, seconds, paused_seconds) VALUES (?, ?, ?)", _stretches(sessions)
-    )
+            samples = samples_of(reader)
+            for one in sessions_of(reader):
+                own = tuple(sample for number, sample in samples if number == one.number)
+                sampled.append(Sampled(one.started_at, one.seconds, own))
+    stretches = _stretches(sessions)
+    db.executemany("INSERT INTO sessions (started_at, seconds, paused_seconds) VALUES (?, ?, ?)", stretches)
+    for number, (began, seconds, _) in enumerate(stretches, 1):
+        db.executemany(
+            "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(number, *astuple(sample)) for sample in together(sampled, began, seconds)],
+        )
     db.executemany(
         "INSERT INTO meta VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
     )

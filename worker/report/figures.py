@@ -94,12 +94,13 @@ class Figures:
     """All of it.
 
     Attributes:
-        stretches: in order; empty for a run too short to have any, or merged of several.
+        stretches: in order; empty for a run too short to have any.
         latencies: times of answers: upper bound in milliseconds, and how many were below it and above the one
             before; in order.
         opportunities: those with most failed pairs, with their number.
         contacts: the same for contacts.
         examples: by reason and HTTP status.
+        states: of all rows of a cause, by the same.
         sessions: the latest, in order.
         more_sessions: that many came before these.
         changes: of limits, the latest, in order.
@@ -110,6 +111,7 @@ class Figures:
     opportunities: tuple[tuple[int, int], ...] = ()
     contacts: tuple[tuple[int, int], ...] = ()
     examples: Mapping[tuple[str, int | None], tuple[Example, ...]] = field(default_factory=dict)
+    states: Mapping[tuple[str, int | None], tuple[Status, ...]] = field(default_factory=dict)
     sessions: tuple[SessionRecord, ...] = ()
     more_sessions: int = 0
     changes: tuple[LimitChange, ...] = ()
@@ -124,6 +126,7 @@ def figures_of(reader: LedgerReader, report: "Report") -> Figures:
         opportunities=_worst(reader, "key >> 32"),
         contacts=_worst(reader, "key & 4294967295"),
         examples=_examples(reader, report),
+        states=_states(reader),
         sessions=tuple(sessions[-SESSIONS:]),
         more_sessions=max(0, len(sessions) - SESSIONS),
         changes=changes_of(sessions, report.limits),
@@ -223,7 +226,9 @@ def _examples(reader: LedgerReader, report: "Report") -> dict[tuple[str, int | N
         " WHERE line IN (SELECT value FROM json_each(?)) AND status NOT IN (?, ?, ?) ORDER BY row",
         (lines, *_FINE),
     )
-    named = _messages(reader, lines) if report.input.kind == "queue" else {}
+    facts = reader.facts()
+    is_queue = report.input.kind == "queue" or facts.get("merged_queue", False)
+    named = _messages(reader, lines) if is_queue else {}
     found: dict[tuple[str, int | None], tuple[Example, ...]] = {}
     for row, reason, http_status, line, opportunity, contact, cells in rows:
         cause = reason, http_status
@@ -232,6 +237,16 @@ def _examples(reader: LedgerReader, report: "Report") -> dict[tuple[str, int | N
         if line in wanted.get(cause, ()) and len(so_far) < EXAMPLES:
             shown = _shown(load_texts(cells))
             found[cause] = (*so_far, Example(line, opportunity, contact, shown, named.get(row, "")))
+    return found
+
+
+def _states(reader: LedgerReader) -> dict[tuple[str, int | None], tuple[Status, ...]]:
+    """States of the rows of each cause."""
+    found: dict[tuple[str, int | None], tuple[Status, ...]] = {}
+    for reason, http_status, status in reader.query(
+        "SELECT DISTINCT reason, http_status, status FROM links WHERE status NOT IN (?, ?, ?)", _FINE
+    ):
+        found[reason, http_status] = (*found.get((reason, http_status), ()), Status(status))
     return found
 
 

@@ -18,7 +18,7 @@ from worker.report.build import Report
 from worker.report.chart import Lines, over_time, side_by_side, spoken
 from worker.report.figures import CAUSES, Figures, LimitChange
 from worker.report.sessions import of_interest
-from worker.report.verdict import next_steps, verdict
+from worker.report.verdict import TO_MEND, TO_TRY, next_steps, verdict
 from worker.sinks import replaced
 
 _FINE, _SO_SO, _TO_MEND, _TO_TRY = "#1a8754", "#6b7f99", "#c0392b", "#b9770e"
@@ -58,6 +58,10 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
     """
     style, script = (files("worker.report").joinpath(f"page.{kind}").read_text() for kind in ("css", "js"))
     zone = timezone(timedelta(minutes=facts.get("utc_offset", 0)))
+
+    def local(moment: datetime) -> str:
+        return f" ({_text(moment.astimezone(zone))} local)" if zone.utcoffset(None) else ""
+
     template = templates().get_template("page.html")
     page = template.render(
         report=report,
@@ -76,8 +80,10 @@ def write_html(report: Report, figures: Figures, facts: Mapping[str, Any], path:
         style_hash=_hash(style),
         script_hash=_hash(script),
         utc=_text,
-        local=lambda moment: f" ({_text(moment.astimezone(zone))} local)" if zone.utcoffset(None) else "",
-        moment=lambda seconds: _text(datetime.fromtimestamp(seconds, UTC)),
+        local=local,
+        moment=lambda seconds: f"{_text(at := datetime.fromtimestamp(seconds, UTC))}{local(at)}",
+        of_messages=report.input.kind == "queue" or facts.get("merged_queue", False),
+        sums=" + ".join(f"{count:,}" for state in Status if (count := report.counts[state])),
         told=_told,
         spoken=spoken,
         limit_names=_LIMITS,
@@ -115,10 +121,16 @@ def _causes(report: Report, figures: Figures) -> list[dict[str, Any]]:
             **cause.model_dump(),
             "words": cause.words,
             "examples": figures.examples.get((cause.reason, cause.http_status), ()),
-            "file": "rejected.csv or retry.csv",
+            "file": " and ".join(_in_files(figures.states.get((cause.reason, cause.http_status), ()))),
         }
         for cause in report.causes[:CAUSES]
     ]
+
+
+def _in_files(states: Sequence[Status]) -> list[str]:
+    """Where rows in these states are."""
+    known = [("rejected.csv", TO_MEND), ("retry.csv", TO_TRY)]
+    return [name for name, those in known if not states or set(those) & set(states)]
 
 
 def _told(session: SessionRecord) -> str:

@@ -51,6 +51,9 @@ _WORDS = {
     Status.DUPLICATE: "duplicate",
 }
 
+_WRONG = ("invalid", OPPORTUNITY_MISSING, CONTACT_MISSING, REFUSED)
+"""What is wrong with a row that no run can link."""
+
 _CAUSES_SHOWN = 6
 _OPENINGS = 2
 """Times that the portal is opened to carry a plan out: to look again at all of it, and to link."""
@@ -141,12 +144,22 @@ class Plan(_Part):
         """What the command says of it, unless it is asked whether there are changes."""
         if self.counts[UNREAD]:
             return Exit.RETRYABLE
-        wrong = ("invalid", OPPORTUNITY_MISSING, CONTACT_MISSING, REFUSED)
-        return Exit.REJECTED if any(self.counts[word] for word in wrong) else Exit.OK
+        return Exit.REJECTED if any(self.counts[word] for word in _WRONG) else Exit.OK
 
     def to_json(self) -> str:
         """The plan as indented JSON text."""
         return self.model_dump_json(indent=2) + "\n"
+
+    def left(self, directory: str) -> str:
+        """Rows that cannot be linked, or of which it is not known, in one line; empty if there are none."""
+        if not self.exit_code:
+            return ""
+        said = [
+            f"{self.counts[word]:,} {word.replace('_', ' ')}"
+            for word in (*_WRONG, UNREAD)
+            if self.counts[word]
+        ]
+        return f"plan {self.plan_id}: exit code {self.exit_code}: {', '.join(said)} ({directory}/{PLAN_CSV})"
 
     def summary(self, directory: str, do_it: str) -> list[str]:
         """A few lines; what no row is to become is left out.

@@ -26,6 +26,7 @@ _MADE_AGAIN = {
     Restored.REFUSED: "removed by this sync, and the portal does not take them",
     Restored.FAILED: "removed by this sync, and could not be made again; roll back again",
 }
+_NOT_UNDONE = {Undo.KEPT, Undo.FAILED, Restored.REFUSED, Restored.FAILED}
 _MEANING = {
     Undo.REMOVED: "made by this run, and removed",
     Undo.GONE: "not there any more",
@@ -115,6 +116,19 @@ class Rollback(BaseModel):
             return Exit.RETRYABLE
         is_kept = self.counts[Undo.KEPT] or self.restored.get(Restored.REFUSED)
         return Exit.DIFFERENCES if is_kept else Exit.OK
+
+    def left_over(self, directory: str) -> str:
+        """What is not undone, in one line; empty if all is."""
+        if not self.exit_code:
+            return ""
+        said = [
+            f"{count:,} {state}"
+            for state, count in (*self.counts.items(), *self.restored.items())
+            if count and state in _NOT_UNDONE
+        ]
+        return (
+            f"run {self.run_id}: exit code {self.exit_code}: {', '.join(said)} ({directory}/{ROLLBACK_CSV})"
+        )
 
     def to_json(self) -> str:
         """The rollback as indented JSON text."""

@@ -92,6 +92,8 @@ def left(report: "Report", directory: str) -> str:
     ]
     if report.sync is not None and report.sync.why_withheld:
         parts.append(f"nothing was removed: {report.sync.why_withheld}")
+    elif report.sync is not None and (report.sync.differs or report.sync.failed):
+        parts.append(f"of what was to be removed: {report.sync.words} ({directory}/removed.csv)")
     if not any(parts):
         return ""
     return f"run {report.run_id}: exit code {report.exit_code}: {', '.join(filter(None, parts))}"

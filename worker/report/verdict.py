@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.models import Status
+from worker.models import Restored, Status, Undo
 
 if TYPE_CHECKING:
     from worker.report.build import Report
@@ -33,9 +33,25 @@ class Step:
 
 
 def verdict(report: "Report") -> str:
-    """How many rows are links, and what the others need; and why a sync removed nothing."""
+    """How many rows are links, and what the others need; why a sync removed nothing; what verify missed."""
     why = "" if report.sync is None or report.status == "rolled_back" else report.sync.why_withheld
-    return f"{_of_rows(report)}{f' Nothing was removed: {why}.' if why else ''}"
+    said = f"{_of_rows(report)}{f' Nothing was removed: {why}.' if why else ''}"
+    if report.verify is None or not _is_newest(report):
+        return said
+    back = report.verify.back + report.verify.pruned_back
+    found = [
+        f"{count:,} {'link is' if count == 1 else 'links are'} {what}"
+        for count, what in ((report.verify.missing, "missing"), (back, "there again"))
+        if count
+    ]
+    return f"{said} By the last look {' and '.join(found)}." if found else said
+
+
+def _is_newest(report: "Report") -> bool:
+    """Whether what verify found is newer than what the last rollback did."""
+    if report.verify is None:
+        return False
+    return report.rollback is None or report.verify.verified_at >= report.rollback.rolled_back_at
 
 
 def _of_rows(report: "Report") -> str:
@@ -49,12 +65,13 @@ def _of_rows(report: "Report") -> str:
     if linked + duplicates == rows and report.input.complete:
         whole = "The one row is linked" if rows == 1 else f"All {rows:,} rows are linked"
         return f"{whole}{f', {duplicates:,} of them duplicates' if duplicates else ''}."
+    to_mend, to_try = rows_in(report, TO_MEND), rows_in(report, TO_TRY)
     needs = [
         f"{count:,} {what}"
         for count, what in (
             (duplicates, "are duplicates" if duplicates > 1 else "is a duplicate"),
-            (rows_in(report, TO_MEND), "need a fix"),
-            (rows_in(report, TO_TRY), "another try"),
+            (to_mend, "need a fix" if to_mend > 1 else "needs a fix"),
+            (to_try, "another try" if to_mend else "need another try" if to_try > 1 else "needs another try"),
         )
         if count
     ]
@@ -73,7 +90,7 @@ def next_steps(report: "Report", runs_dir: str) -> list[Step]:
     run_id = report.run_id
     steps = []
     if report.status == "rolled_back":
-        return []
+        return _after_rollback(report, runs_dir)
     if report.status in _CUT_SHORT and report.input.kind not in {"queue", "merged"}:
         again = _about("resume", run_id, runs_dir)
         steps.append(Step("It ended before all was done. Go on where it stopped:", again))
@@ -82,8 +99,27 @@ def next_steps(report: "Report", runs_dir: str) -> list[Step]:
     if rows_in(report, TO_MEND):
         run = shlex.join(["bulklink", "run", f"{runs_dir}/{run_id}/rejected.csv"])
         steps.append(Step("Correct the rows in rejected.csv, then:", run))
-    if not steps and report.counts[Status.LINKED] and report.input.kind != "merged":
+    if report.verify is not None and report.verify.missing and _is_newest(report):
+        run = shlex.join(["bulklink", "run", f"{runs_dir}/{run_id}/verify.csv"])
+        steps.append(Step("Make the links again that the last look did not find:", run))
+    elif not steps and report.counts[Status.LINKED] and report.verify is None:
         steps.append(Step("Make sure that all links are there:", _about("verify", run_id, runs_dir)))
+    return steps
+
+
+def _after_rollback(report: "Report", runs_dir: str) -> list[Step]:
+    """What there may be to do about a run that was undone."""
+    if report.rollback is None:
+        return []
+    failed = report.rollback.counts[Undo.FAILED] or report.rollback.restored.get(Restored.FAILED)
+    if failed or report.rollback.left > report.rollback.counts[Undo.KEPT]:
+        again = _about("rollback", report.run_id, runs_dir)
+        return [Step("Try again what could not be undone:", again)]
+    run = shlex.join(["bulklink", "run", f"{runs_dir}/{report.run_id}/rollback.csv"])
+    steps = [Step("To make its links again:", run)]
+    if not _is_newest(report):
+        verify = _about("verify", report.run_id, runs_dir)
+        steps.insert(0, Step("Make sure that they are gone:", verify))
     return steps
 
 

@@ -10,6 +10,25 @@ from worker.report.summary import counted
 VERIFY_CSV = "verify.csv"
 
 
+EXAMPLES = 5
+
+
+class NotAsClaimed(BaseModel):
+    """A link that is not as the run says.
+
+    Attributes:
+        line: of the input; null for a link beyond it, which a sync removed.
+        found: ``missing``, ``there_again`` or ``unread``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    line: int | None
+    opportunity_id: int
+    contact_id: int
+    found: str
+
+
 class Verification(BaseModel):
     """verify.json; its keys are stable.
 
@@ -21,6 +40,7 @@ class Verification(BaseModel):
         back: of these, there again.
         pruned: links beyond the input that a sync says are gone.
         pruned_back: of these, there again.
+        examples: the first links that are not as the run says; verify.csv has them all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +59,7 @@ class Verification(BaseModel):
     unread: int
     pruned: int = 0
     pruned_back: int = 0
+    examples: tuple[NotAsClaimed, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
@@ -58,6 +79,12 @@ class Verification(BaseModel):
         if self.unread:
             said.append(f"{self.unread:,} could not be looked for")
         return "; ".join(said)
+
+    def left(self, directory: str) -> str:
+        """What is not as it should be, in one line; empty if all is."""
+        if not self.exit_code:
+            return ""
+        return f"run {self.run_id}: exit code {self.exit_code}: {self.words} ({directory}/{VERIFY_CSV})"
 
     def to_json(self) -> str:
         """The verification as indented JSON text."""

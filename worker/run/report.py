@@ -5,12 +5,15 @@ from typing import Any
 
 from worker.errors import Exit, NeverBegan, UsageError, WorkerError
 from worker.ledger import FORM, LedgerReader, is_locked, merge_ledgers
+from worker.report.build import LIMITS
 from worker.run.access import refuse_plan
 from worker.run.directory import RunDirectory
 from worker.settings import Settings
 
 MERGED = "merged"
 """Kind of input of a run that was made of others; nothing can be resumed in it."""
+
+MOST_CHANGES = 200
 
 _SAME = {"portal": "portals", "columns": "columns"}
 
@@ -51,15 +54,19 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
             {
                 "run_id": directory.run_id,
                 "version": facts[0]["version"],
+                "utc_offset": facts[-1].get("utc_offset", 0),
+                "runs_dir": str(settings.runs_dir),
                 "portal": facts[0]["portal"],
                 "input_path": "",
                 "input_name": names.pop() if len(names) == 1 else f"{len(begun)} runs",
                 "input_kind": MERGED,
                 "input_complete": all(_is_complete(one) for one in facts),
                 "merged": run_ids,
+                "merged_queue": all(one.get("input_kind") == "queue" for one in facts),
                 "settings": facts[0]["settings"],
                 **_whole_input(facts),
                 **_sync(facts),
+                LIMITS + "merged": _changes(facts),
                 # The files are written as those of the first run that has read any are.
                 **next(
                     ({key: one[key] for key in FORM if key in one} for one in facts if "columns" in one), {}
@@ -81,6 +88,12 @@ def _whole_input(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(first) != 1 or any(one.get("origin", one["run_id"]) != first[0]["run_id"] for one in facts):
         return {}
     return {name: first[0][name] for name in ("input_sha256", "input_blank") if name in first[0]}
+
+
+def _changes(facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Changes of limits in all of them, in order, the latest."""
+    found = (one for known in facts for name in known if name.startswith(LIMITS) for one in known[name])
+    return sorted(found, key=lambda one: str(one["at"]))[-MOST_CHANGES:]
 
 
 def _sync(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

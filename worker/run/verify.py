@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from worker.dispatch import Finished
@@ -20,7 +20,7 @@ from worker.ledger import (
     pruned_links,
 )
 from worker.operations.base import Operation
-from worker.report.verification import VERIFY_CSV, Verification
+from worker.report.verification import EXAMPLES, VERIFY_CSV, NotAsClaimed, Verification
 from worker.run.access import Access
 from worker.run.advice import named
 from worker.run.directory import RunDirectory
@@ -93,6 +93,7 @@ def verify(
         words = [word for row, word in odd.items() if row > 0]
         of_sync = [word for row, word in odd.items() if row < 0]
         gone = sum(not claim.there for claim in beyond)
+        examples = tuple(islice(_examples(reader, odd), EXAMPLES))
         verification = Verification(
             run_id=directory.run_id,
             portal=settings.portal or "",
@@ -107,6 +108,7 @@ def verify(
             unread=words.count(UNREAD) + of_sync.count(UNREAD),
             pruned=gone,
             pruned_back=of_sync.count(BACK),
+            examples=examples,
         )
         rows = ((record, odd[record.row]) for record in reader.some_rows(sorted(odd)))
         write_records(
@@ -122,6 +124,20 @@ def verify(
     asyncio.run(_note(directory, verification))
     write_report(directory)
     return verification
+
+
+def _examples(reader: LedgerReader, odd: Mapping[int, str]) -> Iterator[NotAsClaimed]:
+    """What is not as the run says, of its rows first."""
+    rows = sorted(row for row in odd if row > 0)[:EXAMPLES]
+    for row, record in zip(rows, reader.some_rows(rows), strict=True):
+        assert record.opportunity_id is not None  # noqa: S101 - only links are claimed
+        assert record.contact_id is not None  # noqa: S101 - same
+        ids = {"opportunity_id": record.opportunity_id, "contact_id": record.contact_id}
+        yield NotAsClaimed(line=record.line, **ids, found=odd[row])
+    for one in pruned_links(reader):
+        if -one.number in odd:
+            ids = {"opportunity_id": one.opportunity_id, "contact_id": one.contact_id}
+            yield NotAsClaimed(line=None, **ids, found=odd[-one.number])
 
 
 def _beyond_rows(

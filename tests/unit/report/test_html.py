@@ -95,6 +95,7 @@ FIGURES = Figures(
         SessionRecord(3, 1767323245.0, 30.0, 0.0, "0.1.0", {}, 0, ""),
     ),
     more_sessions=4,
+    states={("not_found", 404): (Status.REJECTED,)},
     changes=(
         LimitChange(5.0, "rate", 50.0, 35.0, "throttled"),
         LimitChange(90.0, "concurrency", 2, 3, "probe"),
@@ -146,7 +147,7 @@ def test_the_page_shows_pace_answers_examples_worst_ids_and_sessions(tmp_path: P
     for said in (
         "Links a second over the time at work, 100.0 at most; grey where the portal made everyone wait",
         "Requests a second over the time at work, 1.0 at most",
-        "The first 1; all are in rejected.csv or retry.csv.",
+        "The first 1; all are in rejected.csv.",
         "7 1234 88 1234 | 88 | <script>",
         "The opportunities that fail most 1234: 390 rows",
         "The contacts that fail most 88: 12 rows",
@@ -275,6 +276,44 @@ def test_rows_of_a_queue_are_shown_by_their_messages(tmp_path: Path) -> None:
     assert "message opportunity contact" in words(page_of(tmp_path, report(input=part), figures))
     assert "1764182461-0 1234 88" in words(page_of(tmp_path, report(input=part), figures))
     assert "Row 2, 3." in words(page_of(tmp_path, report(input=part)))
+
+
+def test_rows_of_queues_that_were_merged_are_shown_by_their_messages_too(tmp_path: Path) -> None:
+    part = {"name": "2 runs", "kind": "merged", "sha256": None, "rows": 8000, "complete": True}
+    figures = Figures(examples={("not_found", 404): (Example(7, 1234, 88, ("1234", "88"), "1764182461-0"),)})
+
+    page = words(page_of(tmp_path, report(input=part), figures, merged_queue=True))
+    assert "message opportunity contact" in page
+    assert "1764182461-0 1234 88" in page
+
+
+def test_the_page_says_where_all_rows_of_a_cause_are(tmp_path: Path) -> None:
+    states = (Status.RETRYABLE, Status.REJECTED)
+    figures = replace(FIGURES, states={("not_found", 404): states})
+
+    assert "all are in rejected.csv and retry.csv." in words(page_of(tmp_path, report(), figures))
+
+
+def test_the_states_are_shown_to_sum_to_the_rows(tmp_path: Path) -> None:
+    assert "They sum to the rows read: 1,000 + " in words(page_of(tmp_path, report()))
+    assert "= 8,000. The ledger" in words(page_of(tmp_path, report()))
+
+
+def test_links_that_verify_did_not_find_are_shown_with_both_ids(tmp_path: Path) -> None:
+    odd = [
+        {"line": 7, "opportunity_id": 1234, "contact_id": 88, "found": "missing"},
+        {"line": None, "opportunity_id": 1235, "contact_id": 89, "found": "there_again"},
+    ]
+    text = words(page_of(tmp_path, report(verify={**VERIFY, "examples": odd})))
+
+    assert "the first 2; all are in verify.csv. line opportunity contact found 7 1234 88 missing" in text
+    assert "1235 89 there again" in text
+
+
+def test_sessions_have_their_local_time_too(tmp_path: Path) -> None:
+    text = words(page_of(tmp_path, report(), FIGURES, utc_offset=60))
+
+    assert "2026-01-02 03:04:05 (2026-01-02 04:04:05 local) 10.0 killed" in text
 
 
 def test_of_runs_that_were_merged_it_is_told_when_any_was_at_work(tmp_path: Path) -> None:

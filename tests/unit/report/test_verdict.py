@@ -33,10 +33,10 @@ def part(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"linked": 2, "already_linked": 1, "duplicate": 1, "invalid": 1},
-            "3 of 5 rows are linked; 1 is a duplicate, 1 need a fix.",
+            "3 of 5 rows are linked; 1 is a duplicate, 1 needs a fix.",
             ["bulklink run runs/monday/rejected.csv"],
         ),
-        ({"unknown": 1, "not_attempted": 1}, "0 of 2 rows are linked; 2 another try.", [RETRY]),
+        ({"unknown": 1, "not_attempted": 1}, "0 of 2 rows are linked; 2 need another try.", [RETRY]),
         ({}, "There was no row in it.", []),
     ],
 )  # fmt: skip
@@ -50,7 +50,7 @@ def test_a_run_is_told_in_a_sentence_with_the_next_command(
 def test_a_run_that_was_cut_short_is_to_be_gone_on_with(status: str) -> None:
     sentence, commands = told({"linked": 1, "not_attempted": 2}, status=status)
 
-    assert sentence == "1 of 3 rows are linked; 2 another try."
+    assert sentence == "1 of 3 rows are linked; 2 need another try."
     assert commands == ["bulklink resume monday"]
 
 
@@ -65,7 +65,7 @@ def test_a_queue_is_not_gone_on_with_and_never_read_to_its_end() -> None:
         {"linked": 2, "retryable": 1}, status="interrupted", input=part(kind="queue", complete=False)
     )
 
-    assert sentence == "2 of 3 rows are linked; 1 another try."
+    assert sentence == "2 of 3 rows are linked; 1 needs another try."
     assert commands == ["bulklink retry monday"]
 
 
@@ -78,15 +78,48 @@ def test_a_folder_that_is_not_the_usual_one_is_named() -> None:
     ]
 
 
-def test_a_run_that_was_rolled_back_says_so_first_and_wants_nothing() -> None:
-    undone = {
-        "rolled_back_at": "2026-01-02T03:04:05Z",
-        "counts": {"removed": 3, "gone": 0, "kept": 0, "failed": 0},
-        "left": 0,
-        "reasons": {},
-    }
+def rolled_back(
+    at: str = "2026-01-02T03:04:05Z", left: int = 0, failed: int = 0, kept: int = 0
+) -> dict[str, Any]:
+    counts = {"removed": 3, "gone": 0, "kept": kept, "failed": failed}
+    return {"rolled_back_at": at, "counts": counts, "left": left, "reasons": {}}
 
-    assert told({"linked": 3}, status="rolled_back", rollback=undone) == (
+
+def found(at: str = "2026-01-03T00:00:00Z", **counts: int) -> dict[str, Any]:
+    nothing = dict.fromkeys(("requests", "throttled", "claimed", "missing", "removed", "back", "unread"), 0)
+    about = {"run_id": "monday", "portal": "https://portal.example", "verified_at": at, "seconds": 1.0}
+    return {**about, **nothing, **counts}
+
+
+def test_a_run_that_was_rolled_back_says_so_first_and_how_to_make_sure() -> None:
+    assert told({"linked": 3}, status="rolled_back", rollback=rolled_back()) == (
         "Rolled back: 3 removed, none left.",
-        [],
+        ["bulklink verify monday", "bulklink run runs/monday/rollback.csv"],
+    )
+
+
+@pytest.mark.parametrize("left", [{"left": 2}, {"failed": 1, "left": 1}, {"kept": 1, "left": 2}])
+def test_what_could_not_be_undone_is_to_be_tried_again(left: dict[str, Any]) -> None:
+    _, commands = told({"linked": 3}, status="rolled_back", rollback=rolled_back(**left))
+
+    assert commands == ["bulklink rollback monday"]
+
+
+def test_what_the_last_look_did_not_find_is_in_the_first_sentence_and_can_be_made_again() -> None:
+    assert told({"linked": 3}, verify=found(claimed=3, missing=1)) == (
+        "All 3 rows are linked. By the last look 1 link is missing.",
+        ["bulklink run runs/monday/verify.csv"],
+    )
+    assert told({"linked": 3}, verify=found(claimed=3)) == ("All 3 rows are linked.", [])
+
+
+def test_a_look_before_a_rollback_says_nothing_of_what_is_there_after_it() -> None:
+    early = found("2026-01-01T00:00:00Z", claimed=3, missing=2)
+    sentence, commands = told({"linked": 3}, status="rolled_back", rollback=rolled_back(), verify=early)
+    assert (sentence, commands[0]) == ("Rolled back: 3 removed, none left.", "bulklink verify monday")
+
+    late = found(removed=3, back=2)
+    assert told({"linked": 3}, status="rolled_back", rollback=rolled_back(), verify=late) == (
+        "Rolled back: 3 removed, none left. By the last look 2 links are there again.",
+        ["bulklink run runs/monday/rollback.csv"],
     )

@@ -103,6 +103,7 @@ def test_the_json_has_stable_keys_and_reads_back() -> None:
         "unread": 3,
         "pruned": 0,
         "pruned_back": 0,
+        "examples": [],
     }
     assert Verification.model_validate_json(text) == found
 
