@@ -7,10 +7,11 @@ import os
 import selectors
 import subprocess
 import sys
+import time
 import types
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,11 +95,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if not _held:
         factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]  # no other way
         folder = common_folder(factory)
+        seats = [folder / f"seat-{number}" for number in range(_SEATS)]
         if _is_alone(item):
-            _held.append(hold(folder / f"seat-{_NUMBER % _SEATS}"))
             _held.append(hold(folder / "door", fcntl.LOCK_SH))
+            _held.append(_hold_any(seats))
             os.close(hold(folder / "hall"))  # all others have left
         else:
+            _let_go_first(seats, sum(map(_is_alone, item.session.items)))
             with locked(folder / "door"):
                 _held.append(hold(folder / "hall", fcntl.LOCK_SH))
     try:
@@ -107,6 +110,20 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         if not (_is_alone(item) and _is_alone(nextitem)):
             while _held:
                 os.close(_held.pop())
+
+
+def _hold_any(paths: list[Path]) -> int:
+    for path in paths:
+        with suppress(BlockingIOError):
+            return hold(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return hold(paths[0])
+
+
+def _let_go_first(seats: list[Path], guests: int) -> None:
+    """Wait until each seat was taken once: who begins later waits for the longest of those that run."""
+    deadline = time.monotonic() + 5  # of no use for longer: it may be that nobody comes
+    while not all(seat.exists() for seat in seats[:guests]) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 class _MockedResponse(aiohttp.ClientResponse):

@@ -49,7 +49,7 @@ def test_a_run_is_locked_until_its_files_are_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As of a supervisor that starts ``resume`` the moment it sees the run stop."""
-    write_pairs(tmp_path, 2000, others=40_000)
+    write_pairs(tmp_path, 2000, others=20_000)
     portal = simulate("[latency]\nseconds = 0.002\n")
     words = (
         "run",
@@ -73,8 +73,12 @@ def test_a_run_is_locked_until_its_files_are_written(
         assert " running " in capsys.readouterr().out
         process.send_signal(signal.SIGTERM)
         wait_until(lambda: list(run.glob(".*.part")), every=0.001)
-        assert [_main(["report", "it"]), _main(["resume", "it"])] == [7, 7]
-        assert process.poll() is None, "the files were too quick for this test to see anything"
+        process.send_signal(signal.SIGSTOP)  # so that it writes for as long as we look
+        try:
+            assert list(run.glob(".*.part")), "the files were too quick for this test to see anything"
+            assert [_main(["report", "it"]), _main(["resume", "it"])] == [7, 7]
+        finally:
+            process.send_signal(signal.SIGCONT)
         process.communicate(timeout=30)
     assert process.returncode == 143
     assert capsys.readouterr().err.count("run it is being worked on by another process") == 2
