@@ -22,6 +22,12 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 
 _ERROR = re.compile(r"\s*#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!)\s*")
 
+_SEVERAL = re.compile(r"\s*\d+(?:(?:\s*[;|&]\s*|\s*,\s+|\s+)\d+)+\s*", re.ASCII)
+_NOTHING = re.compile(r"\s*(?:null|none|nil|n/?a|nan|undefined|-+|\?+)\s*", re.IGNORECASE)
+_ADDRESS = re.compile(r"\s*https?://\S+\s*", re.IGNORECASE)
+_NUMBERED = re.compile(r"\s*(?:#|№|no\.|nr\.)\s?\d+\s*", re.IGNORECASE | re.ASCII)
+_CALCULATED = re.compile(r"\s*=.*", re.DOTALL)
+
 _LONGEST = 100
 """Characters of a cell that is looked at."""
 
@@ -51,6 +57,23 @@ _FORMS = (
         _DATE,
         Finding("date", "a date: if a spreadsheet made it of an id, take that from where it came from"),
     ),
+    (
+        _SEVERAL,
+        Finding("several", "several numbers in one cell: if they are ids, give each a row of its own"),
+    ),
+    (_NOTHING, Finding("nothing", "it says that there is no id: fill it in, or leave the row out")),
+    (_ADDRESS, Finding("address", "an address: the id is the number at its end, write only that")),
+    (_NUMBERED, Finding("numbered", "if that is the id, write only the number")),
+    (_CALCULATED, Finding("calculated", "a formula: write what comes of it in its place")),
+)
+
+EMPTY_IN_SHEET = Finding(
+    "empty_cell",
+    "of merged cells only the first has the text, and a formula has none before the spreadsheet has"
+    " calculated it: fill it in there, and save",
+)
+HEADER_AGAIN = Finding(
+    "header", "the header once more, as of files that were put together: check --fix OUT.csv leaves it out"
 )
 
 

@@ -6,12 +6,18 @@ A cell is changed if what comes of it is an id, and else left alone: what a spre
 
 import re
 from collections.abc import Callable, Mapping
+from unicodedata import decimal
 
 from worker.models import MAX_ID
 
-_UNSEEN = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
-"""What takes no room: soft hyphens, joiners, marks of direction, a byte order mark that got into the text."""
+_UNSEEN = re.compile(
+    "[\0-\x08\x0e-\x1f\x7f\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
+"""What takes no room: control characters, soft hyphens, joiners, marks of direction, a byte order mark that
+got into the text."""
 
+_QUOTED = re.compile(r"""(["'«»‘-‟‹›])([^"'«»‘-‟‹›]*)(["'«»‘-‟‹›])""")  # noqa: RUF001 - they are meant
+_PAIRS = {'""', "''", "“”", "„“", "„”", "””", "‘’", "‚‘", "‚’", "«»", "»«", "‹›", "›‹"}  # noqa: RUF001 - same
 _FORMULA = re.compile(r'="(.*)"', re.DOTALL)
 # Three zeros after one to three digits may be thousands: 1.000 is none of ours to read.
 _WHOLE = re.compile(r"(\d+)[.,]0{1,2}|(\d{4,})[.,]0+", re.ASCII)
@@ -68,7 +74,20 @@ def recoded(text: str, encoding: str) -> str | None:
 
 def _seen(text: str) -> str:
     # Plain spaces around an id are no fault.
-    return text if text.isascii() else visible(text)
+    return text if text.isascii() and not _UNSEEN.search(text) else visible(text)
+
+
+def _ascii_digits(text: str) -> str:
+    bare = text.strip()
+    if bare.isascii() or not bare.isdecimal():
+        return text
+    # Full-width ones, say: digits of any script stand for one number each.
+    return "".join(str(decimal(one)) for one in bare)
+
+
+def _unquoted(text: str) -> str:
+    found = _QUOTED.fullmatch(text.strip())
+    return found[2] if found and found[1] + found[3] in _PAIRS else text
 
 
 def _formula(text: str) -> str:
@@ -93,8 +112,10 @@ def _joined(text: str) -> str:
 
 _RULES: Mapping[str, Callable[[str], str]] = {
     "invisible": _seen,
+    "digits": _ascii_digits,
     "formula": _formula,
+    "quotes": _unquoted,
     "apostrophe": _without_apostrophe,
     "decimal": _whole,
 }
-"""Each gives what it is given back unless it applies, and something shorter if it does."""
+"""Each gives what it is given back unless it applies, and else something shorter, or no more its own."""

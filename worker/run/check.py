@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from worker.doctor import other_column, suspect, swallowed
+from worker.doctor import EMPTY_IN_SHEET, HEADER_AGAIN, other_column, suspect, swallowed, visible
 from worker.errors import InputError, OutputError
 from worker.judge import key_of
 from worker.models import Row
@@ -146,10 +146,15 @@ def _look_at(row: Row, source: Source, found: TextIO) -> None:
     """Note what may have become of the ids of a row that has none."""
     ids = source.ids
     taken = {one.place for one in ids.values()}
+    if _is_header(row, source):
+        first = ids[OPPORTUNITY.role].name
+        _note(found, Suspicion(row.number, row.line, first, row.opportunity or "", *HEADER_AGAIN))
+        return
     for which, text in ((OPPORTUNITY, row.opportunity), (CONTACT, row.contact)):
         if text is None or which.role not in ids:
             continue
-        finding = suspect(text)
+        is_empty_in_sheet = source.format == "xlsx" and not text.strip()
+        finding = EMPTY_IN_SHEET if is_empty_in_sheet else suspect(text)
         if finding is None:
             others = [
                 (name, cell)
@@ -159,6 +164,12 @@ def _look_at(row: Row, source: Source, found: TextIO) -> None:
             finding = other_column(which.role, text, others)
         if finding is not None:
             _note(found, Suspicion(row.number, row.line, ids[which.role].name, text, *finding))
+
+
+def _is_header(row: Row, source: Source) -> bool:
+    """Whether the header stands there once more, where a row should be."""
+    cells = [visible(cell) for cell in row.cells]
+    return source.format != "jsonl" and cells == [visible(name) for name in source.columns]
 
 
 def _look_into(row: Row | None, source: Source, found: TextIO) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.doctor import mended, recoded
+from worker.doctor import mended, recoded, visible
 from worker.errors import InputError, UsageError, WorkerError
 from worker.judge import key_of
 from worker.models import Row
@@ -215,6 +215,8 @@ class _Copying:
                 self._leave(line, "", cells[0], fault, self._recoded(line, cells))
             elif not any(map(str.strip, cells)):
                 self._note(line, "", self._joined(cells), "", "blank")
+            elif self._table.header and list(map(visible, cells)) == self._table.header:
+                self._note(line, "", self._joined(cells), "", "header_again")
             else:
                 self._result.rows += 1
                 self._row(line, cells)

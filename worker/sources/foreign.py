@@ -75,6 +75,18 @@ def foreign_bytes(head: bytes, name: str) -> str | None:
     return next((reason for start, reason in _MARKS if head.startswith(start)), None)
 
 
+def utf16_without_mark(head: bytes) -> str:
+    """The kind of UTF-16 that a text seems to be in, by its first bytes; empty if it is none.
+
+    In plain text every other byte is a NUL.
+    """
+    for encoding, at in (("utf-16-le", 1), ("utf-16-be", 0)):
+        others = head[at::2]
+        if others and others.count(0) >= 2 * _NUL_SHARE * len(others) and not head[1 - at :: 2].count(0):
+            return encoding
+    return ""
+
+
 def foreign_text(line: str) -> str | None:
     """What a text is, by its first line that is not blank; None if it may be CSV or JSONL."""
     if "\0" in line:

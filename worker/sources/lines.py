@@ -11,7 +11,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from worker.errors import InputError
-from worker.sources.foreign import LONGEST_MARK, foreign_bytes, foreign_text
+from worker.sources.foreign import LONGEST_MARK, foreign_bytes, foreign_text, utf16_without_mark
 from worker.sources.opening import CHUNK, BrokenInputError
 
 MAX_LINE = 1024 * 1024
@@ -69,8 +69,14 @@ def beginning(chunks: Iterator[bytes], label: str) -> bytes:
     return head
 
 
-def read_text(head: bytes, chunks: Iterator[bytes], label: str) -> Text:
+def read_text(head: bytes, chunks: Iterator[bytes], label: str, *, guess: bool = False) -> Text:
     """Lines of the decompressed bytes, of which ``head`` is the beginning.
+
+    Args:
+        head: the beginning.
+        chunks: what comes after it.
+        label: how messages call it.
+        guess: UTF-16 without a byte order mark is read as such, too.
 
     Raises:
         InputError: at once, if there is nothing to read or it is not text; later, if the input breaks off.
@@ -79,6 +85,8 @@ def read_text(head: bytes, chunks: Iterator[bytes], label: str) -> Text:
     if reason is not None:
         raise InputError(f"{label} {reason}")
     bom, encoding = next((known for known in _BOMS if head.startswith(known[0])), (b"", "utf-8"))
+    if guess and not bom:
+        encoding = utf16_without_mark(head) or encoding
     blocks = skip_blank(_blocks(_decoded(chain((head[len(bom) :],), chunks), encoding), label), label)
     first = next(blocks)
     return Text(first, blocks, encoding, bool(bom))

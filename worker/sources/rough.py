@@ -96,7 +96,7 @@ class RoughTable:
                 self.dialect = Dialect(separator or ",")
                 self._read_sheet(records)
             else:
-                self._read_text(read_text(head, chunks, raw.label), separator)
+                self._read_text(read_text(head, chunks, raw.label, guess=True), separator)
             on_error.pop_all()
 
     def close(self) -> None:

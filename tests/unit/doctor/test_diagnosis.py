@@ -24,6 +24,17 @@ from worker.doctor import other_column, suspect, swallowed
         ("5-Nov", "date", "a date"),
         ("Nov 5, 2024", "date", "a date"),
         ("5. März 2024", "date", "a date"),
+        ("\uff11\uff12", "mendable", "makes 12 of it"),
+        ("2;3;4", "several", "several numbers in one cell"),
+        ("6, 7", "several", "a row of its own"),
+        ("12 34", "several", "several numbers"),
+        ("NULL", "nothing", "no id"),
+        ("n/a", "nothing", "no id"),
+        ("-", "nothing", "no id"),
+        ("https://portal.example/Products/CRM/Deals.aspx?id=12", "address", "the number at its end"),
+        ("#14", "numbered", "write only the number"),
+        ("=12", "calculated", "a formula"),
+        ("=A1+1", "calculated", "a formula"),
     ],
 )
 def test_what_has_become_of_an_id_is_told_with_what_to_do(text: str, kind: str, word: str) -> None:

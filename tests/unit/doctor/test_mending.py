@@ -8,7 +8,9 @@ from worker.doctor import is_id, mended, recoded, visible
 from worker.judge import judge
 from worker.models import MAX_ID, Pair, Row
 
-ODD = st.text(alphabet="0123456789 .,'=\"+-Ee\u00a0\u200b\ufeff\u202f\u2009\u2019\uff11x", max_size=14)
+ODD = st.text(
+    alphabet="0123456789 .,'=\"+-Ee\0\u201c\u0662\u00a0\u200b\ufeff\u202f\u2009\u2019\uff11x", max_size=14
+)
 SPELT = st.builds(
     lambda number, before, after: f"{before}{number}{after}",
     st.integers(0, MAX_ID + 5),
@@ -50,6 +52,12 @@ def test_an_id_is_what_the_judge_takes_for_one(text: str) -> None:
         ('=" 12 "', "12", ("formula",)),
         ("0012.0", "0012", ("decimal",)),
         ("1,0", "1", ("decimal",)),
+        ("\uff11\uff12", "12", ("digits",)),
+        ("1\uff12\u00a0", "12", ("invisible", "digits")),
+        ("\u0661\u0662", "12", ("digits",)),
+        ("\u201e12\u201c", "12", ("quotes",)),
+        ("'12'", "12", ("quotes",)),
+        ("12\0", "12", ("invisible",)),
     ],
 )
 def test_rules_go_on_until_none_applies(text: str, after: str, rules: tuple[str, ...]) -> None:
@@ -72,6 +80,10 @@ def test_rules_go_on_until_none_applies(text: str, after: str, rules: tuple[str,
         "0.0",
         "\u00a0",
         "1.0.0",
+        "\u00b2",
+        "\u2460",
+        "\u5341",
+        "\t12\t",
     ],
 )
 def test_what_is_an_id_or_could_be_two_things_is_left(text: str) -> None:

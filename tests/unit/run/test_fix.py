@@ -401,3 +401,32 @@ def test_what_is_mended_besides_is_named() -> None:
 
 def test_standard_input_is_not_read_to_see_what_would_mend_it() -> None:
     assert way_out("-", settings()) == ""
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("head", ["", "\n\n"])
+def test_utf_16_without_a_mark_is_refused_with_the_way_out_and_mended(
+    tmp_path: Path, codec: str, head: str
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(f"{head}deal;contact;note\n1;2;Größe\n".encode(codec))
+
+    assert "check" in way_out(str(path), settings())
+    result, out = mended(path)
+    assert out == "deal;contact;note\n1;2;Größe\n".encode()
+    assert result.rules["encoding"] == 1
+
+
+def test_a_file_with_nothing_but_a_few_nuls_is_no_utf_16(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"deal,contact\n1,2\0\n3,4\n")
+
+    assert mended(path)[0].rules == {"invisible": 1}
+    assert pairs_of(tmp_path / "out.csv") == [(1, 2), (3, 4)]
+
+
+def test_an_empty_cell_of_a_sheet_is_named_with_what_may_have_left_it_so(tmp_path: Path) -> None:
+    path = tmp_path / "in.xlsx"
+    path.write_bytes(workbook({"Pairs": [("deal", "contact"), (1, 2), (None, 3), ("x", 4)]}))
+
+    assert suspicions(path) == [(3, "empty_cell")]
