@@ -202,16 +202,16 @@ class _TooLargeError(Exception):
 
 
 async def _capped(response: aiohttp.ClientResponse) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
+    content, chunks, size = response.content, [], 0
+    while not content.at_eof():
+        chunk = await content.readany()
         size += len(chunk)
         if size > MAX_BODY:
             # Closed, not released: the rest is not worth reading, and the connection is spent.
             response.close()
             raise _TooLargeError
         chunks.append(chunk)
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _cause(error: Exception) -> str:

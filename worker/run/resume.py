@@ -1,9 +1,10 @@
 """Go on with a run where it stopped."""
 
 from collections.abc import Callable
+from functools import partial
 
 from worker.errors import UsageError, WorkerError
-from worker.ledger import LedgerReader, RunLock, check_waiting, run_lock
+from worker.ledger import LedgerReader, RunLock, check_file, check_waiting, run_lock
 from worker.models import Status
 from worker.run import advice
 from worker.run.access import refuse_other_access, shared_rate
@@ -65,6 +66,7 @@ def _start(
         raise
     input_ = file_input(path, source, settings, claim, complete=complete)
     session = session_of(directory, lock, settings, input_, rate=rate, fresh=False, reload=reload)
+    session.beside = partial(check_file, directory.ledger)
     session.tally.rows = sum(states.values())
     session.tally.complete = complete
     session.tally.settled.update({s: n for s, n in states.items() if s not in _UNSETTLED})

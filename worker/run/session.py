@@ -33,6 +33,7 @@ from worker.run.pipeline import Pipeline
 from worker.run.progress import show_now, show_often
 from worker.site import Site
 from worker.supply.base import Input
+from worker.supply.offload import offload
 from worker.tally import RunTally
 
 BEAT = 5.0
@@ -90,6 +91,7 @@ class Session:
     Attributes:
         tally: is kept up to date.
         ended_by: the error that ended the sending before all was done, which is an end like others.
+        beside: done in a thread beside the work; an error ends it. None if there is nothing.
         door: where its live page is, or was; None if it has none.
         followed_by: what follows on that page when all rows are done, in words; empty if nothing does.
     """
@@ -111,6 +113,7 @@ class Session:
         self.input = input_
         self.tally = RunTally()
         self.ended_by: WorkerError | None = None
+        self.beside: Callable[[], None] | None = None
         self.door = plan.door
         self.followed_by = ""
         self._access = access
@@ -179,6 +182,8 @@ class Session:
                 partial(self._end_in_time, pipeline),
                 partial(self._name_user, ledger, site),
             ]
+            if self.beside is not None:
+                pipeline.side_tasks.append(partial(offload, self.beside))
             self._site = site
             if live is not None:
                 live.site = site

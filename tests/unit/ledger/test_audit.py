@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.judged import judged
 from worker.errors import LedgerError
-from worker.ledger import LedgerReader, audit, check, check_waiting
+from worker.ledger import LedgerReader, audit, check, check_file, check_waiting
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Reject, Result, Status
@@ -127,13 +127,26 @@ def test_before_sending_the_rows_that_wait_are_looked_at(
             check_waiting(reader, path)
 
 
-def test_before_sending_the_whole_file_is_looked_at(path: Path, db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA writable_schema = ON")
-    db.execute("UPDATE sqlite_schema SET rootpage = 3 WHERE name = 'contacts'")
-    db.commit()
+@pytest.mark.parametrize("table", ["rows", "pairs", "failures", "contacts"])
+def test_before_sending_all_tables_are_looked_at_but_contacts_which_may_be_beside_it(
+    path: Path, db: sqlite3.Connection, table: str
+) -> None:
+    check_file(path)
+    (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
-    with LedgerReader(path) as reader, pytest.raises(LedgerError, match="the file is damaged: "):
-        check_waiting(reader, path)
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size + size // 2)
+        file.write(b"\xff" * (size // 2))
+    with pytest.raises(LedgerError, match="damaged"):
+        check_file(path)
+    with LedgerReader(path) as reader:
+        if table == "contacts":
+            check_waiting(reader, path)
+        else:
+            with pytest.raises(LedgerError, match="damaged"):
+                check_waiting(reader, path)
 
 
 def test_a_check_passes_what_is_sound_and_refuses_the_rest_with_the_first_fault(

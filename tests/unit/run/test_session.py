@@ -1,14 +1,16 @@
 """A session in an event loop of somebody else's: no signals, no thread of its own, and no verb around it."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from worker.errors import Exit
+from worker.errors import Exit, LedgerError
 from worker.ledger import LedgerReader, audit, sessions_of
 from worker.models import Status
 from worker.run import resume, run
@@ -100,6 +102,31 @@ def test_a_session_that_is_asked_to_stop_finishes_what_is_on_its_way_and_another
             await do(rest, Stop())
             assert how_it_ended(rest) == (Exit.OK, "")
             assert len(portal.books.links()) == PAIRS
+
+    asyncio.run(story())
+
+
+def test_what_is_found_damaged_beside_the_work_ends_it(pairs: Path, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Portal(Scenario()) as portal:
+            settings = told(portal, tmp_path, rate="20/s", concurrency=2, **ONE_BY_ONE)
+            session = run.start(settings, str(pairs), lambda: settings)
+            stop = Stop()
+            asyncio.get_running_loop().call_later(0.2, stop.ask, "the caller", Exit.SIGINT)
+            await do(session, stop)
+
+            ledger = session.directory.ledger
+            with closing(sqlite3.connect(ledger)) as db:
+                # Nothing is read from it or written to it by this work.
+                (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'origins'").fetchone()
+                (size,) = db.execute("PRAGMA page_size").fetchone()
+            rest = resume.start(session.directory, settings, lambda: settings)
+            with ledger.open("r+b") as file:  # the number of its cells says nonsense
+                file.seek((page - 1) * size + 3)
+                file.write(b"\xff\xff")
+            with pytest.raises(LedgerError, match="damaged"):
+                await do(rest, Stop())
+            assert len(portal.books.links()) < PAIRS
 
     asyncio.run(story())
 
