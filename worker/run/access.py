@@ -36,6 +36,7 @@ from worker.queues import open_rate, parse_rate_address
 from worker.run.directory import RunDirectory
 from worker.run.log import open_log
 from worker.run.memory import Memory
+from worker.run.refusals import refuse_other_access
 from worker.settings import Settings, load_settings
 from worker.settings.addresses import is_loopback, proxy_url
 from worker.settings.fields import ENVIRONMENT
@@ -321,41 +322,3 @@ def same_access(directory: RunDirectory, flags: Mapping[str, Any]) -> tuple[Sett
     settings = load_settings(flags, facts["settings"])
     refuse_other_access(directory, settings, facts)
     return settings, access_of(directory, settings, shared_rate(settings))
-
-
-def refuse_other_access(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
-    """Refuse to take a plan for a run; and what :func:`refuse_other_portal` refuses.
-
-    Raises:
-        UsageError: it is one, or that.
-    """
-    refuse_plan(directory, settings, facts)
-    refuse_other_portal(directory, settings, facts)
-
-
-def refuse_plan(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
-    """Refuse to go on with, try again, verify or undo what has done nothing yet.
-
-    Raises:
-        UsageError: it is a plan.
-    """
-    if "planned" in facts:
-        what = settings.command("run", str(directory.path / "plan.json"))
-        raise UsageError(f"{directory.run_id} is a plan, and no run; to carry it out: {what}")
-    if "plans" in facts:
-        raise UsageError(f"{directory.run_id} is a plan that was never done: plan again")
-
-
-def refuse_other_portal(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> None:
-    """Refuse to send what one run has left to another portal, or at a rate of its own if it shared one.
-
-    Raises:
-        UsageError: it would be.
-    """
-    if settings.portal != facts["portal"]:
-        raise UsageError(f"run {directory.run_id} is for {facts['portal']}, not for {settings.portal}")
-    if facts.get("shared_rate") and settings.shared_rate is None:
-        raise UsageError(
-            f"run {directory.run_id} shares its rate through {facts['shared_rate']}:"
-            " name it again, with --shared-rate or BULKLINK_SHARED_RATE"
-        )

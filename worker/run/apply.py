@@ -25,12 +25,13 @@ from worker.models import Outcome, Result, Status
 from worker.operations.base import Operation
 from worker.report.plan import Plan, build_plan
 from worker.report.summary import counted
-from worker.run.access import Access, access_of, beside, refuse_other_portal, shared_rate
+from worker.run.access import Access, access_of, beside, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import carry_out, go_through, offer_all, opened
 from worker.run.plan import AGAIN, file_digest, question
 from worker.run.progress import show_often
+from worker.run.refusals import refuse_other_portal
 from worker.run.retry import saved_for_retry
 from worker.run.run import claim_input, session_of
 from worker.run.session import Session

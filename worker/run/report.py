@@ -6,8 +6,8 @@ from typing import Any
 from worker.errors import Exit, NeverBegan, UsageError, WorkerError
 from worker.ledger import FORM, LedgerReader, is_locked, merge_ledgers
 from worker.report.build import LIMITS
-from worker.run.access import refuse_plan
 from worker.run.directory import RunDirectory
+from worker.run.refusals import refuse_plan
 from worker.settings import Settings
 
 MERGED = "merged"

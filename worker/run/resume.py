@@ -7,8 +7,9 @@ from worker.errors import UsageError, WorkerError
 from worker.ledger import LedgerReader, RunLock, check_file, check_waiting, run_lock
 from worker.models import Status
 from worker.run import advice
-from worker.run.access import refuse_other_access, shared_rate
+from worker.run.access import shared_rate
 from worker.run.directory import RunDirectory
+from worker.run.refusals import refuse_other_access
 from worker.run.report import MERGED
 from worker.run.run import claim_input, file_input, session_of
 from worker.run.session import Session

@@ -11,9 +11,10 @@ from worker.models import Status
 from worker.report.rollback import ROLLBACK_CSV
 from worker.report.summary import counted
 from worker.run import advice
-from worker.run.access import refuse_other_access, refuse_plan, shared_rate
+from worker.run.access import shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_files, write_report
+from worker.run.refusals import refuse_other_access, refuse_plan
 from worker.run.run import session_of
 from worker.run.session import Session
 from worker.settings import Settings
