@@ -12,6 +12,7 @@ import types
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,7 +102,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
             _held.append(_hold_any(seats))
             os.close(hold(folder / "hall"))  # all others have left
         else:
-            _let_go_first(seats, sum(map(_is_alone, item.session.items)))
+            _let_go_first(seats[: _guests(item.session)])
             with locked(folder / "door"):
                 _held.append(hold(folder / "hall", fcntl.LOCK_SH))
     try:
@@ -119,10 +120,15 @@ def _hold_any(paths: list[Path]) -> int:
     return hold(paths[0])
 
 
-def _let_go_first(seats: list[Path], guests: int) -> None:
+@cache
+def _guests(session: pytest.Session) -> int:
+    return sum(map(_is_alone, session.items))
+
+
+def _let_go_first(seats: list[Path]) -> None:
     """Wait until each seat was taken once: who begins later waits for the longest of those that run."""
     deadline = time.monotonic() + 5  # of no use for longer: it may be that nobody comes
-    while not all(seat.exists() for seat in seats[:guests]) and time.monotonic() < deadline:
+    while not all(seat.exists() for seat in seats) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
