@@ -111,6 +111,8 @@ class Doing(StrEnum):
 
     LOOKING = "looking"
     PLANNING = "planning"
+    ASKING = "asking"
+    """For the contacts of links that are not there yet."""
     VERIFYING = "verifying"
     UNDOING = "undoing"
     READING = "reading"
@@ -137,6 +139,11 @@ class LinkTally(Tally):
     doing: Doing = Doing.LOOKING
     before: int = 0
     found: Counter[str] = field(default_factory=Counter)
+
+    def begin(self, doing: Doing, unit: str, total: int) -> None:
+        """Go on with another part of the work, which is counted by itself."""
+        self.doing, self.unit, self.total, self.done = doing, unit, total, 0
+        self.found.clear()
 
     def settled(self, links: Sequence[Undoing | Restoring]) -> None:
         """Count links that have their last word."""

@@ -15,6 +15,10 @@ from worker.errors import OutputError, one_line
 from worker.settings import Settings
 
 _AT_ONCE = 1000
+_ERASE = "\r\x1b[K"
+
+_unfinished: list[object] = []
+"""The stream on which a line was drawn that has no end yet; none if there is none."""
 
 
 def say(settings: Settings, *lines: str) -> None:
@@ -30,11 +34,12 @@ def complain(text: str) -> None:
 
 def draw(text: str) -> None:
     """Write to the terminal as it stands, on standard error; nothing if it is gone."""
-    if sys.stderr is None:
+    if sys.stderr is None or not text:
         return
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
+        _unfinished[:] = [] if text.endswith("\n") else [sys.stderr]
     except OSError:
         silence(sys.stderr)
 
@@ -99,4 +104,6 @@ def shown(path: Path) -> str:
 
 
 def _tell(lines: tuple[str, ...]) -> None:
-    draw("".join(f"{one_line(line)}\n" for line in lines))
+    # A line of progress that stands there is drawn again below, if the work goes on.
+    begin = _ERASE if any(stream is sys.stderr for stream in _unfinished) and lines else ""
+    draw(begin + "".join(f"{one_line(line)}\n" for line in lines))

@@ -54,6 +54,7 @@ WORDS: Mapping[Doing, Words] = {
         done="are compared with the portal",
         states="Pairs of the input, as they are at the portal.",
     ),
+    Doing.ASKING: Words("Plan", "contacts", "are asked for", "Contacts that are not linked yet."),
     Doing.VERIFYING: Words(
         title="Verification of run",
         unit="links",

@@ -38,7 +38,7 @@ from worker.run.session import Session
 from worker.settings import Settings
 from worker.site import Site
 from worker.supply.admitted import AdmittedInput
-from worker.tally import LinkTally
+from worker.tally import Doing, LinkTally
 
 if TYPE_CHECKING:
     from worker.host import Claim
@@ -233,6 +233,7 @@ class _Recheck:
         self._tally.total = counts["to_link"] + counts["already_linked"]
         with LedgerReader(self._plan.directory.ledger) as reader:
             await go_through(planned(reader), site, self._compare)
+            self._tally.begin(Doing.ASKING, "contacts", sum(1 for _ in contacts_to_link(reader)))
             questions = map(question, contacts_to_link(reader))
             await carry_out(partial(offer_all, questions, site), site, self._exist)
             self._changes += [
@@ -267,6 +268,7 @@ class _Recheck:
 
     async def _exist(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
         self._missing += [one.entity.id for _, one in finished if one.there is False]
+        self._tally.done += len(finished)
         return ()
 
     def _conclude(self) -> None:

@@ -179,6 +179,7 @@ class _Planning:
         with LedgerReader(self._directory.ledger) as reader:
             await go_through(pairs_waiting(reader), site, self._compare, ids_only=True)
         with LedgerReader(self._directory.ledger) as reader:
+            self._tally.begin(Doing.ASKING, "contacts", sum(1 for _ in contacts_to_link(reader)))
             questions = map(question, contacts_to_link(reader))
             await carry_out(partial(offer_all, questions, site), site, self._exist)
 
@@ -205,6 +206,7 @@ class _Planning:
     async def _exist(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
         for _, existence in finished:
             self._asked += 1
+            self._tally.done += 1
             if existence.there is None:
                 self._untold += 1
             elif not existence.there:

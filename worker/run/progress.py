@@ -24,6 +24,7 @@ async def show_often(tally: _T, show: Callable[[_T], None], limiter: Limiter) ->
     """
     clock = asyncio.get_running_loop().time
     started = clock()
+    tally.ended = False  # a part of the work may have ended before
     try:
         while True:
             await asyncio.sleep(_TICK)

@@ -200,9 +200,7 @@ class Pruning:
 
     async def _remove(self, site: Site, ledger: PruneLedger, log: FilteringBoundLogger) -> None:
         with LedgerReader(self._directory.ledger) as reader:
-            self._tally.unit, self._tally.doing, self._tally.done = "links", Doing.PRUNING, 0
-            self._tally.found.clear()
-            self._tally.total = sum(1 for _ in links_to_prune(reader))
+            self._tally.begin(Doing.PRUNING, "links", sum(1 for _ in links_to_prune(reader)))
             if not self._tally.total:
                 return
 

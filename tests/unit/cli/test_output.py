@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import ONE_BY_ONE
-from worker.cli.output import answer, complain, hand_over, say, shown
+from worker.cli.output import answer, complain, draw, hand_over, say, shown
 from worker.errors import Exit, OutputError, UsageError
 from worker.run.preflight import Preflight
 from worker.settings import load_settings
@@ -50,6 +50,16 @@ def test_a_text_of_somebody_else_is_one_line_that_moves_nothing(
     lines = printed.splitlines()
     assert len(lines) == (1 if stream == "out" else 2)
     assert all(line.isprintable() and r"a\x1b[2J\nrun faked" in line for line in lines)
+
+
+def test_a_note_takes_the_place_of_a_line_that_is_being_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    draw("\r1/2 rows")
+    say(load_settings({}), "run one: files in runs/one")
+    draw("\r2/2 rows\n")
+    complain("stopped")
+
+    said = capsys.readouterr().err
+    assert said == "\r1/2 rows\r\x1b[Krun one: files in runs/one\n\r2/2 rows\nbulklink: stopped\n"
 
 
 def test_an_error_is_one_line_also_in_the_report() -> None:

@@ -55,3 +55,21 @@ def test_that_the_user_holds_everyone_back_is_shown(virtual_time: Run) -> None:
         await asyncio.wait({task})
 
     virtual_time(work())
+
+
+def test_of_two_parts_of_a_work_only_the_end_of_each_is_an_end(virtual_time: Run) -> None:
+    """A sync reads, then removes: a line that is told to be the last one is not drawn over."""
+    ends: list[bool] = []
+    tally = LinkTally()
+
+    async def work() -> None:
+        limiter = Limiter(Rate(1000, 1.0), 4, max_pause=60.0, rng=Random(1))  # noqa: S311 - jitter
+        for _ in range(2):
+            task = asyncio.create_task(show_often(tally, lambda one: ends.append(one.ended), limiter))
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.wait({task})
+
+    virtual_time(work())
+
+    assert ends == [False, False, True] * 2
