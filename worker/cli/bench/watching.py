@@ -4,6 +4,8 @@ import selectors
 import socket
 import threading
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -55,7 +57,7 @@ class Watching:
         self._wanted = viewers
         self._viewers: list[Viewer] = []
         self._thread = threading.Thread(target=self._look, name="viewers", daemon=True)
-        self._trouble: OSError | None = None
+        self._trouble: Exception | None = None
 
     @property
     def least_events(self) -> int:
@@ -78,22 +80,20 @@ class Watching:
     def _look(self) -> None:
         try:
             for _ in range(self._wanted):
-                with self._asked("/", "close") as way:
-                    while way.recv(_CHUNK):
-                        pass
-                self._viewers.append(Viewer(self._asked("/events", "keep-alive")))
+                viewer = Viewer(socket.create_connection(self._place, timeout=_PATIENCE))
+                self._viewers.append(viewer)
+                self._ask(viewer.way, "/")
+                _take_page(viewer.way)
+                self._ask(viewer.way, "/events")
             self._take_all()
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             self._trouble = error
         finally:
             for viewer in self._viewers:
                 viewer.way.close()
 
-    def _asked(self, path: str, connection: str) -> socket.socket:
-        way = socket.create_connection(self._place, timeout=_PATIENCE)
-        host = f"{self._place[0]}:{self._place[1]}"
-        way.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: {connection}\r\n\r\n".encode())
-        return way
+    def _ask(self, way: socket.socket, path: str) -> None:
+        way.sendall(f"GET {path} HTTP/1.1\r\nHost: {self._place[0]}:{self._place[1]}\r\n\r\n".encode())
 
     def _take_all(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -108,3 +108,12 @@ class Watching:
                     key.data.take(data)
                     if not data or key.data.has_seen_the_end:
                         selector.unregister(key.data.way)
+
+
+def _take_page(way: socket.socket) -> None:
+    """Read one answer of a stated length, on a connection that stays."""
+    with HTTPResponse(way) as answer:
+        answer.begin()
+        if answer.status != HTTPStatus.OK or answer.will_close:
+            raise ConnectionError(f"the page answered {answer.status} {answer.reason}")
+        answer.read()

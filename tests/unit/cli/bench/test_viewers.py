@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,13 @@ def test_events_are_counted_however_they_are_cut(size: int) -> None:
     assert (viewer.events, viewer.has_seen_the_end) == (3, True)
 
 
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"
+
+
 @contextmanager
-def page(answer: Callable[[bytes], bytes]) -> Iterator[str]:
-    """A server that answers each request, and hangs up."""
+def page(*events: bytes, answer: bytes = PAGE) -> Iterator[str]:
+    """A server of a page; each viewer gets the next of these events, and is hung up on."""
+    left = iter(events)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -56,7 +60,10 @@ def page(answer: Callable[[bytes], bytes]) -> Iterator[str]:
                 while True:
                     way, _ = server.accept()
                     with way:
-                        way.sendall(answer(way.recv(1000)))
+                        way.recv(1000)
+                        way.sendall(answer)
+                        if b"/events" in way.recv(1000):
+                            way.sendall(next(left))
             except OSError:  # closed
                 pass
 
@@ -65,10 +72,12 @@ def page(answer: Callable[[bytes], bytes]) -> Iterator[str]:
         server.shutdown(socket.SHUT_RDWR)
 
 
+PARTS, END = b"event: parts\ndata: {}\n\n", b"event: end\ndata: {}\n\n"
+
+
 def test_viewers_who_are_not_served_to_the_end_are_no_measurement() -> None:
-    answers = iter([b"page", b"event: parts\nevent: end\n", b"page", b"event: parts\n"])
     with (
-        page(lambda _: next(answers)) as address,
+        page(PARTS + END, PARTS) as address,
         pytest.raises(WorkerError, match="1 of 2 viewers were served to the end"),
         Watching(address, 2),
     ):
@@ -76,10 +85,26 @@ def test_viewers_who_are_not_served_to_the_end_are_no_measurement() -> None:
 
 
 def test_viewers_who_are_served_to_the_end_saw_as_many_events_as_whoever_saw_least() -> None:
-    answers = iter([b"page", b"event: parts\nevent: end\n", b"page", b"event: parts\n" * 3 + b"event: end\n"])
-    with page(lambda _: next(answers)) as address, Watching(address, 2) as watching:
+    with page(PARTS + END, 3 * PARTS + END) as address, Watching(address, 2) as watching:
         pass
     assert watching.least_events == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "503 Service Unavailable"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npage", "200 OK"),
+        (b"nonsense\r\n\r\n", "nonsense"),
+    ],
+)
+def test_a_page_that_does_not_come_is_named(answer: bytes, said: str) -> None:
+    with (
+        page(answer=answer) as address,
+        pytest.raises(WorkerError, match=f"0 of 1 viewers were served to the end: .*{said}"),
+        Watching(address, 1),
+    ):
+        pass
 
 
 def test_a_page_that_cannot_be_reached_is_named() -> None:
