@@ -92,6 +92,7 @@ def test_a_script_is_told_the_same_and_which_ids_are_missing(
         "crm": True,
         "batch": True,
         "why_no_batch": "",
+        "swapped": False,
         "sample": {
             "opportunities": {"there": [1, 2], "missing": [3], "untold": []},
             "contacts": {"there": [7, 9], "missing": [8], "untold": []},
@@ -101,6 +102,27 @@ def test_a_script_is_told_the_same_and_which_ids_are_missing(
     last = bulklink(*words, BULKLINK_TOKEN="other").stdout.splitlines()[-1]
     assert last == f"  sample: {'; '.join(missing)}"
     assert_only_read(portal)
+
+
+def test_ids_that_are_there_only_the_other_way_round_are_said_to_be_swapped(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\nopportunities = 50\ncontacts = 5000\n")
+    swapped = "".join(f"{n + 1000},{n}\n" for n in range(1, 41))
+    write(bulklink, f"opportunity_id,contact_id\n{swapped}")
+    done = bulklink("check", "pairs.csv", "--portal", portal.url)
+    assert done.returncode == 3
+    said = "swapped, all of the sample is there: are the two columns meant the other way? see --columns"
+    assert done.stdout.splitlines()[-1] == f"  {said}"
+    assert_only_read(portal)
+    told = json.loads(bulklink("check", "pairs.csv", "--portal", portal.url, "--json").stdout)
+    assert told["portal"]["swapped"] is True
+
+    columns = "opportunity=contact_id,contact=opportunity_id"
+    done = bulklink("check", "pairs.csv", "--portal", portal.url, "--columns", columns)
+    assert done.returncode == 0
+    write(bulklink, "opportunity_id,contact_id\n" + "".join(f"{n + 9000},{n}\n" for n in range(1, 41)))
+    assert "swapped" not in bulklink("check", "pairs.csv", "--portal", portal.url).stdout
 
 
 def test_when_nothing_of_the_sample_is_there_the_user_is_asked_whether_it_is_the_right_portal(

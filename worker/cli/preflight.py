@@ -25,7 +25,11 @@ def in_words(found: Preflight) -> list[str]:
     looked = [_of_side(*side) for side in sides if side[-1].count]
     if looked:
         lines.append(f"  sample: {'; '.join(looked)}")
-    if found.is_anything_missing and not (found.opportunities.there or found.contacts.there):
+    if found.is_swapped:
+        lines.append(
+            "  swapped, all of the sample is there: are the two columns meant the other way? see --columns"
+        )
+    elif found.is_anything_missing and not (found.opportunities.there or found.contacts.there):
         lines.append("  none of the sample is there: is it the right portal, and the right user?")
     return lines
 
@@ -40,6 +44,7 @@ def as_object(found: Preflight) -> dict[str, Any]:
         "crm": True,
         "batch": not found.why_no_batch,
         "why_no_batch": found.why_no_batch,
+        "swapped": found.is_swapped,
         "sample": {"opportunities": asdict(found.opportunities), "contacts": asdict(found.contacts)},
         "requests": found.requests,
     }

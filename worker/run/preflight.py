@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds for which a portal may throttle us or fail: who checks wants to know, not to wait."""
 
+_TELLING = 3
+"""Ids that are there by the wrong name, of which fewer may be chance."""
+
 
 @dataclass(slots=True)
 class Looked:
@@ -60,6 +63,7 @@ class Preflight:
         why_no_batch: what came instead of one request that carries many; empty if they are taken.
         opportunities: of the sample.
         contacts: the same.
+        is_swapped: the sample is not there as it is named, and all of it is with its sides swapped.
         requests: sent for all of that.
     """
 
@@ -69,6 +73,7 @@ class Preflight:
     why_no_batch: str = ""
     opportunities: Looked = field(default_factory=Looked)
     contacts: Looked = field(default_factory=Looked)
+    is_swapped: bool = False
     requests: int = 0
 
     def observe(self, _: Request) -> None:
@@ -112,23 +117,34 @@ async def _look(
 
 
 async def _look_for(site: Site, sample: Sample, found: Preflight) -> None:
-    entities = [Entity("opportunity", one) for one in sample.opportunities]
-    entities += [Entity("contact", one) for one in sample.contacts]
+    sides = sample.opportunities, sample.contacts
+    for told in await _existences(site, *sides):
+        _enter(told, found)
+    for looked in (found.opportunities, found.contacts):
+        for ids in (looked.there, looked.missing, looked.untold):
+            ids.sort()
+    seem_wrong = any(one.missing and not one.there for one in (found.opportunities, found.contacts))
+    if seem_wrong and len(sides[0]) >= _TELLING:
+        found.is_swapped = all(told.there for told in await _existences(site, *reversed(sides)))
+
+
+async def _existences(site: Site, opportunities: Sequence[int], contacts: Sequence[int]) -> list[Existence]:
+    """Whether they exist, in no order."""
+    entities = [Entity("opportunity", one) for one in opportunities]
+    entities += [Entity("contact", one) for one in contacts]
+    existences: list[Existence] = []
 
     async def offer(scheduler: Scheduler[Operation[Any]]) -> None:
         scheduler.offer([Exists(entity) for entity in entities])
         scheduler.close()
 
     async def conclude(finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
-        for _, told in finished:
-            _enter(told, found)
+        existences.extend(told for _, told in finished)
         return ()
 
     if entities:
         await carry_out(offer, site, conclude)
-    for looked in (found.opportunities, found.contacts):
-        for ids in (looked.there, looked.missing, looked.untold):
-            ids.sort()
+    return existences
 
 
 def _enter(told: Existence, found: Preflight) -> None:
