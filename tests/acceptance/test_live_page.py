@@ -107,6 +107,34 @@ def test_the_page_of_a_sync_stays_where_it_is_while_links_are_removed(
     assert portal.links() == {(n, 8) for n in range(1, 31)}
 
 
+def test_a_plan_is_looked_at_again_and_carried_out_on_one_page(
+    bulklink: CommandLine, simulate: Simulate
+) -> None:
+    portal = simulate("calm")
+    listed(bulklink, 40)
+    made = ("plan", "pairs.csv", "--portal", portal.url, "--run-id", "it", "--transport", "single")
+    assert bulklink(*made).returncode == 0
+    plan = ("run", "runs/it/plan.json", "--rate", "30/s")
+    asked = portal.books()["requests"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert bulklink(*plan, "--dashboard-port", port).returncode == 2
+    assert portal.books()["requests"] == asked
+    with bulklink.start(*plan, "--dashboard-port", "0") as process:
+        assert process.stderr is not None
+        found = ADDRESS.fullmatch(process.stderr.readline())
+        assert found
+        seen: set[str] = set()
+        while process.poll() is None and len(seen) < 2:
+            with suppress(OSError):
+                page = read(found[1])
+                seen |= {one for one in ("are looked for", "rows have") if one in page}
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, len(seen)) == (0, 2), err
+    assert "live page" not in err  # once is enough
+    assert len(portal.links()) == 40
+
+
 @pytest.mark.parametrize("verb", ["run", "work"])
 def test_the_page_is_served_while_it_works_and_pauses_it(
     bulklink: CommandLine, simulate: Simulate, redis_url: str, verb: str

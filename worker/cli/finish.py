@@ -1,6 +1,7 @@
 """The end of every verb that works on a run: files, report, summary, exit code."""
 
 import signal
+from typing import TYPE_CHECKING
 
 from worker.cli.on_end import tell_end
 from worker.cli.output import complain, hand_over, say, shown
@@ -17,21 +18,27 @@ from worker.run.sync import FOLLOWS, Pruning
 from worker.settings import Settings
 from worker.tally import RunTally
 
+if TYPE_CHECKING:
+    from worker.cli.progress import Show
 
-def work_and_report(session: Session, settings: Settings, pruning: Pruning | None = None) -> int:
+
+def work_and_report(
+    session: Session, settings: Settings, pruning: Pruning | None = None, show: "Show | None" = None
+) -> int:
     """Do what a session has to do, write all files, print what became of it; gives the exit code.
 
     Args:
         session: what is to be linked.
         settings: all options.
         pruning: what is to be removed afterwards, if anything is.
+        show: shows how it goes; None if nobody has shown anything yet.
     """
     from worker.cli.progress import progress  # noqa: PLC0415 - not before it is needed
 
     # The terminal may be closed at any time, also while files are written.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     directory = session.directory
-    show = progress(settings.progress, quiet=settings.quiet)
+    show = show or progress(settings.progress, quiet=settings.quiet)
     is_told = False
 
     def tell(tally: RunTally) -> None:

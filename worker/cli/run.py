@@ -63,4 +63,4 @@ def _carry_out(path: str, flags: dict[str, Any]) -> int:
         return found.plan.exit_code
     show = progress(settings.progress, quiet=settings.quiet)
     session = start(found, settings, lambda: load_settings(flags, found.saved), show)
-    return work_and_report(session, settings)
+    return work_and_report(session, settings, show=show)

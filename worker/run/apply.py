@@ -29,8 +29,9 @@ from worker.run.access import Access, access_of, beside, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import carry_out, go_through, offer_all, opened
+from worker.run.page import Page, door_of, live_page
 from worker.run.plan import AGAIN, file_digest, question
-from worker.run.progress import show_often
+from worker.run.progress import show_now, show_often
 from worker.run.refusals import refuse_other_portal
 from worker.run.retry import saved_for_retry
 from worker.run.run import claim_input, session_of
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 _OF_THE_PLAN = ("limit", "min_rows", "columns", "delimiter", "sheet")
 """Options about an input, which was read when the plan was made."""
+
+HOLDS = "What was planned still holds. Next, its links are made."
+"""What a live page says between the second look and the links."""
 
 _SHOWN = 3
 
@@ -179,6 +183,7 @@ def start(
         claim=claim,
     )
     session = session_of(directory, lock, settings, input_, rate=rate, fresh=True, reload=reload)
+    session.door = check_again.door
     session.tally.rows = sum(states.values())
     # Without a link to be made there is nothing that the session would be waited for; it begins all the same.
     session.tally.complete = bool(states[Status.NOT_ATTEMPTED])
@@ -206,6 +211,8 @@ class _Recheck:
         self._changes: list[tuple[Planned, str]] = []
         self._missing: list[int] = []
         self._untold = 0
+        self.door = door_of(settings)
+        """Where the live page is, or was; it goes on with the run."""
 
     async def run(self, _: Stop) -> None:
         """Look, and settle.
@@ -220,13 +227,29 @@ class _Recheck:
             await ledger.describe_session(worker.__version__, self._settings.to_save())
             started = time.monotonic()
             observers = [ledger.note]
-            async with opened(self._access, self._tally, self._show, observers) as (site, log):
+            page = None
+            if self.door is not None:
+                name, portal = self._plan.facts["input_name"], self._settings.portal or ""
+                page = Page(self._directory.run_id, name, portal, self.door)
+            async with (
+                live_page(page, self._tally, self._tell, self._show) as live,
+                opened(self._access, self._tally, self._show, observers) as (site, log),
+            ):
+                if live is not None:
+                    live.site = site
                 async with beside(partial(show_often, self._tally, self._show, site.limiter)):
                     await self._ask(site)
                 await ledger.beat(time.monotonic() - started, site.limiter.paused_seconds)
                 log.info("plan.checked", plan=self._plan.plan.plan_id, changes=len(self._changes))
+                if live is not None:
+                    live.goes_on = "" if self._changes or self._untold else HOLDS
+                    self.door = live.door
             await ledger.end_session(0, "looked again at what was planned")
         self._conclude()
+
+    def _tell(self, note: str) -> None:
+        self._tally.note = note
+        show_now(self._tally, self._show)
 
     async def _ask(self, site: Site) -> None:
         counts = self._plan.plan.counts

@@ -207,10 +207,10 @@ class Session:
             log.info("run.ended", code=code, message=message, rows=self.tally.rows, done=self.tally.done)
 
     def _page(self) -> Page | None:
-        if self.plan.door is None:
+        if self.door is None:
             return None
         source, portal = str(self.input.facts["input_name"]), str(self.plan.facts["portal"])
-        return Page(self.directory.run_id, source, portal, self.plan.door)
+        return Page(self.directory.run_id, source, portal, self.door)
 
     async def reload(self) -> None:
         """Go on under other limits and with other credentials, if they can be had."""
