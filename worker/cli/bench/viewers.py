@@ -26,6 +26,9 @@ from worker.errors import WorkerError
 GOAL = 0.03
 """Share of the pace that viewers may take."""
 
+CONCURRENCY = 8
+"""Requests in flight."""
+
 _ADDRESS = re.compile(r"^live page: (http://\S+)$", re.MULTILINE)
 _PATIENCE = 30.0
 """Seconds for a run to say where its page is."""
@@ -143,7 +146,9 @@ def _linked(stub: Stub, pairs: int, viewers: int) -> Run:
         path = Path(folder) / "pairs.csv"
         write_pairs(path, pairs)
         where = ("--portal", stub.url, "--runs-dir", folder, "--dashboard-port", "0", "--progress", "none")
-        how = ("--transport", "single", "--existing", "post", "--rate", "1000000/s")
+        # As many in flight in each run: what is learned differs from run to run.
+        sending = ("--rate", "1000000/s", "--concurrency", str(CONCURRENCY))
+        how = ("--transport", "single", "--existing", "post", *sending)
         running = stack.enter_context(Running([*BULKLINK, "run", str(path), *where, *how]))
         address = _address_of(running)
         if viewers:
