@@ -21,7 +21,13 @@ def ids_of(key: int) -> tuple[int, int]:
     return key >> 32, key & 0xFFFFFFFF
 
 
-class Status(StrEnum):
+class Word(StrEnum):
+    """A word of a closed list. Its hash is that of its text, which is kept; an Enum's is a call each time."""
+
+    __hash__ = str.__hash__
+
+
+class Status(Word):
     """The state of a row; the states sum to the rows read."""
 
     LINKED = "linked"
@@ -34,7 +40,7 @@ class Status(StrEnum):
     NOT_ATTEMPTED = "not_attempted"
 
 
-class Result(StrEnum):
+class Result(Word):
     """What one attempt proves."""
 
     OK = "ok"
@@ -48,7 +54,7 @@ class Result(StrEnum):
     """The portal says no to this pair, and will say it again."""
 
 
-class PreState(StrEnum):
+class PreState(Word):
     """What was at the portal before we first wrote."""
 
     ABSENT = "absent"
@@ -139,7 +145,7 @@ class Reject:
     reason: str
 
 
-class Kind(StrEnum):
+class Kind(Word):
     """What a request is for."""
 
     LINK = "link"
@@ -261,7 +267,7 @@ class Exchange(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
 
 
-class Undo(StrEnum):
+class Undo(Word):
     """What became of a link that was to be removed."""
 
     REMOVED = "removed"
@@ -318,7 +324,7 @@ class Extra:
         return self.opportunity_id << 32 | self.contact_id
 
 
-class Restored(StrEnum):
+class Restored(Word):
     """What became of a link that was removed, and is to be made again."""
 
     RESTORED = "restored"

@@ -234,15 +234,16 @@ class Store:
 
     def note(self, requests: Sequence[Request]) -> None:
         """Note requests that were sent."""
+        # Words as plain texts, here and elsewhere: sqlite3 looks for an adapter of what is no plain type.
         self._db.executemany(
             "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     self._session,
-                    r.kind,
+                    str(r.kind),
                     r.items,
                     len(r.repeated),
-                    r.result,
+                    str(r.result),
                     r.reason,
                     r.http_status,
                     r.seconds,
@@ -295,7 +296,7 @@ class Store:
             if attempts and not plain:
                 self.count(row, attempts)
             pre = PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None
-            rows.append((int(plain), outcome.status, outcome.reason, outcome.http_status, now, pre, row))
+            rows.append((int(plain), str(outcome.status), outcome.reason, outcome.http_status, now, pre, row))
             if body := outcome.body:
                 kept = body if self._keep is None else self._keep(body)
                 contacts.append((row, kept, seal(kept)))

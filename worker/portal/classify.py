@@ -7,7 +7,6 @@ retries go by them, and :mod:`worker.reasons` has a sentence for each.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Literal
 
@@ -15,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from worker.errors import PortalClosed, PortalError, PortalRefused, WrongBaseUrl
-from worker.models import Result
+from worker.models import Result, Word
 from worker.portal.wire import Envelope, NotAnEnvelope, WireFormat, read_envelope
 from worker.reasons import (
     BAD_REQUEST,
@@ -28,7 +27,7 @@ from worker.reasons import (
 )
 
 
-class BodyKind(StrEnum):
+class BodyKind(Word):
     """What a body is; the same status means different things with different bodies (contract 1.4, 3.4)."""
 
     JSON_ENVELOPE = "json_envelope"

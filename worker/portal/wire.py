@@ -252,8 +252,10 @@ def _read_plain(body: bytes, *, build: bool) -> Envelope | None:
                 items = [bytes(item) for item in _SHOWN_ITEMS.decode(written)]
     except (ValueError, RecursionError):  # also if the id is no number, or the response neither of the two
         return None
+    if shown_id is not None:
+        return Envelope("json", written=written, items=items, shown_id=shown_id)
     count, total = (None if said is None else int(said) for said in before.groups())
-    return Envelope("json", value, written=written, items=items, shown_id=shown_id, count=count, total=total)
+    return Envelope("json", value, written=written, items=items, count=count, total=total)
 
 
 def _read_json(body: bytes) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
                 http_status=attempt.http_status,
                 seconds=round(attempt.seconds, 4),
             )
-    if outcome.status not in {Status.LINKED, Status.ALREADY_LINKED}:
+    if outcome.status not in (Status.LINKED, Status.ALREADY_LINKED):
         log.warning(
             "pair.failed",
             row=pair.row,
