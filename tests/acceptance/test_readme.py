@@ -125,8 +125,14 @@ def test_the_sections_run_top_to_bottom_in_a_fresh_shell_and_print_what_they_sho
 
     todo = list(steps())
     assert len(todo) > 30
+    # Who types is slower than a server that was started is to listen.
+    types = f"until (: <> /dev/tcp/127.0.0.1/{port}); do sleep 0.1; done 2> /dev/null"
+    slow = {step.command: f"\n{types}" for step in todo if step.command.endswith("&")}
     # The mark between two commands; $? must survive it, for README shows it.
-    script = "\n".join(f"{translated(step.command)}\nlast=$?; echo '@@'; (exit $last)" for step in todo)
+    script = "\n".join(
+        f"{translated(step.command)}{slow.get(step.command, '')}\nlast=$?; echo '@@'; (exit $last)"
+        for step in todo
+    )
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("BULKLINK_", "VIRTUAL"))
     }
