@@ -15,6 +15,9 @@ CHECK_PREFIX = ".check-"
 
 _PART = ".part"
 
+_BUFFER = 1 << 18
+"""Bytes that are written at once."""
+
 _KEPT = "the ledger has it all, see 'bulklink report'"
 
 
@@ -38,7 +41,9 @@ def replaced(path: Path, *, encoding: str = "utf-8", kept: str = _KEPT) -> Itera
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
         temporary = Path(name)
         errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
-        with open(handle, "w", encoding=encoding, errors=errors, newline="") as file:  # noqa: PTH123 - of a handle
+        with open(  # noqa: PTH123 - of a handle
+            handle, "w", buffering=_BUFFER, encoding=encoding, errors=errors, newline=""
+        ) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
