@@ -13,7 +13,7 @@ from worker.supply.feed import HORIZON, Feed
 from worker.supply.ingest import ingest
 from worker.tally import RunTally
 
-REST = 3
+REST = 2
 """While pairs are sent, reading rests so many times as long as it worked: all share one interpreter."""
 
 LONGEST_REST = 0.25
