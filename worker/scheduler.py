@@ -20,6 +20,9 @@ from worker.limits.budget import RetryBudget
 BACKLOG = 10_000
 """Operations that wait to be sent again beyond which nothing fresh is taken in."""
 
+CARRIED = 20_000
+"""Things that fresh operations are about, beyond which none is taken in; one may be about a hundred."""
+
 QUIET = 1.0
 """Seconds without anything fresh after which retries need no budget; who brings it is only a moment late."""
 
@@ -40,6 +43,7 @@ class Scheduler(Generic[_T]):
             together. 0 if each goes alone.
         weigh: how much an operation brings back.
         heaviest: most that those of one group bring back together; one that is heavier goes alone.
+        carries: how many things an operation is about; as long as it is fresh, always the same.
     """
 
     def __init__(
@@ -50,12 +54,15 @@ class Scheduler(Generic[_T]):
         gather: float = 0.0,
         weigh: Callable[[_T], int] = lambda _: 1,
         heaviest: int = sys.maxsize,
+        carries: Callable[[_T], int] = lambda _: 1,
     ) -> None:
         self._budget = budget
         self._backlog = backlog
         self._gather = gather
         self._weigh = weigh
         self._heaviest = heaviest
+        self._carries = carries
+        self._carried = 0
         self._gathering_since: float | None = None
         self._alone: deque[_T] = deque()
         self._fresh: deque[_T] = deque()
@@ -76,7 +83,9 @@ class Scheduler(Generic[_T]):
 
     def offer(self, operations: Iterable[_T]) -> None:
         """Take fresh operations in, to be sent in their order."""
-        self._fresh.extend(operations)
+        for operation in operations:
+            self._fresh.append(operation)
+            self._carried += self._carries(operation)
         self._nothing_fresh_since = None
         self._news.set()
 
@@ -98,6 +107,7 @@ class Scheduler(Generic[_T]):
     def behind(self, operation: _T) -> None:
         """Send an operation once more, after what is there and fresh."""
         self._fresh.append(operation)
+        self._carried += self._carries(operation)
         self._news.set()
 
     def alone(self, operation: _T) -> None:
@@ -117,8 +127,11 @@ class Scheduler(Generic[_T]):
         self._room.set()
 
     async def wait_for_room(self, most: int) -> None:
-        """Wait until fewer than ``most`` fresh operations wait, and few enough wait to be sent again."""
-        while not self._stopped and (len(self._fresh) >= most or self._is_full):
+        """Wait until fewer than ``most`` fresh operations wait, and few enough wait to be sent again.
+
+        Also until those that wait are about no more than :data:`CARRIED` things.
+        """
+        while not self._stopped and (len(self._fresh) >= most or self._carried >= CARRIED or self._is_full):
             self._room.clear()
             await self._room.wait()
 
@@ -201,7 +214,10 @@ class Scheduler(Generic[_T]):
             group.add(heapq.heappop(self._retries)[2])
         for fresh in (self._following, self._fresh):
             while fresh and group.has_room(fresh[0]):
-                group.add(fresh.popleft())
+                operation = fresh.popleft()
+                if fresh is self._fresh:
+                    self._carried -= self._carries(operation)
+                group.add(operation)
                 self._budget.earn()
         if group.operations:
             return group.operations, None

@@ -13,6 +13,7 @@ from worker.limits.hours import Hours, Rates
 from worker.limits.outage import Outage
 from worker.models import Kind
 from worker.operations.base import Operation
+from worker.operations.look import Look
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.client import PortalClient
@@ -114,9 +115,13 @@ class Site:
     def scheduler(self) -> Scheduler[Operation[Any]]:
         """An empty scheduler that keeps to the retry budget here."""
         if not self.takes_many:
-            return Scheduler(self.limiter.budget)
+            return Scheduler(self.limiter.budget, carries=_carried_by)
         gathering: Scheduler[Operation[Any]] = Scheduler(
-            self.limiter.budget, gather=GATHER, weigh=_weight_of, heaviest=MOST_CONTACTS
+            self.limiter.budget,
+            gather=GATHER,
+            weigh=_weight_of,
+            heaviest=MOST_CONTACTS,
+            carries=_carried_by,
         )
         self._gathering.add(gathering)
         return gathering
@@ -174,6 +179,11 @@ class Site:
         self._concurrency = concurrency
         self._hours.change(rates)
         self._resize()
+
+
+def _carried_by(operation: Operation[Any]) -> int:
+    """How many contacts an operation is about; what it is about lies in memory as long as it waits."""
+    return len(operation.ask().contact_ids) if isinstance(operation, Look) else 1
 
 
 def _weight_of(operation: Operation[Any]) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.dealt import now
 from worker.limits.budget import RetryBudget
-from worker.scheduler import Scheduler
+from worker.scheduler import CARRIED, Scheduler
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -245,6 +245,36 @@ def test_there_is_room_while_few_fresh_ones_wait_and_few_wait_to_be_sent_again(v
         return waits
 
     assert virtual_time(story()) == [2.0, pytest.approx(12.0)]
+
+
+@pytest.mark.parametrize("comes", ["fresh", "behind"])
+def test_there_is_no_room_while_those_that_wait_are_about_too_much(virtual_time: Run, comes: str) -> None:
+    async def story() -> list[float]:
+        scheduler: Scheduler[int] = Scheduler(RetryBudget(10.0), carries=lambda carried: carried)
+        begin, waits = now(), []
+        large = [CARRIED // 2, CARRIED // 2, 1]
+        if comes == "fresh":
+            scheduler.offer(large)
+        else:
+            for operation in large:
+                scheduler.behind(operation)
+
+        async def take_one_a_second() -> None:
+            for _ in large:
+                await asyncio.sleep(1.0)
+                await scheduler.next(1)
+                scheduler.done(1)
+
+        taking = asyncio.create_task(take_one_a_second())
+        await scheduler.wait_for_room(100)
+        waits.append(now() - begin)
+        await taking
+        scheduler.offer([CARRIED - 1])  # nothing is left of what is gone
+        await scheduler.wait_for_room(100)
+        waits.append(now() - begin)
+        return waits
+
+    assert virtual_time(story()) == [1.0, 3.0]
 
 
 def test_all_that_waits_can_be_looked_through(virtual_time: Run) -> None:
