@@ -264,7 +264,8 @@ class JetStreamQueue:
         async def read(js: JetStreamContext) -> ConsumerInfo | None:
             try:
                 found: ConsumerInfo = await js.consumer_info(stream, name)
-            except js_faults.NotFoundError:
+            except (js_faults.NotFoundError, TypeError):
+                # Of one that is just being removed the server tells nothing, and nats-py fails to read that.
                 return None
             return found
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 import nats
 import pytest
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, RetentionPolicy, StreamConfig
 
 from tests.brokers import NatsServer, free_port, running
 from tests.proxy import Proxy
@@ -339,6 +339,28 @@ async def test_a_receive_outlives_the_loss_of_the_consumer_it_waits_for(
     await asyncio.sleep(0.1)
     await publisher.publish([("x", b"")])
     assert [message.identity for message in await receiving] == ["x"]
+
+
+async def test_a_consumer_of_which_the_server_tells_nothing_is_made_again(
+    js: JetStreamContext,
+    publisher: JetStreamPublisher,
+    queue: JetStreamQueue,
+    address: QueueAddress,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a server answers about one that it is just removing."""
+
+    async def nothing(*_: object) -> ConsumerInfo:
+        told = {"type": "io.nats.jetstream.api.v1.consumer_info_response"}
+        info: ConsumerInfo = ConsumerInfo.from_response(told)
+        return info
+
+    await js.delete_consumer(address.name, address.group)
+    await publisher.publish([("x", b"")])
+    monkeypatch.setattr(JetStreamContext, "consumer_info", nothing)
+    with pytest.raises(TypeError):
+        await nothing()
+    assert [message.identity for message in await queue.receive(5, 10.0)] == ["x"]
 
 
 async def test_without_its_stream_a_queue_is_an_error_until_there_is_one_again(
