@@ -104,7 +104,7 @@ def no_commit() -> None:
         nonlocal ops
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
-        answers = [(future, work(self._store)) for work, future in batch]
+        answers = self._work(batch)
         ops += len(batch)
         if ops >= OPS_PER_COMMIT or not self._store._cursor:
             self._db.execute("COMMIT")
