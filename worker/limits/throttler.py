@@ -85,17 +85,21 @@ class PacedThrottler(Throttler):
         if not self._free.is_set():
             return False
         now = asyncio.get_running_loop().time()
-        if (self._links is not None and self._links.wait(links, now) > 0) or not self._take(now):
+        paced = self._links if links else None
+        if (paced is not None and paced.wait(links, now) > 0) or not self._take(now):
             return False
-        if links and self._links is not None:
-            self._links.take(links, now)
+        if paced is not None:
+            paced.take(links, now)
         return True
 
     def _take(self, now: float) -> bool:
         if self._due(past_hold=False) > now:
             return False
-        self._last = max(self._last + self._step, now - self._slack)
+        self._use(now)
         return True
+
+    def _use(self, now: float) -> None:
+        self._last = max(self._last + self._step, now - self._slack)
 
     def _links_wait(self, links: int) -> float:
         return 0.0 if self._links is None else self._links.wait(links, asyncio.get_running_loop().time())
@@ -109,7 +113,7 @@ class PacedThrottler(Throttler):
             await asyncio.sleep(min(wait, LOOK_AGAIN))
             if not past_hold:
                 await self._free.wait()
-        self._last = max(self._last + self._step, clock() - self._slack)
+        self._use(clock())
 
     def _due(self, *, past_hold: bool) -> float:
         due = self._last + self._step

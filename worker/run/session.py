@@ -182,8 +182,7 @@ class Session:
                 partial(self._end_in_time, pipeline),
                 partial(self._name_user, ledger, site),
             ]
-            if self.beside is not None:
-                pipeline.side_tasks.append(partial(offload, self.beside))
+            self._do_beside(stack, pipeline)
             self._site = site
             if live is not None:
                 live.site = site
@@ -262,6 +261,16 @@ class Session:
                 )
 
         pipeline.observers += [count, end_at_limit]
+
+    def _do_beside(self, stack: AsyncExitStack, pipeline: Pipeline) -> None:
+        """Begin with what is done beside the work; it is over before the ledger is closed.
+
+        Whoever reads the ledger when it is closed would keep it from becoming one file again.
+        """
+        if self.beside is not None:
+            task = asyncio.create_task(offload(self.beside))
+            stack.push_async_callback(asyncio.wait, {task})
+            pipeline.side_tasks.append(partial(asyncio.shield, task))
 
     async def _beat(self, ledger: Ledger, log: FilteringBoundLogger, site: Site, changes: Changes) -> None:
         """Note now and then how it goes: a session that is killed lasted until then."""

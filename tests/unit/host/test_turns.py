@@ -51,62 +51,64 @@ def test_whoever_books_turns_are_a_step_apart(virtual_time: Run, path: Path) -> 
     assert [at - first for at in others] == [pytest.approx(n * STEP) for n in (1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize("rate", [Rate(50, 1.0), Rate(2000, 1.0), Rate(500, 10.0), Rate(7, 0.1)], ids=str)
+async def taken_by_all(
+    path: Path,
+    rate: Rate,
+    processes: int,
+    wish: Callable[[HostTurns, list[float]], list[Coroutine[Any, Any, None]]],
+) -> list[float]:
+    """When turns were used in some windows by those who always wish for the next one."""
+    given: list[float] = []
+    books = [HostTurns(path).__enter__() for _ in range(processes)]
+    wishing = [asyncio.create_task(work) for book in books for work in wish(book, given)]
+    await asyncio.sleep(3 * rate.period)
+    for task in wishing:
+        task.cancel()
+    await asyncio.gather(*wishing, return_exceptions=True)
+    for book in books:
+        book.__exit__(None, None, None)
+    return given
+
+
+RATES = [Rate(50, 1.0), Rate(2000, 1.0), Rate(500, 10.0), Rate(7, 0.1)]
+
+
+@pytest.mark.parametrize("rate", RATES, ids=str)
 @pytest.mark.parametrize("processes", [1, 2, 5])
 def test_together_they_use_the_rate_and_no_window_holds_more(
     virtual_time: Run, path: Path, rate: Rate, processes: int
 ) -> None:
-    async def story() -> list[float]:
-        given: list[float] = []
+    async def take(throttler: SharedThrottler, given: list[float]) -> None:
+        while True:
+            await throttler.acquire()
+            given.append(now())
 
-        async def wish(book: HostTurns) -> None:
-            throttler = SharedThrottler(rate, book)
-            while True:
-                await throttler.acquire()
-                given.append(now())
+    def wish(book: HostTurns, given: list[float]) -> list[Coroutine[Any, Any, None]]:
+        throttler = SharedThrottler(rate, book)
+        return [take(throttler, given) for _ in range(2)]
 
-        books = [HostTurns(path).__enter__() for _ in range(processes)]
-        wishing = [asyncio.create_task(wish(book)) for book in books for _ in range(2)]
-        await asyncio.sleep(3 * rate.period)
-        for task in wishing:
-            task.cancel()
-        await asyncio.gather(*wishing, return_exceptions=True)
-        for book in books:
-            book.__exit__(None, None, None)
-        return given
-
-    given = virtual_time(story())
+    given = virtual_time(taken_by_all(path, rate, processes, wish))
     assert most_in_any_window(given, rate.period) <= rate.limit
     assert (len(given) - 1) / (given[-1] - given[0]) >= 0.98 * rate.per_second
 
 
-@pytest.mark.parametrize("rate", [Rate(50, 1.0), Rate(2000, 1.0), Rate(500, 10.0), Rate(7, 0.1)], ids=str)
+@pytest.mark.parametrize("rate", RATES, ids=str)
 @pytest.mark.parametrize("processes", [1, 3])
 @pytest.mark.parametrize("busy", [0.0, 0.003], ids=["idle", "busy"])
 def test_slots_of_several_processes_use_the_rate_and_no_window_holds_more(
     virtual_time: Run, path: Path, rate: Rate, processes: int, busy: float
 ) -> None:
-    async def story() -> list[float]:
-        given: list[float] = []
+    async def send(limiter: Limiter, given: list[float]) -> None:
+        while True:
+            async with limiter.slot():
+                given.append(now())
+                await asyncio.sleep(busy)
 
-        async def send(limiter: Limiter) -> None:
-            while True:
-                async with limiter.slot():
-                    given.append(now())
-                    await asyncio.sleep(busy)
+    def wish(book: HostTurns, given: list[float]) -> list[Coroutine[Any, Any, None]]:
+        limiter = Limiter(rate, 16, max_pause=300.0, rng=RNG, turns=book)
+        return [send(limiter, given) for _ in range(16)]
 
-        books = [HostTurns(path).__enter__() for _ in range(processes)]
-        limiters = [Limiter(rate, 16, max_pause=300.0, rng=RNG, turns=book) for book in books]
-        sending = [asyncio.create_task(send(limiter)) for limiter in limiters for _ in range(16)]
-        await asyncio.sleep(3 * rate.period)
-        for task in sending:
-            task.cancel()
-        await asyncio.gather(*sending, return_exceptions=True)
-        for book in books:
-            book.__exit__(None, None, None)
-        return given
-
-    given = virtual_time(story())
+    given = virtual_time(taken_by_all(path, rate, processes, wish))
     assert most_in_any_window(given, rate.period) <= rate.limit
     assert (len(given) - 1) / (given[-1] - given[0]) >= 0.98 * rate.per_second
 

@@ -718,3 +718,16 @@ def test_as_long_as_anybody_holds_nobody_sends(virtual_time: Run) -> None:
         return now() - begin
 
     assert virtual_time(work()) == pytest.approx(2.0, abs=0.01)
+
+
+def test_what_carries_no_links_needs_no_turn_of_theirs(virtual_time: Run) -> None:
+    async def story() -> list[bool]:
+        throttler = PacedThrottler(Rate(1000, 1.0))
+        throttler.change_links(Rate(1, 10.0))
+        taken = []
+        for links in (1, 1, 0):
+            taken.append(throttler.take(links))
+            await asyncio.sleep(0.1)
+        return taken
+
+    assert virtual_time(story()) == [True, False, True]

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -129,6 +130,27 @@ def test_what_is_found_damaged_beside_the_work_ends_it(pairs: Path, tmp_path: Pa
             assert len(portal.books.links()) < PAIRS
 
     asyncio.run(story())
+
+
+def test_what_reads_the_ledger_beside_the_work_is_over_before_it_is_closed(
+    pairs: Path, tmp_path: Path
+) -> None:
+    async def story() -> list[str]:
+        async with Portal(Scenario()) as portal:
+            settings = told(portal, tmp_path)
+            session = run.start(settings, str(pairs), lambda: settings)
+            ledger = session.directory.ledger
+
+            def read() -> None:
+                with LedgerReader(ledger) as reader:
+                    reader.counts()
+                    time.sleep(2.5)  # longer than the work, and than closing waits for readers
+
+            session.beside = read
+            await do(session, Stop())
+        return sorted(path.name for path in ledger.parent.glob("ledger.db*"))
+
+    assert asyncio.run(story()) == ["ledger.db"]
 
 
 def test_what_shows_the_counts_may_fail_as_a_terminal_does(pairs: Path, tmp_path: Path) -> None:
