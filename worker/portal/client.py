@@ -162,7 +162,7 @@ class PortalClient:
 
     async def _harmless(self) -> Finding:
         await self.ready()
-        is_last_spelling = self._spellings.is_other(HARMLESS.path)
+        is_last_spelling = self._spellings.is_on_trial(HARMLESS.path)
         finding = await self.ask(HARMLESS, partial(read_answer, None))
         if is_last_spelling and finding.verdict.reason == BAD_REQUEST:
             # Two spellings of one good address are not both among the few that Mono refuses (contract 10.4).
@@ -211,7 +211,8 @@ class PortalClient:
             headers |= {"Content-Type": FORM, "Accept-Encoding": "gzip"}
             options["data"] = call.form
         spellings = self._spellings if call.form is None else self._form_spellings
-        reply = await self._http.call(call.method, spellings.of(call.path), headers=headers, **options)
+        address = spellings.of(call.path)
+        reply = await self._http.call(call.method, address, headers=headers, **options)
         if isinstance(reply, Failure):
             verdict = classify_failure(reply.kind, sent=call.writes)
             return Finding(verdict, reply.seconds, detail=reply.detail, final=reply.final)
@@ -234,7 +235,7 @@ class PortalClient:
             # Here, for the error goes past whoever observes what it returns: this request counts like any.
             self._limiter.observe(finding.request(kind, asks))
             raise verdict.stop(f"{self._http.origin}: {detail} {verdict.reason}: {verdict.hint}")
-        spellings.learn(call.path, refused=verdict.reason == BAD_REQUEST)
+        spellings.learn(call.path, address, refused=verdict.reason == BAD_REQUEST)
         return finding
 
     def _target(self, reply: Reply, token: str) -> str | None:

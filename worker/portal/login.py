@@ -24,10 +24,11 @@ async def log_in(http: Http, limiter: Limiter, waiting: Waiting, username: str, 
     spellings = Spellings("json")
     tries = Tries(http.origin, waiting)
     while True:
+        address = spellings.of(_PATH)
         async with limiter.slot(past_hold=True) as slot:
             outcome = await http.call(
                 "POST",
-                spellings.of(_PATH),
+                address,
                 json={"userName": username, "password": password},
                 headers={"Content-Type": "application/json"},
             )
@@ -42,7 +43,7 @@ async def log_in(http: Http, limiter: Limiter, waiting: Waiting, username: str, 
                 verdict = heed_page(verdict, outcome.body)
                 detail = f"HTTP {outcome.status} {verdict.reason}: {verdict.hint}"
                 slot.observe(_request(verdict, outcome.seconds, outcome.status, named))
-                spellings.learn(_PATH, refused=verdict.reason == BAD_REQUEST)
+                spellings.learn(_PATH, address, refused=verdict.reason == BAD_REQUEST)
             else:
                 token, verdict = None, classify_failure(outcome.kind, sent=False)
                 detail, final = outcome.detail, outcome.final
