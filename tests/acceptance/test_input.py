@@ -1,6 +1,9 @@
 """Inputs as users have them: what is read of them, what is said of them, and what comes back."""
 
 import gzip
+import os
+import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +46,76 @@ def test_a_cut_file_is_kept_up_to_the_break_and_resume_takes_the_rest_of_the_sam
     path.write_bytes(whole)
     assert bulklink("resume", "one").returncode == 0
     assert portal.links() == {(n, n * 7919 % 4999 + 1) for n in range(1, 1001)}
+
+
+def test_a_named_pipe_is_read_once_and_never_waited_for_again(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\n")
+    pipe = bulklink.folder / "pipe.csv"
+    os.mkfifo(pipe)
+    to_portal = ("--portal", portal.url, "--run-id", "one")
+
+    for words in (("check", "pipe.csv"), ("plan", "pipe.csv", *to_portal), ("run", "pipe.csv", *to_portal)):
+        shutil.rmtree(bulklink.folder / "runs", ignore_errors=True)
+        with bulklink.start(*words) as process:
+            pipe.write_text("opportunity_id,contact_id\n1,2\n3,4\n")  # and its writer is gone
+            assert process.wait(20) == 0, words
+    assert portal.links() == {(1, 2), (3, 4)}
+
+    with bulklink.start("check", "pipe.csv") as process:
+        pipe.write_text("no,such,columns\n1,2,3\n")
+        assert process.wait(20) == 2
+    assert bulklink("resume", "one").returncode == 0
+
+
+def test_a_run_that_was_killed_while_a_pipe_fed_it_does_what_it_has_read(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\n")
+    pipe = bulklink.folder / "pipe.csv"
+    os.mkfifo(pipe)
+    with bulklink.start("run", "pipe.csv", "--portal", portal.url, *ONE_BY_ONE, "--run-id", "one") as process:
+        with pipe.open("w") as file:
+            file.write("opportunity_id,contact_id\n" + "".join(f"{n},1\n" for n in range(1, 3001)))
+            file.flush()
+            while len(portal.links()) < 20:  # though no more than the first rows are there
+                time.sleep(0.01)
+            process.kill()
+        process.communicate()
+
+    report = bulklink.report("resume", "one", "--rate", "5000/s", "--transport", "batch")
+    assert (report["exit_code"], report["counts"]["not_attempted"]) == (5, 0)
+    assert report["message"].startswith("what fed this run")
+    assert report["counts"]["rows"] == len(portal.links()) >= 1000
+
+
+def test_an_export_that_is_still_being_written_is_no_success_and_resume_reads_on(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("[portal]\n")
+    links = {(n % 5000 + 1, n // 5000 + 1) for n in range(10_000)}
+    with (bulklink.folder / "pairs.csv").open("w") as file:
+        file.write("opportunity_id,contact_id\n" + "".join(f"{one},{other}\n" for one, other in links))
+        file.flush()
+        with bulklink.start("run", "pairs.csv", "--portal", portal.url, "--run-id", "one") as process:
+            contact_id = 1000
+            while process.poll() is None:
+                contact_id += 1
+                for part in (
+                    f"1,{str(contact_id)[:2]}",
+                    f"{str(contact_id)[2:]}\n",
+                ):  # the first is a pair, too
+                    file.write(part)
+                    file.flush()
+                    time.sleep(0.001)
+                links.add((1, contact_id))
+            _, said = process.communicate()
+    assert process.returncode == 2
+    assert "pairs.csv was changed while it was read: is it still being written?" in said
+
+    assert bulklink("resume", "one").returncode == 0
+    assert portal.links() == links
 
 
 ODD = (

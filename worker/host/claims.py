@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,9 +73,10 @@ def _hold(place: Path, *, anyway: bool) -> int | None:
 
 def _keys(path: Path) -> list[str]:
     keys = [f"path {path.resolve()}"]
-    with suppress(OSError), path.open("rb") as file:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            keys.append(f"content {hashlib.file_digest(file, 'sha256').hexdigest()}")
+    with suppress(OSError):
+        if path.is_file():  # to open a pipe would wait for who writes to it
+            with path.open("rb") as file:
+                keys.append(f"content {hashlib.file_digest(file, 'sha256').hexdigest()}")
     return keys
 
 

@@ -111,7 +111,7 @@ def fix(input_path: str, output: str, settings: Settings, also: frozenset[str]) 
 
 def way_out(input_path: str, settings: Settings) -> str:
     """What would make an input readable that is not as it stands; empty if nothing here does."""
-    if input_path == "-":
+    if not Path(input_path).is_file():
         return ""
     try:
         with RoughTable(

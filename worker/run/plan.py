@@ -1,7 +1,6 @@
 """Compare an input with the portal, and write down what a run would do; nothing is changed there."""
 
 import hashlib
-import stat
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -84,9 +83,10 @@ def _whole(directory: RunDirectory, lock: RunLock, planning: "_Planning") -> Pla
 
 def file_digest(path: Path) -> str | None:
     """SHA-256, in hex, of a file as it stands on disk; None if it is none that can be read again."""
-    with suppress(OSError), path.open("rb") as file:
-        if stat.S_ISREG(path.stat().st_mode):
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    with suppress(OSError):
+        if path.is_file():  # to open a pipe would wait for who writes to it
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
     return None
 
 
@@ -112,7 +112,7 @@ class _Planning:
         self._settings = settings
         self._access = access
         self._source = source
-        self._path = input_path if input_path == "-" else str(Path(input_path).resolve())
+        self._path = "-" if source.name == "-" else str(Path(input_path).resolve())
         self._show = show
         self._tally = LinkTally(unit="pairs", doing=Doing.PLANNING)
         self._asked = self._untold = 0

@@ -64,7 +64,7 @@ def start(
     except WorkerError:
         source.close()
         raise
-    path = input_path if input_path == "-" else str(Path(input_path).resolve())
+    path = "-" if source.name == "-" else str(Path(input_path).resolve())
     try:
         claim = claim_input(path, directory, settings)
     except WorkerError:

@@ -36,7 +36,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """Base name of the path; ``-`` for standard input."""
+        """Base name of the path; ``-`` for standard input or a pipe."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class FileSource(ABC):
 
     @property
     def name(self) -> str:
-        """Base name of the path; ``-`` for standard input."""
+        """Base name of the path; ``-`` for standard input or a pipe."""
         return self._raw.name
 
     @property

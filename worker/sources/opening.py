@@ -4,13 +4,15 @@ Compression is recognised by its first bytes, not by the name, so that it works 
 """
 
 import hashlib
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import PurePath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 import zstandard
 
@@ -28,6 +30,10 @@ _MAX_WINDOW = 2**27
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after one byte 0x50-0x5f; pzstd opens its files with such a frame
+
+
+_Stand: TypeAlias = tuple[int, int]
+"""Size and time of the last change."""
 
 
 class BrokenInputError(Exception):
@@ -50,13 +56,14 @@ class RawInput:
     """An open file or standard input.
 
     Attributes:
-        name: base name of the path; ``-`` for standard input.
+        name: base name of the path; ``-`` for what can be read once only, standard input or a pipe.
         label: how messages call it; never more than one line.
     """
 
     def __init__(self, path: str, stdin: BinaryIO | None) -> None:
         self._hash = hashlib.sha256()
         self._file: BinaryIO | None = None
+        self._stands: _Stand | None = None
         if path == "-":
             self.name, self.label = "-", "standard input"
             source = stdin or (sys.stdin and sys.stdin.buffer)
@@ -68,6 +75,9 @@ class RawInput:
             self.name, self.label = PurePath(path).name, path if path and path.isprintable() else repr(path)
             self._file = _open(path, self.label)
             self._read = self._file.read
+            self._stands = _stand(self._file)
+            if self._stands is None:
+                self.name = "-"
 
     def chunks(self) -> Iterator[bytes]:
         """The decompressed bytes, in pieces of no particular size.
@@ -83,10 +93,10 @@ class RawInput:
                 break
         packed = chain((head,), packed)
         if head.startswith(_GZIP):
-            return _unpacked(packed, partial(zlib.decompressobj, wbits=31), "gzip")
+            return _gathered(_unpacked(packed, partial(zlib.decompressobj, wbits=31), "gzip"))
         if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):  # noqa: PLR2004 - the nibble of the format
             reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-            return _unpacked(packed, reader.decompressobj, "zstd")
+            return _gathered(_unpacked(packed, reader.decompressobj, "zstd"))
         return packed
 
     def digest(self) -> str:
@@ -105,6 +115,8 @@ class RawInput:
             except OSError as error:
                 raise BrokenInputError(f"cannot be read: {error.strerror or error}") from error
             if not chunk:
+                if self._file is not None and _stand(self._file) != self._stands:
+                    raise BrokenInputError("was changed while it was read: is it still being written?")
                 return
             self._hash.update(chunk)
             yield chunk
@@ -125,11 +137,32 @@ def _open(path: str, label: str) -> BinaryIO:
         raise InputError(f"{label} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _unpacked(packed: Iterator[bytes], new: Callable[[], _Unpacker], kind: str) -> Iterator[bytes]:
-    """Decompress member after member (frame after frame), in chunks worth decoding."""
-    unpacker: _Unpacker | None = None
+def _stand(file: BinaryIO) -> _Stand | None:
+    """How a file stands just now; None for a pipe, or whatever else can be read once only."""
+    found = os.fstat(file.fileno())
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in chunks worth decoding, up to where they break off."""
     ready: list[bytes] = []
     size = 0
+    try:
+        for piece in pieces:
+            ready.append(piece)
+            size += len(piece)
+            if size >= CHUNK:
+                yield b"".join(ready)
+                ready, size = [], 0
+    except BrokenInputError:
+        yield b"".join(ready)
+        raise
+    yield b"".join(ready)
+
+
+def _unpacked(packed: Iterator[bytes], new: Callable[[], _Unpacker], kind: str) -> Iterator[bytes]:
+    """Decompress member after member (frame after frame), in small pieces."""
+    unpacker: _Unpacker | None = None
     for chunk in packed:
         for at in range(0, len(chunk), _STEP):
             piece = chunk[at : at + _STEP]
@@ -143,16 +176,10 @@ def _unpacked(packed: Iterator[bytes], new: Callable[[], _Unpacker], kind: str) 
                 try:
                     data = unpacker.decompress(piece)
                 except (zlib.error, zstandard.ZstdError) as error:
-                    yield b"".join(ready)
                     raise BrokenInputError(f"has corrupt {kind} data") from error
+                yield data
                 piece = b""
                 if unpacker.eof:
                     piece, unpacker = unpacker.unused_data, None
-                ready.append(data)
-                size += len(data)
-                if size >= CHUNK:
-                    yield b"".join(ready)
-                    ready, size = [], 0
-    yield b"".join(ready)
     if unpacker is not None:
         raise BrokenInputError(f"is cut short: its {kind} data has no end")

@@ -107,7 +107,8 @@ def test_a_claim_of_which_nothing_can_be_read_is_one_all_the_same(
 
 
 def test_an_input_that_is_no_file_or_not_there_is_known_by_its_path(folder: Path, tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nowhere.csv", Path(os.devnull)):
+    os.mkfifo(tmp_path / "pipe.csv")  # to open it would wait for a writer
+    for path in (tmp_path, tmp_path / "nowhere.csv", Path(os.devnull), tmp_path / "pipe.csv"):
         held = claim(folder, "portal", path, ME)
         assert len(list(folder.iterdir())) == 1
         with pytest.raises(Taken):

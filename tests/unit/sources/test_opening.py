@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import zstandard
@@ -192,6 +193,41 @@ def test_a_slow_pipe_hands_over_its_rows_as_they_come() -> None:
         writer.write(HEADER + b"1,2\n3,4\n5")
         rows = open_source("-", columns=None, delimiter=None, stdin=stdin).rows()
         assert [next(rows).line, next(rows).line] == [2, 3]
+
+
+def test_a_pipe_that_has_a_name_is_called_as_standard_input_is(tmp_path: Path) -> None:
+    """It can be read once only, so no name says where its rows are to be found again."""
+    path = tmp_path / "pairs.csv"
+    os.mkfifo(path)
+    writer = Thread(target=path.write_bytes, args=(HEADER + b"1,2\n",))
+    writer.start()
+    with open_source(str(path), columns=None, delimiter=None) as source:
+        assert source.name == "-"
+        assert [row.cells for row in source.rows()] == [("1", "2")]
+    writer.join()
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_file_that_is_written_while_it_is_read_breaks_off_before_its_unfinished_line(
+    tmp_path: Path, compress: Compress
+) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(compress(many(20_000)))
+    with open_source(str(path), columns=None, delimiter=None) as source, path.open("ab") as file:
+        file.write(compress(b"1,2\n3,4"))
+        file.flush()
+        rows, error = drained(source)
+    assert rows[-1].cells == ("1", "2")
+    assert error == f"{path} was changed while it was read: is it still being written? (after line 20002)"
+
+
+def test_a_file_that_another_takes_the_place_of_is_read_to_its_end(tmp_path: Path) -> None:
+    path, other = tmp_path / "pairs.csv", tmp_path / "new.csv"
+    path.write_bytes(many(20_000))
+    other.write_bytes(HEADER)
+    with open_source(str(path), columns=None, delimiter=None) as source:
+        other.replace(path)
+        assert sum(1 for _ in source.rows()) == 20_000
 
 
 def many(count: int) -> bytes:
