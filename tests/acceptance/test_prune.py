@@ -80,6 +80,27 @@ def test_a_run_at_work_or_touched_lately_is_kept(
     assert "run ancient: a process works on it; it is kept" in done.stderr
 
 
+def test_what_a_kill_left_of_a_removal_is_no_run_and_goes_with_the_next(
+    bulklink: "CommandLine", runs: dict[str, RunDirectory]
+) -> None:
+    for name, file in (("old", "contacts.jsonl"), ("new", "ledger.db")):
+        folder = runs["old"].path.with_name(f".removed-{name}")
+        folder.mkdir()
+        (folder / file).write_bytes(runs["new"].ledger.read_bytes())
+    at_work = runs["old"].path.with_name(".removed-else")  # by another process
+    at_work.mkdir()
+
+    listed = bulklink("runs")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["run", *runs]
+
+    assert bulklink("runs", "--prune", "90d", "-n").returncode == 0
+    assert left(bulklink) == {*runs, ".removed-old", ".removed-new", ".removed-else"}
+
+    with run_lock(at_work):
+        done = bulklink("runs", "--prune", "90d", "--yes")
+        assert (done.returncode, left(bulklink)) == (0, {"new", ".removed-else"}), done.stderr
+
+
 def test_nothing_old_is_said(bulklink: "CommandLine", runs: dict[str, RunDirectory]) -> None:
     done = bulklink("runs", "--prune", "500d")
 

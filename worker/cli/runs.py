@@ -14,7 +14,7 @@ from worker.errors import LedgerError, UsageError, one_line
 from worker.quantities import parse_duration
 from worker.report.summary import counted
 from worker.run.directory import list_runs
-from worker.run.prune import Old, old_runs, remove
+from worker.run.prune import Old, old_runs, remove, sweep_removed
 from worker.run.runs import Listed, listed_run
 from worker.settings import Settings, load_settings
 
@@ -80,6 +80,8 @@ def _prune(settings: Settings, age: str, *, yes: bool) -> int:
         seconds = parse_duration(age)
     except ValueError as error:
         raise UsageError(f"--prune: {error}") from None
+    if not settings.dry_run:
+        sweep_removed(settings.runs_dir)
     found = list(old_runs(settings.runs_dir, time.time() - seconds))
     if not found:
         say(settings, f"no run ended longer than {age} ago")

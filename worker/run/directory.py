@@ -13,6 +13,9 @@ from worker.ledger import LedgerReader, RunLock, run_lock
 _FIRST_FILES = {"ledger.db", "ledger.db-journal", "ledger.db-wal", "ledger.db-shm", "run.log"}
 """What a run has before it begins."""
 
+CONDEMNED = ".removed-"
+"""How the name of a folder begins that is being removed: what is left of it after a kill is no run."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
@@ -62,15 +65,19 @@ class RunDirectory:
         return cls(path)
 
     def clear(self) -> bool:
-        """Make it as new, if nobody works on it and all there is are traces of a run that never began."""
+        """Make it as new, if nobody works on it and all there is are traces of a run that never began.
+
+        So has a plan that was never done: it has only read, and cannot be gone on with.
+        """
         try:
             with run_lock(self.path):
                 if not {path.name for path in self.path.iterdir()} <= _FIRST_FILES:
                     return False
                 if self.ledger.exists():
                     with suppress(NeverBegan), LedgerReader(self.ledger) as reader:
-                        reader.facts()
-                        return False
+                        facts = reader.facts()
+                        if "plans" not in facts or "planned" in facts:
+                            return False
                 for name in _FIRST_FILES:
                     (self.path / name).unlink(missing_ok=True)
                 return True
@@ -105,7 +112,8 @@ def new_run(runs_dir: Path, run_id: str | None) -> tuple[RunDirectory, RunLock]:
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
     """All runs with a ledger, oldest first."""
     try:
-        found = [RunDirectory(path) for path in runs_dir.iterdir() if _has_ledger(path)]
+        there = [path for path in runs_dir.iterdir() if not path.name.startswith(CONDEMNED)]
+        found = [RunDirectory(path) for path in there if _has_ledger(path)]
     except FileNotFoundError:
         found = []
     except OSError as error:

@@ -8,11 +8,8 @@ from pathlib import Path
 
 from worker.errors import LedgerError, LockedError, OutputError
 from worker.ledger import run_lock
-from worker.run.directory import RunDirectory, list_runs
+from worker.run.directory import CONDEMNED, RunDirectory, list_runs
 from worker.run.runs import Listed, listed_run
-
-CONDEMNED = ".removed-"
-"""How the name of a folder begins that is being removed: what is left of it after a kill is no run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +47,21 @@ def remove(run: RunDirectory) -> bool:
     """
     condemned = run.path.with_name(f"{CONDEMNED}{run.run_id}")
     try:
-        with run_lock(run.path):
+        with run_lock(run.path):  # and of the folder, whatever its name is
             run.path.rename(condemned)
+            shutil.rmtree(condemned)
     except LockedError:
         return False
     except OSError as error:
         raise OutputError(f"{run.path}: {error.strerror}") from error
-    try:
-        shutil.rmtree(condemned)
-    except OSError as error:
-        raise OutputError(f"{condemned}: {error.strerror}") from error
     return True
+
+
+def sweep_removed(runs_dir: Path) -> None:
+    """Remove what is left of folders whose removal was killed, as far as that can be done."""
+    for folder in runs_dir.glob(f"{CONDEMNED}*"):
+        with suppress(LockedError, LedgerError), run_lock(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _touched(folder: Path) -> float:

@@ -13,7 +13,9 @@ from worker.ledger.store import Store
 from worker.run.directory import RunDirectory, find_run, list_runs
 
 
-def make_run(runs: Path, name: str, started: float | None = 1.0, *, began: bool = False) -> RunDirectory:
+def make_run(
+    runs: Path, name: str, started: float | None = 1.0, *, began: bool = False, plans: bool = False
+) -> RunDirectory:
     run = RunDirectory.create(runs, name)
     with closing(connect(run.ledger, mode="rwc")) as db:
         if started is not None:
@@ -21,7 +23,7 @@ def make_run(runs: Path, name: str, started: float | None = 1.0, *, began: bool 
             db.execute("UPDATE sessions SET started_at = ?", (started,))
         if began:
             facts = dict.fromkeys(("run_id", "portal", "input_path", "input_name", "settings"), name)
-            Store(db).put_meta(facts)
+            Store(db).put_meta(facts | ({"plans": True} if plans else {}))
     return run
 
 
@@ -54,10 +56,13 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_run_that_never_began_can_be_taken(tmp_path: Path) -> None:
-    """As of one whose process was killed when it had its folder, or its tables, and nothing in them."""
-    for name, ledger in (("folder", None), ("file", b""), ("tables", b"made")):
+    """As of one whose process was killed when it had its folder, or its tables, and nothing in them.
+
+    A plan that was killed has sent nothing either, and cannot be gone on with.
+    """
+    for name, ledger in (("folder", None), ("file", b""), ("tables", b"made"), ("plan", b"made")):
         if ledger == b"made":
-            make_run(tmp_path, name, None)
+            make_run(tmp_path, name, None, began=name == "plan", plans=True)
         else:
             (tmp_path / name).mkdir()
         run = RunDirectory(tmp_path / name)
