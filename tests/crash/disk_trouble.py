@@ -16,8 +16,9 @@ from unittest.mock import patch
 
 from worker import cli
 from worker.report.build import Report
+from worker.report.plan import Plan
 from worker.run.directory import RunDirectory
-from worker.run.files import write_files
+from worker.run.files import write_files, write_plan
 
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
@@ -71,7 +72,12 @@ def file_size_at_end(most: int) -> None:
         file_size(most)
         return write_files(directory)
 
+    def write_planned(directory: RunDirectory) -> Plan:
+        file_size(most)
+        return write_plan(directory)
+
     patch("worker.run.run.write_files", write).start()
+    patch("worker.run.plan.write_plan", write_planned).start()
 
 
 def anyone() -> bool:

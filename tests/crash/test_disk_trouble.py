@@ -154,6 +154,54 @@ def test_files_for_which_there_was_no_room_are_made_later(
     assert links_of(bulklink) == ALL
 
 
+@pytest.mark.parametrize(("verb", "code"), [("verify", 0), ("rollback", 8)])  # of links not looked for before
+def test_what_report_does_not_make_is_made_by_the_verb_that_is_named(
+    bulklink: "CommandLine", simulate: "Simulate", verb: str, code: int
+) -> None:
+    portal = simulate("calm")
+    assert bulklink(*RUN, "--portal", portal.url).returncode == 0
+    in_the_way = bulklink.folder / f"runs/it/{verb}.csv"
+    in_the_way.mkdir()
+
+    said = refused(bulklink(verb, "it"))
+
+    assert said.endswith(
+        f"/runs/it/{verb}.csv: Is a directory; nothing is lost; mend that, then: bulklink {verb} it"
+    )
+    in_the_way.rmdir()
+    assert bulklink(verb, "it").returncode == code
+    assert in_the_way.is_file()
+
+
+def test_a_plan_whose_files_cannot_be_written_is_not_asked_for_again(
+    troubled: Troubled, bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("calm")
+
+    said = refused(
+        troubled("file-size-at-end", "3000", "plan", "pairs.csv", "--run-id", "it", "--portal", portal.url)
+    )
+
+    assert said.endswith("/plan.csv: File too large; the ledger has it all, see 'bulklink report'")
+    assert bulklink("report", "it").returncode == 0
+    assert bulklink("run", "runs/it/plan.json").returncode == 0
+    assert portal.links() == ALL
+
+
+@pytest.mark.parametrize("most", [30_000, *slow(0, 60_000, 100_000)])
+def test_a_plan_for_which_there_is_no_room_says_what_to_do_and_leaves_nothing(
+    troubled: Troubled, bulklink: "CommandLine", simulate: "Simulate", most: int
+) -> None:
+    portal = simulate("calm")
+    plan = ("plan", "pairs.csv", "--run-id", "it", "--portal", portal.url)
+
+    said = refused(troubled("file-size", str(most), *plan))
+
+    assert "runs/it/ledger.db: " in said
+    assert not (bulklink.folder / "runs/it").exists()
+    assert bulklink(*plan).returncode == 0
+
+
 def test_a_full_log_stops_nothing(bulklink: "CommandLine", simulate: "Simulate") -> None:
     portal = simulate("[portal]\ncontacts = 200")  # so that each of the others is a line of the log
 

@@ -16,6 +16,11 @@ def named(directory: RunDirectory, settings: Settings) -> str:
     return directory.run_id if is_here else str(directory.path)
 
 
+def mend_then(command: str) -> str:
+    """What is said of a file that cannot be written, and that is made anew by that command alone."""
+    return f"nothing is lost; mend that, then: {command}"
+
+
 def go_on(directory: RunDirectory, settings: Settings, facts: Mapping[str, Any]) -> str:
     """The command that does what a run has left undone.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import worker
 from worker.dispatch import Finished
-from worker.errors import TooFewRows, WorkerError
+from worker.errors import LedgerBlocked, TooFewRows, WorkerError
 from worker.ledger import (
     LedgerReader,
     PlanLedger,
@@ -47,7 +47,7 @@ def make_plan(
 ) -> tuple[RunDirectory, Plan]:
     """Read an input, ask the portal about all of it, and write plan.json and plan.csv.
 
-    Nothing is changed at the portal. Whatever ends it before it is done, nothing of it is left.
+    Nothing is changed at the portal. Whatever ends it before all is asked, nothing of it is left.
 
     Args:
         settings: all options.
@@ -75,10 +75,12 @@ def _whole(directory: RunDirectory, lock: RunLock, planning: "_Planning") -> Pla
     with lock:
         try:
             Lifetime().run(planning.run, lambda: AGAIN)
-            return write_plan(directory)
-        except WorkerError:
+        except WorkerError as error:
             directory.discard()
+            if isinstance(error, LedgerBlocked):
+                raise LedgerBlocked(error.what, AGAIN) from error
             raise
+        return write_plan(directory)  # if that fails, 'report' can do it: the ledger has it all
 
 
 def file_digest(path: Path) -> str | None:

@@ -26,7 +26,7 @@ from worker.ledger import (
 )
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.access import Access
-from worker.run.advice import named
+from worker.run.advice import mend_then, named
 from worker.run.directory import RunDirectory
 from worker.run.files import write_files
 from worker.run.lifetime import Lifetime, Stop
@@ -94,12 +94,12 @@ def roll_back(
             Lifetime().run(work.undo, lambda: again)
     except LedgerBlocked as error:
         with suppress(WorkerError):  # what is in the ledger's way may be in theirs
-            _write(directory, settings, tally, time.monotonic() - started)
+            _write(directory, settings, tally, again, time.monotonic() - started)
         raise LedgerBlocked(error.what, again) from error
     except WorkerError:
-        _write(directory, settings, tally, time.monotonic() - started)
+        _write(directory, settings, tally, again, time.monotonic() - started)
         raise
-    return _write(directory, settings, tally, time.monotonic() - started)
+    return _write(directory, settings, tally, again, time.monotonic() - started)
 
 
 class _Work:
@@ -151,7 +151,10 @@ async def _keep_unread(directory: RunDirectory, tell: Callable[[str], None]) -> 
         await ledger.keep_unread()
 
 
-def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, seconds: float) -> Rollback:
+def _write(
+    directory: RunDirectory, settings: Settings, tally: LinkTally, again: str, seconds: float
+) -> Rollback:
+    kept = mend_then(again)
     with LedgerReader(directory.ledger) as reader:
         left, _ = count_made(reader)
         counts = undone_counts(reader)
@@ -168,6 +171,7 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
                 ),
                 _made_again(reader),
             ),
+            kept=kept,
         )
         restored = restored_counts(reader)
         made_again = any(restored.values()) or count_to_make_again(directory)
@@ -185,7 +189,7 @@ def _write(directory: RunDirectory, settings: Settings, tally: LinkTally, second
     )
     path = directory.path / "rollback.json"
     if rollback.requests or not path.exists():  # one that had nothing to do leaves what the last one did
-        with replaced(path) as file:
+        with replaced(path, kept=kept) as file:
             file.write(rollback.to_json())
     write_files(directory)
     return rollback

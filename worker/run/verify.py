@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from worker.dispatch import Finished
+from worker.errors import LedgerBlocked
 from worker.ledger import (
     Ledger,
     LedgerReader,
@@ -22,7 +23,7 @@ from worker.ledger import (
 from worker.operations.base import Operation
 from worker.report.verification import EXAMPLES, VERIFY_CSV, NotAsClaimed, Verification
 from worker.run.access import Access
-from worker.run.advice import named
+from worker.run.advice import mend_then, named
 from worker.run.directory import RunDirectory
 from worker.run.files import write_report
 from worker.run.lifetime import Lifetime, Stop
@@ -55,6 +56,8 @@ def verify(
         StoppedError: a signal ended it; nothing is written, for it would prove nothing.
         WorkerError: the portal refuses us or has failed for too long, or a file cannot be written.
     """
+    again = settings.command("verify", named(directory, settings))
+    kept = mend_then(again)
     with LedgerReader(directory.ledger) as reader:
         check(reader, directory.ledger)
         claimed, removed = count_claims(reader)
@@ -89,7 +92,7 @@ def verify(
                 )
 
         if tally.total:
-            Lifetime().run(go, lambda: settings.command("verify", named(directory, settings)))
+            Lifetime().run(go, lambda: again)
         words = [word for row, word in odd.items() if row > 0]
         of_sync = [word for row, word in odd.items() if row < 0]
         gone = sum(not claim.there for claim in beyond)
@@ -118,10 +121,14 @@ def verify(
                 ((row, (row.line, row.status, row.http_status, word, row.attempts)) for row, word in rows),
                 _beyond_rows(reader, odd),
             ),
+            kept=kept,
         )
-    with replaced(directory.path / "verify.json") as file:
+    with replaced(directory.path / "verify.json", kept=kept) as file:
         file.write(verification.to_json())
-    asyncio.run(_note(directory, verification))
+    try:
+        asyncio.run(_note(directory, verification))
+    except LedgerBlocked as error:
+        raise LedgerBlocked(error.what, again) from error
     write_report(directory)
     return verification
 

@@ -18,11 +18,11 @@ _PART = ".part"
 _BUFFER = 1 << 18
 """Bytes that are written at once."""
 
-_KEPT = "the ledger has it all, see 'bulklink report'"
+KEPT = "the ledger has it all, see 'bulklink report'"
 
 
 @contextmanager
-def replaced(path: Path, *, encoding: str = "utf-8", kept: str = _KEPT) -> Iterator[TextIO]:
+def replaced(path: Path, *, encoding: str = "utf-8", kept: str = KEPT) -> Iterator[TextIO]:
     """Text written inside the block takes the place of ``path`` at its end, if it ends well.
 
     Bytes of the input that are no UTF-8 go out as they came in. Only the owner may read the file.

@@ -10,7 +10,7 @@ from typing import TextIO
 from worker.errors import LedgerError
 from worker.ledger import LedgerReader, RowRecord
 from worker.models import EXTRA, Dialect, Status
-from worker.sinks.atomic import replaced
+from worker.sinks.atomic import KEPT, replaced
 
 FILES: Mapping[str, tuple[Status, ...]] = MappingProxyType(
     {
@@ -68,7 +68,12 @@ def write_outcomes(reader: LedgerReader, path: Path) -> None:
 
 
 def write_records(
-    path: Path, form: Form, rows: Iterable[tuple[RowRecord, Sequence[object]]], *, extra: int = 0
+    path: Path,
+    form: Form,
+    rows: Iterable[tuple[RowRecord, Sequence[object]]],
+    *,
+    extra: int = 0,
+    kept: str = KEPT,
 ) -> None:
     """Write rows with their own columns, and for each what stands under :data:`ADDED`.
 
@@ -77,10 +82,11 @@ def write_records(
         form: how it is written.
         rows: each with the cells that are added to it.
         extra: columns for the cells that a row may have beyond its own; our reader knows them by their name.
+        kept: what an error says of what is not lost by it.
     """
     columns, dialect = form.columns, form.dialect
     width = len(columns)
-    with replaced(path, encoding=dialect.encoding) as file:
+    with replaced(path, encoding=dialect.encoding, kept=kept) as file:
         if dialect.bom:
             file.write("\ufeff")
         if dialect.sep_line:
