@@ -100,6 +100,28 @@ def test_all_removes_also_what_others_made_but_for_what_is_never_touched(
     assert report["exit_code"] == 3
 
 
+@pytest.mark.parametrize(
+    "row", ['1,2,"cut', "l,2", ",2", '1,2" x,"y'], ids=["unclosed quote", "no number", "empty", "odd quotes"]
+)
+def test_nothing_is_removed_if_a_row_does_not_say_which_opportunity_it_is_about(
+    bulklink: "CommandLine", simulate: "Simulate", row: str
+) -> None:
+    """It may be a row that names just the link that would go."""
+    before = {(1, 1), (1, 2), (1, 3)}
+    portal = simulate(holding(before))
+    write(bulklink, {(1, 1)}, row)
+
+    preview = bulklink("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "--dry-run")
+    report = sync(bulklink, portal, "--prune", "all")
+
+    assert (preview.returncode, report["exit_code"], portal.links()) == (8, 8, before)
+    why = "1 row does not say which opportunity is meant, so it may be any of them"
+    assert why in preview.stdout
+    assert report["sync"]["why_withheld"].startswith(why)
+    report = sync(bulklink, portal, "--prune", "all", "--allow-removals", "2")
+    assert (report["exit_code"], portal.links()) == (3, {(1, 1)})
+
+
 def test_contacts_that_the_user_does_not_see_stay(bulklink: "CommandLine", simulate: "Simulate") -> None:
     auth = '[auth]\nlimited_token = "limited"'
     portal = simulate(holding({(1, 1), (1, 2), (1, 3)}, f"private_contacts = [3]\n{auth}"))

@@ -92,6 +92,7 @@ def decide(
     prune: Prune,
     owned: Mapping[int, datetime | None],
     unlinked: int,
+    untold: int = 0,
     allowed: int | None,
 ) -> Decision:
     """Decide what is removed, before the first removal.
@@ -102,6 +103,7 @@ def decide(
         owned: links that we made and that were not there before, by key; each with when its contact was
             created, as the portal said then.
         unlinked: rows that could not be linked for a reason of the portal's.
+        untold: rows that do not say which opportunity they are about.
         allowed: the number of removals that the user has seen and allows; None if none was named.
     """
     links = primary = 0
@@ -121,7 +123,7 @@ def decide(
         links=links,
         removals=tuple(removals),
         emptied=tuple(emptied),
-        withheld=_why_withheld(len(removals), links, unlinked, allowed),
+        withheld=_why_withheld(len(removals), links, unlinked, untold, allowed),
         primary=primary,
         untouched={why: tuple(ids) for why, ids in untouched.items()},
     )
@@ -146,7 +148,7 @@ def _is_ours(extra: Extra, owned: Mapping[int, datetime | None]) -> bool:
     return None in (created, extra.created) or created == extra.created
 
 
-def _why_withheld(removals: int, links: int, unlinked: int, allowed: int | None) -> str:
+def _why_withheld(removals: int, links: int, unlinked: int, untold: int, allowed: int | None) -> str:
     if not removals:
         return ""
     if unlinked:
@@ -156,10 +158,14 @@ def _why_withheld(removals: int, links: int, unlinked: int, allowed: int | None)
         if allowed == removals:
             return ""
         return f"--allow-removals names {allowed}, and {removals} links would be removed"
-    if removals > FREE and removals > SHARE * links:
+    why = ""
+    if untold:
+        rows = "1 row does not" if untold == 1 else f"{untold:,} rows do not"
+        why = f"{rows} say which opportunity is meant, so it may be any of them; mend that, or"
+    elif removals > FREE and removals > SHARE * links:
         share = f"{100 * removals / links:.1f}"
-        return (
+        why = (
             f"{removals} removals are more than {FREE}, and with {share} % more than {SHARE:.0%} of the"
-            f" {links:,} links of the opportunities; to allow exactly these: --allow-removals {removals}"
+            f" {links:,} links of the opportunities;"
         )
-    return ""
+    return why and f"{why} to allow exactly these: --allow-removals {removals}"

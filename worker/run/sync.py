@@ -178,6 +178,7 @@ class Pruning:
         with LedgerReader(self._directory.ledger) as reader:
             facts = reader.facts()
             untouched = dict(untouched_by_input(reader, facts))
+            untold = count_untold(reader, facts)
             self._tally.total = sum(1 for _ in named_opportunities(reader))
             unlinked = sum(reader.counts()[one] for one in (Status.RETRYABLE, Status.UNKNOWN))
 
@@ -193,6 +194,7 @@ class Pruning:
             self._prune,
             lambda keys: owned_links(list_runs(runs_dir), facts["portal"], keys, self._tell),
             unlinked=unlinked,
+            untold=untold,
             allowed=self._allowed,
         )
         decided = {name: value for name, value in asdict(decision).items() if name != "removals"}
@@ -277,13 +279,14 @@ async def decision_on(
     owned: Callable[[AbstractSet[int]], Mapping[int, datetime | None]],
     *,
     unlinked: int,
+    untold: int,
     allowed: int | None,
 ) -> Decision:
     """Decide, see :func:`worker.operations.prune.decide`; ``owned`` is asked beside the loop, if need be."""
     keys = {extra.key for one in found for extra in (*one.extras, *one.primary)}
     ours = await asyncio.to_thread(owned, keys) if prune == "own" and keys else {}
     in_order = sorted(found, key=lambda one: one.opportunity_id)
-    return decide(in_order, prune=prune, owned=ours, unlinked=unlinked, allowed=allowed)
+    return decide(in_order, prune=prune, owned=ours, unlinked=unlinked, untold=untold, allowed=allowed)
 
 
 def owned_links(
@@ -320,10 +323,21 @@ def untouched_by_input(reader: LedgerReader, facts: Mapping[str, Any]) -> Iterat
     for _, opportunity_id in rows_of(reader, Status.REJECTED):
         if opportunity_id is not None:
             yield opportunity_id, REJECTED_ROW
+    for number in _opportunities_of_invalid(reader, facts):
+        if number is not None:
+            yield number, INVALID_ROW
+
+
+def count_untold(reader: LedgerReader, facts: Mapping[str, Any]) -> int:
+    """Rows that do not say which opportunity is meant: what they name may be a link of any."""
+    return sum(number is None for number in _opportunities_of_invalid(reader, facts))
+
+
+def _opportunities_of_invalid(reader: LedgerReader, facts: Mapping[str, Any]) -> Iterator[int | None]:
+    """The opportunity of each invalid row, as far as it can be read."""
     if "opportunity" not in facts.get("ids", {}):  # an input without it has no pairs either
         return
     _, place, _ = facts["ids"]["opportunity"]
     for cells, _ in rows_of(reader, Status.INVALID):
         number = id_of("", cells[place] if place < len(cells) else "")
-        if isinstance(number, int):
-            yield number, INVALID_ROW
+        yield number if isinstance(number, int) else None

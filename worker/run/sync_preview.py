@@ -21,7 +21,7 @@ from worker.run.links import opened
 from worker.run.page import Page, door_of
 from worker.run.progress import show_often
 from worker.run.removal import removes_single_links
-from worker.run.sync import Show, decision_on, owned_links, read_members, untouched_by_input
+from worker.run.sync import Show, count_untold, decision_on, owned_links, read_members, untouched_by_input
 from worker.settings import Settings
 from worker.sources import Source
 from worker.supply.ingest import ingest
@@ -123,6 +123,7 @@ async def _preview(
         await ingest(source, ledger, nothing, rows, settings.limit)
         with LedgerReader(directory.ledger) as reader:
             untouched = dict(untouched_by_input(reader, reader.facts()))
+            untold = count_untold(reader, reader.facts())
             tally.total = sum(1 for _ in named_opportunities(reader))
             async with opened(access, tally, show, page=page) as (site, _log):
                 if settings.prune is not None:
@@ -139,6 +140,7 @@ async def _preview(
             settings.prune,
             lambda keys: owned_links(runs, settings.portal or "", keys, lambda _: None),
             unlinked=0,
+            untold=untold,
             allowed=settings.allow_removals,
         )
     return Preview(

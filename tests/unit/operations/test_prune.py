@@ -34,8 +34,8 @@ def having(opportunity: int, links: int, going: int) -> Surplus:
     return Surplus(opportunity, links, extras(opportunity, *range(1, going + 1)))
 
 
-def all_of(*found: Surplus, unlinked: int = 0, allowed: int | None = None) -> Decision:
-    return decide(found, prune="all", owned={}, unlinked=unlinked, allowed=allowed)
+def all_of(*found: Surplus, unlinked: int = 0, untold: int = 0, allowed: int | None = None) -> Decision:
+    return decide(found, prune="all", owned={}, unlinked=unlinked, untold=untold, allowed=allowed)
 
 
 def test_surplus_is_what_the_input_does_not_name_in_the_order_of_ids() -> None:
@@ -115,6 +115,17 @@ def test_a_number_that_is_not_needed_must_be_exact_too() -> None:
 @pytest.mark.parametrize(("unlinked", "said"), [(1, "1 row could"), (2000, "2,000 rows could")])
 def test_nothing_is_removed_if_a_row_could_not_be_linked(unlinked: int, said: str) -> None:
     assert all_of(having(1, 60, 1), unlinked=unlinked, allowed=1).withheld.startswith(said)
+
+
+@pytest.mark.parametrize(("untold", "said"), [(1, "1 row does not"), (2000, "2,000 rows do not")])
+def test_nothing_is_removed_if_a_row_may_be_about_any_opportunity_unless_exactly_that_is_allowed(
+    untold: int, said: str
+) -> None:
+    withheld = all_of(having(1, 60, 1), untold=untold).withheld
+    assert withheld.startswith(said)
+    assert withheld.endswith("--allow-removals 1")
+    assert not all_of(having(1, 60, 1), untold=untold, allowed=1).withheld
+    assert not all_of(having(1, 60, 0), untold=untold).withheld
 
 
 def test_opportunities_that_lose_all_their_links_are_named() -> None:
