@@ -347,6 +347,32 @@ def test_removals_end_at_the_maximum_duration_and_resume_goes_on(
     assert portal.links() == wanted
 
 
+@pytest.mark.parametrize("copies", [1, 2], ids=["in the table or its index", "in both"])
+def test_a_bit_that_has_changed_in_what_is_to_be_removed_removes_nothing(
+    bulklink: "CommandLine", simulate: "Simulate", copies: int
+) -> None:
+    """Of a link that was decided it makes one of an opportunity that the file does not name."""
+    wanted = {(o, 1) for o in range(1, 31)}
+    portal = simulate(holding(wanted | {(o, c) for o in range(1, 31) for c in (2, 3)} | {(62, 2), (62, 3)}))
+    write(bulklink, wanted)
+    limits = ("--allow-removals", "60", "--link-rate", "20/s", "--max-duration", "1s", "--run-id", "one")
+    sync(bulklink, portal, "--prune", "all", *limits)
+    ledger = bulklink.folder / "runs/one/ledger.db"
+    assert {(30, 2), (30, 3)} <= portal.links()
+    data = ledger.read_bytes()
+    for contact in (2, 3):  # the last to go
+        key = (30 << 32 | contact).to_bytes(6, "big")
+        assert data.count(key) == 2
+        data = data.replace(key, (62 << 32 | contact).to_bytes(6, "big"), copies)
+    ledger.write_bytes(data)
+    before = portal.links()
+
+    done = bulklink("resume", "one", "--link-rate", "2000/s")
+
+    assert (done.returncode, portal.links()) == (1, before)
+    assert "runs/one/ledger.db: the ledger is damaged: " in done.stderr
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_sync_that_is_ended_in_the_middle_of_its_removals_goes_on_with_those_that_were_decided(
     bulklink: "CommandLine", simulate: "Simulate", how: signal.Signals

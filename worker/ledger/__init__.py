@@ -4,7 +4,7 @@ A row is admitted when read, claimed before its request leaves (the intent) and 
 each step is durable before the next begins. All files of a run directory can be rebuilt from it.
 """
 
-from worker.ledger.audit import audit, check, check_file, check_waiting
+from worker.ledger.audit import audit, check, check_file, check_removals, check_waiting
 from worker.ledger.base import PairLedger
 from worker.ledger.branch import FORM, branch_ledger
 from worker.ledger.history import Sample, SessionRecord, next_sample, samples_of, sessions_of
@@ -87,6 +87,7 @@ __all__ = [
     "branch_ledger",
     "check",
     "check_file",
+    "check_removals",
     "check_waiting",
     "claims",
     "contacts_to_link",

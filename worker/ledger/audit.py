@@ -52,6 +52,11 @@ _RULES = {
             WHERE coalesce(r.status, '') NOT IN ('linked', 'already_linked')""",
 }
 
+_STRAY = """
+    SELECT number FROM prunes p WHERE EXISTS (SELECT 1 FROM pairs WHERE key = p.key)
+        OR NOT EXISTS (SELECT 1 FROM pairs WHERE key BETWEEN p.key & ~4294967295 AND p.key | 4294967295)"""
+"""Of one sync: what several have decided need not agree."""
+
 
 def check(reader: LedgerReader, path: Path) -> None:
     """Refuse a ledger that does not agree with itself: nothing may be sent or claimed because of it.
@@ -80,6 +85,19 @@ def check_waiting(reader: LedgerReader, path: Path) -> None:
         *_misnumbered(reader),
         *_broken(reader, _CHANGED, f"{_CHANGED_ROWS} AND status IS NULL"),
     ]
+    if faults:
+        raise damaged(path, faults[0])
+
+
+def check_removals(reader: LedgerReader, path: Path) -> None:
+    """Refuse a ledger by which nothing may be removed: what a sync decided is damaged.
+
+    Raises:
+        LedgerError: with the first fault.
+    """
+    # All of it: what quick_check leaves out, that a table and its index agree, is how a changed bit shows.
+    faults = _damage(reader, "integrity_check(prunes)")
+    faults = faults or _broken(reader, "removals of what the input names, or does not know of", _STRAY)
     if faults:
         raise damaged(path, faults[0])
 

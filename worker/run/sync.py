@@ -23,6 +23,7 @@ from worker.judge import id_of
 from worker.ledger import (
     LedgerReader,
     PruneLedger,
+    check_removals,
     count_unsettled,
     desired_contacts,
     last_words,
@@ -202,6 +203,7 @@ class Pruning:
 
     async def _remove(self, site: Site, ledger: PruneLedger, log: FilteringBoundLogger) -> None:
         with LedgerReader(self._directory.ledger) as reader:
+            check_removals(reader, self._directory.ledger)
             self._tally.begin(Doing.PRUNING, "links", sum(1 for _ in links_to_prune(reader)))
             if not self._tally.total:
                 return

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.judged import judged
+from worker.errors import LedgerError
 from worker.ledger import (
     Claim,
     LedgerReader,
     Pruned,
     PruneLedger,
+    check_removals,
     count_unsettled,
     desired_contacts,
     last_words,
@@ -105,6 +107,30 @@ def test_all_that_is_decided_is_durable_before_anything_goes(path: Path, store: 
         assert list(links_to_prune(reader)) == [Made(2, 1, 7), Made(3, 1, 9), Made(1, 2, 5, THEN)]
         assert prune_counts(reader)["planned"] == 3
         assert reader.meta()["sync_decided"] == {"links": 3}
+
+
+@pytest.mark.parametrize(
+    ("stray", "said"),
+    [
+        (Extra(2, 1), "the input names"),
+        (Extra(3, 7), "does not know of"),
+        (Extra(MAX_ID, 7), "does not know of"),
+    ],
+)
+def test_nothing_goes_by_a_decision_that_the_input_does_not_bear(
+    path: Path, store: Store, stray: Extra, said: str
+) -> None:
+    pairs = [(1, 1), (2, 1)]
+    store.admit([judged(Pair(row, row + 1, *one)) for row, one in enumerate(pairs, 1)])
+    decided(path, *REMOVALS)
+    with LedgerReader(path) as reader:
+        check_removals(reader, path)
+    decided(path, *REMOVALS, stray)
+    with (
+        LedgerReader(path) as reader,
+        pytest.raises(LedgerError, match=f"damaged: removals of .*{said}.*row 4"),
+    ):
+        check_removals(reader, path)
 
 
 def test_what_is_withheld_is_listed_and_never_goes(path: Path, store: Store) -> None:  # noqa: ARG001 - makes it
