@@ -50,7 +50,8 @@ class BatchSize:
     def observe(self, items: int, seconds: float) -> None:
         """Take a batch into account that was answered, or not in time; small ones say too little."""
         if seconds >= FAR_TOO_LONG and items > FLOOR:
-            self._change(min(self.size, items) // 10)
+            # Of what was sent: one stall of the portal catches all that are in flight, and is one word.
+            self._change(min(self.size, items // 10))
         elif 2 * items >= self.size:
             self._seconds.append(seconds * self.size / items)
             wanted = self.size * self._target / max(*self._seconds, 1e-3)
@@ -58,8 +59,8 @@ class BatchSize:
                 self._change(int(min(wanted, max(self.size * GROWTH, self.size + 1))))
 
     def too_large(self, items: int) -> None:
-        """The answer to so many was more than is read of one: from now on there are at most half as many."""
-        self._ceiling = max(FLOOR, items // 2)
+        """So many are too much to be sent or answered at once: from now on there are at most half as many."""
+        self._ceiling = max(FLOOR, min(self._ceiling, items // 2))
         self._change(min(self.size, self._ceiling))
 
     def _change(self, wanted: int) -> None:

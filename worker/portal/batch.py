@@ -31,6 +31,7 @@ _DUMMY_BODY = "_=1"
 
 _ESCAPES = [(one.encode(), quote_plus(one).encode()) for one in "%" + punctuation.replace("%", "")]
 
+_ANSWERED = {Result.OK, Result.PERMANENT}
 _FAILED = {Result.TRANSIENT, Result.AMBIGUOUS}
 
 
@@ -72,10 +73,18 @@ class Batch:
             PortalError: the portal refuses us, is closed, or is no portal.
         """
         if len(asks) == 1:
-            self._alone = False
-            return await self._single.send(asks)
+            return await self._send_alone(asks)
         exchange = await self._send(asks)
         self._single.first_look.learn(asks, exchange.attempts)
+        return exchange
+
+    async def _send_alone(self, asks: Sequence[Ask]) -> Exchange:
+        self._alone = False
+        exchange = await self._single.send(asks)
+        (attempt,) = exchange.attempts
+        if self._size.size == 1 and (attempt.result in _ANSWERED or attempt.reason == TIMEOUT):
+            # Batches that had to become as small as that grow again by it, or they never would.
+            self._size.observe(1, attempt.seconds)
         return exchange
 
     async def _send(self, asks: Sequence[Ask]) -> Exchange:

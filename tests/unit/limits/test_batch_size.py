@@ -69,11 +69,20 @@ def test_one_that_took_far_too_long_makes_it_a_tenth_of_what_was_sent() -> None:
         assert size.size == left
 
 
-def test_far_too_long_with_a_batch_larger_than_it_is_by_now_is_a_tenth_of_what_it_is() -> None:
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+def test_a_stall_that_catches_several_batches_makes_them_smaller_once(in_flight: int) -> None:
     size = BatchSize(longest=60.0)
-    size.observe(20, 2 * TARGET)
+    sizes(size, 0.001, 60)
+    for _ in range(in_flight):
+        size.observe(CEILING, FAR_TOO_LONG)
+    assert size.size == CEILING // 10
+
+
+def test_far_too_long_with_a_batch_larger_than_it_is_by_now_makes_it_no_larger() -> None:
+    size = BatchSize(longest=60.0)
+    size.observe(20, 4 * TARGET)
     size.observe(200, FAR_TOO_LONG)
-    assert size.size == 1
+    assert size.size == 5
 
 
 def test_a_single_operation_that_took_far_too_long_leaves_nothing_to_be_made_smaller() -> None:
@@ -146,6 +155,15 @@ def test_after_an_answer_that_was_too_large_batches_never_get_beyond_half_of_tha
     assert size.size == CEILING // 2
     size.too_large(1)
     assert size.size == 1
+
+
+def test_one_that_was_too_large_and_is_told_late_allows_no_more_than_those_before_it() -> None:
+    size = BatchSize(longest=3.0)
+    sizes(size, 0.0001, 60)
+    for items in (CEILING, CEILING // 2, CEILING):
+        size.too_large(items)
+    sizes(size, 0.0001, 60)
+    assert size.size == CEILING // 4
 
 
 @pytest.mark.parametrize(

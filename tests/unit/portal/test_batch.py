@@ -247,6 +247,43 @@ async def test_one_operation_goes_as_a_request_of_its_own() -> None:
     assert exchange.request.kind is Kind.LINK
 
 
+async def test_batches_that_had_to_be_as_small_as_one_grow_again_once_those_are_answered_soon() -> None:
+    world = World(Reply(201, {}, orjson.dumps(linked(10)), 0.01), size=200)
+    for _ in range(2):
+        world.size.observe(world.size.size, 100.0)
+    assert world.batch.size == 1
+    for _ in range(3):
+        await world.send(ASKS[:1])
+    assert world.batch.size == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Failure("connect", "no connection", 0.0),
+        Failure("disconnected", "lost", 0.01),
+        Failure("timeout", "no answer", 5.0),
+        page(502),
+        page(429),
+        Reply(201, {}, orjson.dumps(linked(10)), 4.0),
+    ],
+)
+async def test_batches_of_one_stay_so_while_those_fail_or_are_slow(answer: Reply | Failure) -> None:
+    world = World(answer, size=200)
+    for _ in range(2):
+        world.size.observe(world.size.size, 100.0)
+    for _ in range(20):
+        await world.send(ASKS[:1])
+    assert world.batch.size == 1
+
+
+async def test_one_that_happened_to_be_alone_says_nothing_of_the_size() -> None:
+    world = World(Reply(201, {}, orjson.dumps(linked(10)), 0.01), size=200)
+    for _ in range(20):
+        await world.send(ASKS[:1])
+    assert world.batch.size == 20
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
