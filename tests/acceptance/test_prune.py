@@ -101,6 +101,19 @@ def test_what_a_kill_left_of_a_removal_is_no_run_and_goes_with_the_next(
         assert (done.returncode, left(bulklink)) == (0, {"new", ".removed-else"}), done.stderr
 
 
+def test_a_run_that_was_moved_to_another_disk_goes_with_the_link_that_stands_for_it(
+    bulklink: "CommandLine", runs: dict[str, RunDirectory]
+) -> None:
+    elsewhere = bulklink.folder / "elsewhere"
+    runs["old"].path.rename(elsewhere)
+    runs["old"].path.symlink_to(elsewhere)
+
+    done = bulklink("runs", "--prune", "90d", "--yes")
+
+    assert (done.returncode, left(bulklink)) == (0, {"new"}), done.stderr
+    assert sorted(path.name for path in bulklink.folder.iterdir()) == ["runs"]
+
+
 def test_nothing_old_is_said(bulklink: "CommandLine", runs: dict[str, RunDirectory]) -> None:
     done = bulklink("runs", "--prune", "500d")
 

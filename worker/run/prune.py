@@ -45,11 +45,14 @@ def remove(run: RunDirectory) -> bool:
     Raises:
         OutputError: it cannot be removed.
     """
-    condemned = run.path.with_name(f"{CONDEMNED}{run.run_id}")
+    folder = run.path.resolve()  # which may be on another disk
+    condemned = folder.with_name(f"{CONDEMNED}{folder.name}")
     try:
-        with run_lock(run.path):  # and of the folder, whatever its name is
-            run.path.rename(condemned)
+        with run_lock(folder):  # and of the folder, whatever its name is
+            folder.rename(condemned)
             shutil.rmtree(condemned)
+        if run.path.is_symlink():
+            run.path.unlink()
     except LockedError:
         return False
     except OSError as error:
