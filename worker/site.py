@@ -13,6 +13,7 @@ from worker.limits.hours import Hours, Rates
 from worker.limits.outage import Outage
 from worker.models import Kind
 from worker.operations.base import Operation
+from worker.operations.link import Link
 from worker.operations.look import Look
 from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
@@ -188,6 +189,8 @@ def _carried_by(operation: Operation[Any]) -> int:
 
 def _weight_of(operation: Operation[Any]) -> int:
     """How many contacts the answer to an operation may hold, or as much as it holds."""
+    if isinstance(operation, Link):
+        return 1  # as most are; not to be asked for that
     ask = operation.ask()
     if ask.kind is Kind.MEMBERS:
         return MEMBERS_WEIGH

@@ -26,13 +26,11 @@ _STANDS = """row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone
 """Nothing has removed the link of this row since: no rollback, and no sync that is merged with it."""
 
 _LINES_OF_LINKS = f"""
-    SELECT CAST('{{"row":' || coalesce((SELECT number FROM origins o WHERE o.row = l.row), row)
+    SELECT CAST('{{"row":' || coalesce((SELECT number FROM origins o WHERE o.row = l.row), l.row)
         || ',"line":' || line || ',"opportunity_id":' || opportunity_id || ',"contact_id":' || contact_id
-        || ',"status":"' || status || '","contact":' || coalesce(iif(?,
-            (SELECT nullif(body, '') FROM contacts c WHERE c.row = l.row), NULL), 'null')
-        || '}}' || char(10) AS BLOB)
-    FROM links l WHERE status IN ('linked', 'already_linked')
-        AND {_STANDS} ORDER BY l.row"""  # noqa: S608 - constants
+        || ',"status":"' || status || '","contact":' AS BLOB), CAST(c.body AS BLOB)
+    FROM links l LEFT JOIN contacts c ON c.row = l.row AND ?
+    WHERE status IN ('linked', 'already_linked') AND l.{_STANDS} ORDER BY l.row"""  # noqa: S608 - constants
 
 _ROWS = f"""
     SELECT coalesce((SELECT number FROM origins o WHERE o.row = l.row), row), line, cells,
@@ -199,13 +197,13 @@ class LedgerReader:
     def lines_of_links(self, *, contacts: bool) -> Iterator[bytes]:
         """Links that stand, in input order, each as a line of JSON, with its Contact as it came.
 
-        SQLite puts them together: as Python texts they would be decoded, copied and encoded again.
+        SQLite makes all but the Contact: as Python texts they would be decoded, copied and encoded again.
 
         Args:
             contacts: null stands for each of them if not.
         """
         found = self.query(_LINES_OF_LINKS, (contacts,))
-        return (line for (line,) in found)
+        return (b"%b%b}\n" % (before, contact or b"null") for before, contact in found)
 
     def causes(self) -> list[Cause]:
         """Failed rows grouped by reason and HTTP status, most frequent first."""

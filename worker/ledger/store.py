@@ -16,6 +16,8 @@ from worker.models import Attempt, Outcome, Pair, PreState, Request, Result, Row
 MARK = 0.05
 """Seconds of a session that a kill may leave uncounted."""
 
+_UNREAD = PreState.UNREAD
+
 Known: TypeAlias = tuple[int, tuple[str, ...], int | None]
 """Of a row that is in the ledger: its line, its cells, and the key of its pair; None if it is none."""
 
@@ -125,30 +127,31 @@ class Store:
         if not judged:
             return Admitted()
         now = time.time()
-        records: list[tuple[object, ...]] = []
-        invalid = 0
+        # Of nothing that is None, here and elsewhere: sqlite3 looks for an adapter of it, value by value.
+        pairs: list[tuple[int, int, str, int, int]] = []
+        invalid: list[tuple[int, int, str, int, str, float]] = []
         for row, verdict in judged:
             cells = dump_texts(row.cells)
             if isinstance(verdict, str):
-                invalid += 1
                 mark = seal(f"{row.line} None{cells}")
-                records.append((row.number, row.line, cells, None, mark, Status.INVALID, verdict, now))
+                invalid.append((row.number, row.line, cells, mark, verdict, now))
             else:
                 mark = seal(f"{row.line} {verdict}{cells}")
-                records.append((row.number, row.line, cells, verdict, mark, None, "", None))
+                pairs.append((row.number, row.line, cells, verdict, mark))
+        self._db.executemany("INSERT INTO rows (row, line, cells, key, seal) VALUES (?, ?, ?, ?, ?)", pairs)
         self._db.executemany(
-            "INSERT INTO rows (row, line, cells, key, seal, status, reason, settled_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            records,
+            "INSERT INTO rows (row, line, cells, seal, status, reason, settled_at)"
+            " VALUES (?, ?, ?, ?, 'invalid', ?, ?)",
+            invalid,
         )
         # A statement for all of them: one for each would cost more than what it does.
         span = judged[0][0].number, judged[-1][0].number
-        pairs = self._db.execute(
+        first = self._db.execute(
             "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows"
             " WHERE row BETWEEN ? AND ? AND key IS NOT NULL ORDER BY row",
             span,
         ).rowcount
-        duplicates = len(judged) - invalid - pairs
+        duplicates = len(pairs) - first
         if duplicates:
             self._db.execute(
                 "UPDATE rows SET status = 'duplicate', settled_at = ?, reason = 'same pair as line ' ||"
@@ -156,7 +159,7 @@ class Store:
                 " WHERE row BETWEEN ? AND ? AND row > (SELECT p.row FROM pairs p WHERE p.key = rows.key)",
                 (now, *span),
             )
-        return Admitted(pairs, duplicates, invalid)
+        return Admitted(first, duplicates, len(invalid))
 
     def claim(self, limit: int, *, look_first: bool = False) -> list[Pair]:
         """The next pairs without an outcome, in input order, noted as about to be sent.
@@ -288,21 +291,23 @@ class Store:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Write the last word on pairs, every failed attempt on the way to it, and the Contacts."""
         now = time.time()
+        ok, already_linked = Result.OK, Status.ALREADY_LINKED  # a word of an Enum is a call each time
         rows: list[tuple[object, ...]] = []
         contacts: list[tuple[object, ...]] = []
         for outcome in outcomes:
             attempts, row = outcome.attempts, outcome.pair.row
-            plain = len(attempts) == 1 and attempts[0].result is Result.OK  # as nearly all are
+            plain = len(attempts) == 1 and attempts[0].result is ok  # as nearly all are
             if attempts and not plain:
                 self.count(row, attempts)
-            pre = PreState.PRESENT if outcome.status is Status.ALREADY_LINKED else None
-            rows.append((int(plain), str(outcome.status), outcome.reason, outcome.http_status, now, pre, row))
+            status = outcome.status
+            pre = "present" if status is already_linked else ""
+            rows.append((int(plain), str(status), outcome.reason, outcome.http_status, now, pre, row))
             if body := outcome.body:
                 kept = body if self._keep is None else self._keep(body)
-                contacts.append((row, kept, seal(kept)))
+                contacts.append((row, bytearray(kept), seal(kept)))
         self._db.executemany(
             "UPDATE rows SET attempts = attempts + ?, status = ?, reason = ?, http_status = ?,"
-            " settled_at = ?, pre = coalesce(?, pre) WHERE row = ?",
+            " settled_at = ?, pre = coalesce(nullif(?, ''), pre) WHERE row = ?",
             rows,
         )
         self._ahead.difference_update(outcome.pair.row for outcome in outcomes)
@@ -361,4 +366,4 @@ class Store:
 
 
 def _pair(row: int, line: int, key: int, in_doubt: bool, pre: str | None) -> Pair:
-    return Pair(row, line, *ids_of(key), bool(in_doubt), PreState(pre or PreState.UNREAD))
+    return Pair(row, line, *ids_of(key), bool(in_doubt), _UNREAD if pre is None else PreState(pre))

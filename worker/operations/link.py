@@ -9,6 +9,9 @@ from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
 from worker.reasons import NOT_STORED, PERHAPS_LINKED
 
+# Up to Python 3.11 each look at a word of an Enum is a call; here it would be one for each pair.
+_LINK, _LOOK = Kind.LINK, Kind.LOOK
+
 
 class Link:
     """A pair on its way to its outcome.
@@ -66,7 +69,7 @@ class Link:
 
     def ask(self) -> Ask:
         """The link, or a look for it among the members."""
-        kind = Kind.LOOK if self._looking else Kind.LINK
+        kind = _LOOK if self._looking else _LINK
         return Ask(kind, self.pair.opportunity_id, (self.pair.contact_id,), self._because)
 
     def leaves(self) -> None:

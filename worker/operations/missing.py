@@ -41,9 +41,10 @@ class Missing:
         """Outcomes with better reasons, where they are known, and what is to be asked for the others."""
         explained: list[Outcome] = []
         to_ask: list[Entity] = []
+        rejected = Status.REJECTED
         for outcome in outcomes:
             word = ""
-            if outcome.status is Status.REJECTED and outcome.reason == NOT_FOUND:
+            if outcome.status is rejected and outcome.reason == NOT_FOUND:
                 word = self._word(outcome.pair)
                 if not word:
                     to_ask += self._wait(outcome.pair)

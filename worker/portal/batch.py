@@ -32,6 +32,7 @@ _DUMMY_BODY = "_=1"
 _ESCAPES = [(one.encode(), quote_plus(one).encode()) for one in "%" + punctuation.replace("%", "")]
 
 _ANSWERED = {Result.OK, Result.PERMANENT}
+_THROTTLED = Result.THROTTLED
 _FAILED = {Result.TRANSIENT, Result.AMBIGUOUS}
 
 
@@ -124,9 +125,9 @@ class Batch:
         status, data = _told(item)
         if status is None:
             return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
-        read = read_answer(ask, None, data)
+        read = read_answer(ask, None, data, is_utf8=True)
         verdict = judge(read, status, writes=call.writes)
-        if verdict.result is Result.THROTTLED:
+        if verdict.result is _THROTTLED:
             # Nobody slows down a single item: it was not carried out, as it says, and everyone else was.
             verdict = replace(verdict, result=Result.TRANSIENT)
         elif verdict.stop is not None:
@@ -195,7 +196,7 @@ def _told(item: Any) -> tuple[int | None, bytes]:
     status, data = (item.get("status"), item.get("data")) if isinstance(item, dict) else (None, None)
     if not isinstance(status, int) or not isinstance(data, str):
         return None, b""
-    return status, data.encode("utf-8", "surrogatepass")
+    return status, data.encode()
 
 
 def _batch_of(client: PortalClient, calls: Sequence[Call]) -> Call:

@@ -58,6 +58,9 @@ _LISTS = frozenset({Kind.LOOK, Kind.MEMBERS})
 
 def call_for(ask: Ask) -> Call:
     """The call that asks this (contract 0, 4.6, 5.2, 5.5). Only CommunityServer removes one link (4.4)."""
+    method = _METHODS.get(ask.kind)
+    if method is not None:
+        return Call(method, f"crm/opportunity/{ask.opportunity_id}/contact/{ask.contact_ids[0]}")
     if ask.kind is Kind.EXISTS:
         one = f"contact/{ask.contact_ids[0]}" if ask.contact_ids else f"opportunity/{ask.opportunity_id}"
         return Call("GET", f"crm/{one}", {"fields": "id"}, dispensable=True)
@@ -67,15 +70,13 @@ def call_for(ask: Ask) -> Call:
         query = {"filterBy": "id", "filterOp": "equals", "filterValue": sought}
         # Without id among them, fields would spoil later answers of the portal's process (contract 5.6).
         return Call("GET", members, {**query, "fields": "id"} if ask.ids_only else query)
-    if ask.kind is Kind.MEMBERS:
-        cut = {"count": str(PAGE), "startIndex": str(ask.start), "fields": "id,canEdit,created"}
-        return Call("GET", members, cut)
-    return Call(_METHODS[ask.kind], f"{members}/{ask.contact_ids[0]}")
+    cut = {"count": str(PAGE), "startIndex": str(ask.start), "fields": "id,canEdit,created"}
+    return Call("GET", members, cut)
 
 
-def read_answer(ask: Ask | None, content_type: str | None, body: bytes) -> Read:
+def read_answer(ask: Ask | None, content_type: str | None, body: bytes, *, is_utf8: bool = False) -> Read:
     """Read a body, and look in it for what was asked for; ``ask`` is None for the harmless question."""
-    kind, envelope = read_body(content_type, body)
+    kind, envelope = read_body(content_type, body, is_utf8=is_utf8)
     proof: bytes | Envelope | None = None
     if envelope is None:
         pass

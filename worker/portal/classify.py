@@ -80,6 +80,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.result is Result.THROTTLED and self.reason not in BUSY_OR_CLOSED
 
 
+_XML, _JSON = BodyKind.XML_ENVELOPE, BodyKind.JSON_ENVELOPE
 _ENVELOPE = frozenset({BodyKind.JSON_ENVELOPE, BodyKind.XML_ENVELOPE})
 _EMPTY = frozenset({BodyKind.EMPTY})
 _ANY = frozenset(BodyKind)
@@ -217,7 +218,7 @@ def _verdict(result: Result, reason: str, *, sent: bool) -> Verdict:
 
 
 def read_body(
-    content_type: str | None, body: bytes, *, build: bool = False
+    content_type: str | None, body: bytes, *, build: bool = False, is_utf8: bool = False
 ) -> tuple[BodyKind, Envelope | None]:
     """Tell what a body is, and read it if it is an envelope.
 
@@ -229,14 +230,14 @@ def read_body(
         return BodyKind.EMPTY, None
     wire: WireFormat = "xml" if start == b"<" else "json"
     try:
-        envelope = read_envelope(body, wire, build=build)
+        envelope = read_envelope(body, wire, build=build, is_utf8=is_utf8)
     except NotAnEnvelope:
         label = (content_type or "").partition(";")[0].strip().lower()
         if start == b"<" and "xml" not in label.replace("xhtml+xml", ""):
             return BodyKind.HTML, None
         is_text = label.startswith("text/") and label != "text/xml" and start not in b"{["
         return (BodyKind.TEXT if is_text else BodyKind.OTHER), None
-    return (BodyKind.XML_ENVELOPE if wire == "xml" else BodyKind.JSON_ENVELOPE), envelope
+    return (_XML if wire == "xml" else _JSON), envelope
 
 
 def heed_page(verdict: Verdict, body: bytes) -> Verdict:

@@ -29,8 +29,9 @@ class FirstLook:
 
     def learn(self, asks: Sequence[Ask], attempts: Sequence[Attempt]) -> None:
         """Take answers into account."""
+        look = Kind.LOOK
         for ask, attempt in zip(asks, attempts, strict=True):
-            if ask.kind is Kind.LOOK and attempt.result is not Result.THROTTLED:
+            if ask.kind is look and attempt.result is not Result.THROTTLED:
                 self.is_told = attempt.result in (Result.OK, Result.PERMANENT)
 
 
@@ -46,7 +47,8 @@ class Turn:
 
     async def __aenter__(self) -> None:
         first_look = self._first_look
-        if first_look.is_told or not any(ask.kind is Kind.LOOK for ask in self._asks):
+        look = Kind.LOOK
+        if first_look.is_told or not any(ask.kind is look for ask in self._asks):
             return
         await first_look.alone.acquire()
         if first_look.is_told:  # by the one that was waited for

@@ -29,6 +29,9 @@ _BEFORE_RESPONSE = re.compile(
 """How CommunityServer begins every answer that has a response (contract 2.2)."""
 
 
+_LINE_FEED, _RETURN = b"\n\r"
+
+
 class _Shown(msgspec.Struct):
     """What has to be known of an item; the rest is checked to be JSON, and passed over."""
 
@@ -99,20 +102,21 @@ class Envelope(msgspec.Struct, frozen=True):
         return len(as_list(self.value)) if self.items is None else len(self.items)
 
 
-def read_envelope(body: bytes, wire: WireFormat, *, build: bool = False) -> Envelope:
+def read_envelope(body: bytes, wire: WireFormat, *, build: bool = False, is_utf8: bool = False) -> Envelope:
     """Read a whole body as the envelope of contract 2.2 (CommunityServer) or 2.9 (AppServer).
 
     Args:
         body: the body.
         wire: how it is written.
         build: all of the response will be looked at, so objects are made of it at once.
+        is_utf8: that is known already, as of what was a text before.
 
     An answer without the member ``status`` is taken for somebody else's: both servers always send it.
 
     Raises:
         NotAnEnvelope: the body is anything else, also a batch error that was written twice (contract 7.6).
     """
-    if wire == "json" and (plain := _read_plain(body, build=build)) is not None:
+    if wire == "json" and (plain := _read_plain(body, build=build, is_utf8=is_utf8)) is not None:
         return plain
     root = _read_json(body) if wire == "json" else _read_xml(body)
     # The documentation spells members in PascalCase (contract 2.8).
@@ -227,7 +231,7 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _read_plain(body: bytes, *, build: bool) -> Envelope | None:
+def _read_plain(body: bytes, *, build: bool, is_utf8: bool) -> Envelope | None:
     """An answer that is nothing but what comes before the response, the response, and a bracket.
 
     That what lies between is JSON by itself proves that it is the response, and all of it. One that is spread
@@ -235,7 +239,8 @@ def _read_plain(body: bytes, *, build: bool) -> Envelope | None:
     costs the same however deep it nests.
     """
     before = _BEFORE_RESPONSE.match(body)
-    if before is None or not body.endswith(b"}") or b"\n" in body or b"\r" in body:
+    # The characters as numbers: of bytes it is first tried whether they are one, and that fails dearly.
+    if before is None or not body.endswith(b"}") or _LINE_FEED in body or _RETURN in body:
         return None
     written = body[before.end() : -1]
     value = shown_id = None
@@ -244,7 +249,7 @@ def _read_plain(body: bytes, *, build: bool) -> Envelope | None:
         if build:
             value = orjson.loads(written)
         else:
-            if not written.isascii():
+            if not is_utf8 and not written.isascii():
                 written.decode()  # what msgspec passes over it does not look at for that
             if written.lstrip()[:1] == b"{":
                 items, shown_id = (written,), _SHOWN.decode(written).id

@@ -96,11 +96,15 @@ class _Lenient(io.BufferedWriter):
             super().flush()
 
 
+_OK = Result.OK
+_GOOD = (Status.LINKED, Status.ALREADY_LINKED)
+
+
 def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
     """Note a pair that did not end well, and under it, if verbose, each attempt that failed."""
     pair = outcome.pair
     for number, attempt in enumerate(outcome.attempts, 1):
-        if attempt.result is not Result.OK:
+        if attempt.result is not _OK:
             log.debug(
                 "attempt.failed",
                 row=pair.row,
@@ -110,7 +114,7 @@ def log_outcome(log: FilteringBoundLogger, outcome: Outcome) -> None:
                 http_status=attempt.http_status,
                 seconds=round(attempt.seconds, 4),
             )
-    if outcome.status not in (Status.LINKED, Status.ALREADY_LINKED):
+    if outcome.status not in _GOOD:
         log.warning(
             "pair.failed",
             row=pair.row,

@@ -124,11 +124,12 @@ class Pipeline:
     def _operations(self, pairs: Sequence[Pair]) -> Iterator[Operation[Any]]:
         policy, rng = self._site.policy, self._site.rng
         # What was seen before the first request of a pair is what counts, not what its own request left.
-        unread = [pair for pair in pairs if pair.pre is PreState.UNREAD]
+        not_looked = PreState.UNREAD
+        unread = [pair for pair in pairs if pair.pre is not_looked]
         if not self._look_first or not unread:
             yield from (Link(pair, policy, rng) for pair in pairs)
             return
-        yield from (Link(pair, policy, rng) for pair in pairs if pair.pre is not PreState.UNREAD)
+        yield from (Link(pair, policy, rng) for pair in pairs if pair.pre is not not_looked)
         yield from looks(unread, policy, rng)
 
     async def _conclude(self, finished: Sequence[Finished]) -> Sequence[Operation[Any]]:
