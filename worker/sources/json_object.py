@@ -66,6 +66,21 @@ def is_object(line: str) -> bool:
     return True
 
 
+def contradicts_itself(text: str | bytes, key: str) -> bool:
+    """Whether an object that was read has this key more than once, with different values.
+
+    Of such a key every reader takes another one, most of them the last.
+    """
+    quoted = f'"{key}"'
+    if text.count(quoted if isinstance(text, str) else quoted.encode("utf-8", "surrogatepass")) < 2:  # noqa: PLR2004 - twice
+        return False  # as nearly always; what stands deeper inside, or in a value, is sorted out below
+    try:
+        members: list[tuple[str, object]] = json.loads(text, object_pairs_hook=list, parse_float=str)
+    except (ValueError, RecursionError):
+        return True  # only a reader that takes the one for the other got through
+    return len({repr(value) for name, value in members if name == key}) > 1
+
+
 def cell_of(value: object) -> str:
     """A value as a cell: text as it is, a number as it was written, null as nothing, all else as JSON.
 

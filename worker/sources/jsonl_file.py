@@ -19,7 +19,7 @@ from worker.sources.columns import (
     rivals,
     shown,
 )
-from worker.sources.json_object import FaultError, cell_of, read_object
+from worker.sources.json_object import FaultError, cell_of, contradicts_itself, read_object
 from worker.sources.lines import Text, line_end
 from worker.sources.opening import RawInput
 
@@ -111,10 +111,8 @@ class JsonlFile(FileSource):
         # The first is cheaper than asking whether all are blank, and true if they are.
         if not (asked and "!" <= asked <= "\x7f") and cells and is_blank(cells.values()):
             return None
-        if others:
-            fault = fault or _contradiction(cells, others)
-            if fault:
-                asked = contact = None
+        if doubt := _contradiction(cells, others) or _repetition(text, opportunity, contact):
+            fault, asked, contact = fault or doubt, None, None
         kept = tuple([cells.get(name, "") for name in self._columns])
         return Row(number, line, kept, asked, None if contact is None else cells[contact], fault)
 
@@ -157,6 +155,14 @@ class JsonlFile(FileSource):
             self._columns[RAW_COLUMN] = None
         raw = text.rstrip("\r\n")[:FAULT_TEXT_LENGTH]
         return Row(number, line, (raw, *[""] * (len(self._columns) - 1)), None, None, fault)
+
+
+def _repetition(text: str, *ids: str | None) -> str:
+    """That the key of an id stands in the text with different values; empty if none does."""
+    for key in ids:
+        if key is not None and contradicts_itself(text, key):
+            return f"{shown([key])} stands twice"
+    return ""
 
 
 def _contradiction(cells: dict[str, str], others: tuple[tuple[str, str], ...]) -> str:

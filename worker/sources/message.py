@@ -6,7 +6,7 @@ from typing import Any
 from worker.models import Row
 from worker.sources.base import FAULT_TEXT_LENGTH
 from worker.sources.columns import CONTACT, ID_NAMES, OPPORTUNITY, Id, locate
-from worker.sources.json_object import FaultError, cell_of, read_object
+from worker.sources.json_object import FaultError, cell_of, contradicts_itself, read_object
 
 MESSAGE_COLUMNS = (*ID_NAMES, "id", "message")
 """Cells of each row: both ids, the message's own ``id``, and, if it could not be read, its beginning."""
@@ -26,9 +26,10 @@ def read_message(body: bytes) -> Row:
     if len(body) > MAX_MESSAGE:
         return _faulty(body, FAULT_LARGE)
     try:
-        found = read_object(body.removeprefix(codecs.BOM_UTF8))
-        opportunity, no_opportunity = _find(OPPORTUNITY, found)
-        contact, no_contact = _find(CONTACT, found)
+        body = body.removeprefix(codecs.BOM_UTF8)
+        found = read_object(body)
+        opportunity, no_opportunity = _find(OPPORTUNITY, body, found)
+        contact, no_contact = _find(CONTACT, body, found)
         own_id = cell_of(found.get("id"))[:FAULT_TEXT_LENGTH]
     except FaultError as error:
         return _faulty(body, str(error))
@@ -37,17 +38,20 @@ def read_message(body: bytes) -> Row:
     return Row(0, 0, cells, opportunity, contact, fault)
 
 
-def _find(which: Id, found: dict[str, Any]) -> tuple[str | None, str]:
-    if which.name in found:  # as it nearly always is
-        return cell_of(found[which.name])[:FAULT_TEXT_LENGTH], ""
-    keys = tuple(found)
-    match locate(which, keys, {}):
-        case []:
-            return None, f"no {which.name}"
-        case [at]:
-            return cell_of(found[keys[at]])[:FAULT_TEXT_LENGTH], ""
-        case _:
-            return None, f"more than one {which.name}"
+def _find(which: Id, body: bytes, found: dict[str, Any]) -> tuple[str | None, str]:
+    key = which.name
+    if key not in found:  # it nearly always is
+        keys = tuple(found)
+        match locate(which, keys, {}):
+            case []:
+                return None, f"no {which.name}"
+            case [at]:
+                key = keys[at]
+            case _:
+                return None, f"more than one {which.name}"
+    if contradicts_itself(body, key):
+        return None, f"more than one {which.name}"
+    return cell_of(found[key])[:FAULT_TEXT_LENGTH], ""
 
 
 def _faulty(body: bytes, fault: str) -> Row:

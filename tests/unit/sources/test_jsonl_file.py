@@ -160,9 +160,32 @@ def test_hostile_keys_do_not_grow_the_columns_without_bound_and_ids_are_still_re
     assert len(last.cells) == MAX_COLUMNS
 
 
-def test_the_last_of_equal_keys_wins() -> None:
-    [row] = read('{"opportunity_id": 1, "contact_id": 2, "opportunity_id": 3}')
-    assert (row.opportunity, row.contact) == ("3", "2")
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"opportunity_id": 1, "contact_id": 2, "opportunity_id": 3}', "opportunity_id stands twice"),
+        ('{"contact_id": 2, "opportunity_id": 1, "contact_id": null}', "contact_id stands twice"),
+        ('{"opportunity_id": 1, "contact_id": 2, "contact_id": "2"}', "contact_id stands twice"),
+        ('{"deal": 1, "contact": 2, "note": 0.5, "deal": 3}', "deal stands twice"),
+    ],
+)
+def test_an_id_that_stands_twice_and_differs_is_a_fault(line: str, fault: str) -> None:
+    [row] = read(line)
+    assert (row.opportunity, row.contact, row.fault) == (None, None, fault)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"opportunity_id": 1, "contact_id": 2, "opportunity_id": 1}',
+        '{"opportunity_id": 1, "contact_id": 2, "note": 1, "note": 2}',
+        '{"opportunity_id": 1, "contact_id": 2, "other": {"contact_id": 3, "opportunity_id": 4}}',
+        '{"opportunity_id": 1, "contact_id": 2, "note": "contact_id", "key": "opportunity_id"}',
+    ],
+)
+def test_what_says_the_same_twice_or_stands_deeper_is_none(line: str) -> None:
+    [row] = read(line)
+    assert (row.opportunity, row.contact, row.fault) == ("1", "2", "")
 
 
 JSON_VALUES = st.recursive(

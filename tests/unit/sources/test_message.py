@@ -145,8 +145,14 @@ def test_an_id_of_its_own_is_kept_and_makes_no_difference(value: str, kept: str)
     assert judge(row) == Pair(0, 0, 1, 2)
 
 
-def test_the_last_of_two_equal_keys_counts_as_in_a_file() -> None:
-    assert ids(b'{"opportunity_id": 1, "opportunity_id": 3, "contact_id": 2}') == ("3", "2")
+@pytest.mark.parametrize("key", ["opportunity_id", "deal"])
+def test_an_id_that_stands_twice_and_differs_is_refused_as_in_a_file(key: str) -> None:
+    row = read_message(b'{"%b": 1, "%b": 3, "contact_id": 2}' % (key.encode(), key.encode()))
+    assert (row.opportunity, row.fault) == (None, "more than one opportunity_id")
+
+
+def test_an_id_that_stands_twice_and_says_the_same_is_one() -> None:
+    assert ids(b'{"opportunity_id": 1, "opportunity_id": 1, "contact_id": 2}') == ("1", "2")
 
 
 @pytest.mark.parametrize(
