@@ -127,9 +127,9 @@ class Site:
         self._gathering.add(gathering)
         return gathering
 
-    def take_no_more_batches(self) -> None:
+    def take_no_more_batches(self, why: str) -> None:
         """The portal has stopped taking them: as many requests may be in flight as the user allows."""
-        self.route.name, self.route.why = "single", "the portal stopped taking batches"
+        self.route.name, self.route.why = "single", why
         self._resize()
         for scheduler in self._gathering:
             scheduler.gather_no_more()

@@ -161,9 +161,11 @@ def test_a_passing_failure_of_the_first_batch_does_not_decide_how_the_run_is_sen
     assert report["requests"]["attempts"] == portal.books()["requests"]
 
 
-@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize(
+    ("status", "why"), [(403, "HTTP 403 blocked_by_proxy"), (404, "HTTP 404 no_such_route")]
+)
 def test_batches_forbidden_in_the_middle_of_a_run_go_on_one_by_one_to_the_right_end(
-    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path, status: int
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path, status: int, why: str
 ) -> None:
     pairs = grid(30, 20)
     write(tmp_path / "pairs.csv", pairs)
@@ -179,7 +181,36 @@ def test_batches_forbidden_in_the_middle_of_a_run_go_on_one_by_one_to_the_right_
     assert books["batches"] < 20
     assert report["requests"]["attempts"] == books["requests"]
     told = report["requests"]
-    assert (told["transport"], told["transport_reason"]) == ("single", "the portal stopped taking batches")
+    assert told["transport"] == "single"
+    assert told["transport_reason"] == f"the portal stopped taking batches: {why}"
+
+
+LOSSES = {
+    "a page of 400": 'status = 400\nbody = "html"\n',
+    "a page of 200": 'kind = "html_200"\n',
+    "no answer": 'kind = "reset"\n',
+    "an answer that cannot be unpacked": 'kind = "gzip_junk"\n',
+}
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_batches_that_something_spoils_from_the_middle_of_a_run_on_cost_no_pair_its_link(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path, case: str
+) -> None:
+    """Nothing says that they are refused, and each pair could be linked alone."""
+    pairs = grid(30, 10)
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate(f'[[faults]]\non = "batch"\nafter = 100\n{LOSSES[case]}')
+
+    report = bulklink.report("run", "pairs.csv", "--portal", portal.url, *BATCH)
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 300)
+    books, told = portal.books(), report["requests"]
+    assert portal.links() == set(pairs)
+    assert books["batches"] < 30
+    assert told["attempts"] == books["requests"]
+    assert told["transport"] == "single"
+    assert told["transport_reason"].startswith("batches fail, requests of one do not: ")
 
 
 def test_a_run_in_batches_is_verified_and_rolled_back_in_batches(

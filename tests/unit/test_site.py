@@ -121,7 +121,7 @@ def test_a_stated_number_takes_the_place_of_a_learned_one_and_the_other_way_roun
 def test_once_no_more_batches_are_taken_more_may_be_in_flight(virtual_time: Run) -> None:
     async def story() -> tuple[int, int]:
         site = site_by(Way(20), None)
-        site.take_no_more_batches()
+        site.take_no_more_batches("")
         assert site.limiter.controller.concurrency is not None
         return site.limiter.permits.limit, site.limiter.controller.concurrency.ceiling
 
@@ -145,7 +145,7 @@ def test_once_no_more_batches_are_taken_the_concurrency_is_what_the_user_allows_
     async def story() -> list[int]:
         site = site_by(Way(20), 8)
         await site.change(always(FAST), 5, NOBODY)
-        site.take_no_more_batches()
+        site.take_no_more_batches("")
         told = [site.limiter.permits.limit]
         await site.change(always(FAST), 6, NOBODY)
         assert not site.takes_many
@@ -230,7 +230,7 @@ def test_when_batches_are_no_longer_taken_nothing_waits_for_others_to_share_its_
     async def story() -> float:
         site = site_by(Way(20), 8)
         scheduler = site.scheduler()
-        site.take_no_more_batches()
+        site.take_no_more_batches("")
         begin = asyncio.get_running_loop().time()
         scheduler.offer([Link(Pair(1, 2, 3, 4), RetryPolicy(), Highest(0))])
         await scheduler.next(20)

@@ -22,14 +22,19 @@ from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.portal.calls import HARMLESS, Call, Read, attempt_of, call_for, judge, read_answer
 from worker.portal.classify import Verdict, read_body
 from worker.portal.client import Finding, PortalClient
+from worker.portal.doubt import Doubt
 from worker.portal.identity import WHO, User, read_profile, user_in
 from worker.portal.single import Single
-from worker.reasons import NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
+from worker.reasons import BLOCKED, BUSY_OR_CLOSED, NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
 
 _DUMMY_BODY = "_=1"
 """Mono fails every item but a GET that has no body of its own (contract 10.11)."""
 
 _ESCAPES = [(one.encode(), quote_plus(one).encode()) for one in "%" + punctuation.replace("%", "")]
+
+_TOO_LARGE = 413
+_SMALLEST = 3
+"""Operations; half of so few is no batch any more."""
 
 _ANSWERED = {Result.OK, Result.PERMANENT}
 _THROTTLED = Result.THROTTLED
@@ -42,21 +47,25 @@ class Batch:
     Args:
         client: the portal.
         size: says how many.
-        forbid: called once if the portal does not take batches any more; from then on each goes alone.
+        forbid: called once if the portal does not take batches any more, with the reason in words for the
+            user; from then on each goes alone.
     """
 
-    def __init__(self, client: PortalClient, size: BatchSize, forbid: Callable[[], None]) -> None:
+    def __init__(self, client: PortalClient, size: BatchSize, forbid: Callable[[str], None]) -> None:
         self._client = client
         self._size = size
         self._forbid = forbid
         self._single = Single(client)
         self._forbidden = False
         self._alone = False
+        self._doubt = Doubt()
+        self._taken = 0  # bytes of the largest that was answered
 
     @property
     def size(self) -> int:
         """Most operations that the next request carries."""
-        return 1 if self._alone or self._forbidden else self._size.size
+        goes_alone = self._alone or self._forbidden or self._doubt.wants_one_alone
+        return 1 if goes_alone else self._size.size
 
     @property
     def sizes(self) -> BatchSize:
@@ -75,28 +84,31 @@ class Batch:
         """
         if len(asks) == 1:
             return await self._send_alone(asks)
+        lost_before = self._doubt.lost
         exchange = await self._send(asks)
         self._single.first_look.learn(asks, exchange.attempts)
+        self._learn(exchange, lost_before)
         return exchange
 
     async def _send_alone(self, asks: Sequence[Ask]) -> Exchange:
         self._alone = False
         exchange = await self._single.send(asks)
         (attempt,) = exchange.attempts
-        if self._size.size == 1 and (attempt.result in _ANSWERED or attempt.reason == TIMEOUT):
+        is_answered = attempt.result in _ANSWERED
+        self._doubt.one_sent(answered=is_answered)
+        if self._size.size == 1 and (is_answered or attempt.reason == TIMEOUT):
             # Batches that had to become as small as that grow again by it, or they never would.
             self._size.observe(1, attempt.seconds)
         return exchange
 
     async def _send(self, asks: Sequence[Ask]) -> Exchange:
         calls = [call_for(ask) for ask in asks]
-        finding = await self._client.send(_batch_of(self._client, calls), _read_batch, Kind.BATCH, asks)
+        batch = _batch_of(self._client, calls)
+        finding = await self._client.send(batch, _read_batch, Kind.BATCH, asks)
         request = finding.request(Kind.BATCH, asks)
         if finding.verdict.stop is not None or finding.verdict.result is Result.PERMANENT:
-            # The route is refused, not we and no pair: nothing was carried out, and each can go alone.
-            if not self._forbidden:  # several may be on their way
-                self._forbidden = True
-                self._forbid()
+            # The route is refused, not we and no pair: nothing was carried out, and it goes another way.
+            self._refused(finding, len(asks), len(batch.form or b""))
             again = Attempt(Result.THROTTLED, finding.verdict.reason, finding.http_status, finding.seconds)
             return Exchange(request, (again,) * len(asks))
         items = finding.read.proof if finding.read is not None else None
@@ -106,11 +118,38 @@ class Batch:
             self._size.observe(len(asks), finding.seconds)  # one that broke off says nothing, however soon
         if not isinstance(items, list):
             return Exchange(request, tuple(self._unanswered(ask, finding) for ask in asks))
+        self._taken = max(self._taken, len(batch.form or b""))
         attempts = tuple(
             self._attempt(number, ask, call, items, finding)
             for number, (ask, call) in enumerate(zip(asks, calls, strict=True))
         )
         return Exchange(_summed_up(request, attempts), attempts)
+
+    def _refused(self, finding: Finding, items: int, size: int) -> None:
+        """Perhaps it is only too large for a proxy, and one of half of it is not."""
+        of_size = finding.http_status == _TOO_LARGE or finding.verdict.reason == BLOCKED
+        if of_size and size > self._taken and items > _SMALLEST:
+            self._size.too_large(items)
+        else:
+            self._give_up(f"the portal stopped taking batches: {finding.detail} {finding.verdict.reason}")
+
+    def _learn(self, exchange: Exchange, lost_before: int) -> None:
+        request = exchange.request
+        is_busy = request.result is Result.THROTTLED and request.reason in BUSY_OR_CLOSED
+        if any(attempt.result in _ANSWERED for attempt in exchange.attempts):
+            self._doubt.batch_answered()
+        elif (is_busy or request.result in _FAILED) and self._doubt.batch_lost(lost_before):
+            told = (
+                request.reason
+                if request.http_status is None
+                else f"HTTP {request.http_status} {request.reason}"
+            )
+            self._give_up(f"batches fail, requests of one do not: {told}")
+
+    def _give_up(self, why: str) -> None:
+        if not self._forbidden:  # several may be on their way
+            self._forbidden = True
+            self._forbid(why)
 
     def _unanswered(self, ask: Ask, finding: Finding) -> Attempt:
         """No item has an answer: what is known of the whole request holds for each."""
@@ -118,11 +157,8 @@ class Batch:
         return replace(attempt, shared=True)
 
     def _attempt(self, number: int, ask: Ask, call: Call, items: list[Any], finding: Finding) -> Attempt:
-        """What the answer to one item says; it must be in its place, and bear its name."""
-        item = items[number] if number < len(items) else None
-        if not isinstance(item, dict) or item.get("name") != str(number):
-            return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
-        status, data = _told(item)
+        """What the answer to one item says."""
+        status, data = _told(items, number)
         if status is None:
             return Attempt(Result.AMBIGUOUS, NO_ITEM, finding.http_status, finding.seconds, shared=True)
         read = read_answer(ask, None, data, is_utf8=True)
@@ -183,7 +219,7 @@ def _of_harmless(finding: Finding, count: int) -> tuple[Verdict, User | None]:
     items = finding.read.proof if finding.read is not None else None
     if not isinstance(items, list) or len(items) != count:
         return Verdict(Result.AMBIGUOUS, NO_ITEM), None
-    (status, data), *others = map(_told, items)
+    (status, data), *others = [_told(items, number) for number in range(count)]
     if status is None:
         return Verdict(Result.AMBIGUOUS, NO_ITEM), None
     profiles = [user_in(read_profile(None, text)) for told, text in others if told is not None]
@@ -191,9 +227,12 @@ def _of_harmless(finding: Finding, count: int) -> tuple[Verdict, User | None]:
     return verdict, next(iter(profiles), None)
 
 
-def _told(item: Any) -> tuple[int | None, bytes]:
-    """Status and body that an item has been answered with; None as the status if it has no answer."""
-    status, data = (item.get("status"), item.get("data")) if isinstance(item, dict) else (None, None)
+def _told(items: list[Any], number: int) -> tuple[int | None, bytes]:
+    """Status and body of the answer to an item, which is in its place and bears its name; None if none is."""
+    item = items[number] if number < len(items) else None
+    if not isinstance(item, dict) or item.get("name") != str(number):
+        return None, b""
+    status, data = item.get("status"), item.get("data")
     if not isinstance(status, int) or not isinstance(data, str):
         return None, b""
     return status, data.encode()

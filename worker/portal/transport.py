@@ -55,7 +55,7 @@ class Route:
 
 
 async def choose(
-    client: PortalClient, wanted: Wanted, limits: BatchLimits, forbidden: Callable[[], None]
+    client: PortalClient, wanted: Wanted, limits: BatchLimits, forbidden: Callable[[str], None]
 ) -> Route:
     """Find out which way there is; asks the portal once, unless each is wanted to go alone.
 
@@ -63,7 +63,7 @@ async def choose(
         client: the portal, made sure of.
         wanted: what the user wants.
         limits: of a batch.
-        forbidden: called if the portal stops taking batches; each goes alone from then on.
+        forbidden: called with the reason if the portal stops taking batches; each goes alone from then on.
 
     Raises:
         NoBatches: they are wanted, and this portal takes none.

@@ -219,8 +219,8 @@ async def open_site(
     await client.probe()
     limits = BatchLimits(settings.batch_size, settings.timeout, settings.grace, learned.batch_size)
 
-    def forbidden() -> None:
-        site.take_no_more_batches()
+    def forbidden(why: str) -> None:
+        site.take_no_more_batches(why)
 
     route = await choose(client, settings.transport, limits, forbidden)
     site = Site(

@@ -16,6 +16,7 @@ from worker.errors import PortalClosed, WrongBaseUrl
 from worker.limits import Limiter
 from worker.limits.batch_size import BatchSize
 from worker.models import Ask, Attempt, Exchange, Kind, Result
+from worker.operations.base import MOST_LOST
 from worker.portal.auth import Credentials
 from worker.portal.batch import Batch, FirstBatch, first_batch
 from worker.portal.client import PortalClient
@@ -74,12 +75,12 @@ class World:
         self.client = PortalClient(Wire.origin, credentials, limiter, wire="json", timeout=5.0)
         self.wire = Wire(*answers)
         self.client._http = self.wire  # type: ignore[assignment]  # no sockets here
-        self.forbidden = 0
+        self.forbidden: list[str] = []
         self.size = BatchSize(size, longest=3.0)
         self.batch = Batch(self.client, self.size, self.forbid)
 
-    def forbid(self) -> None:
-        self.forbidden += 1
+    def forbid(self, why: str) -> None:
+        self.forbidden.append(why)
 
     async def send(self, asks: Sequence[Ask] = ASKS) -> Exchange:
         async with self.batch.ready(asks):
@@ -176,11 +177,12 @@ async def test_a_portal_that_fails_most_of_a_batch_is_one_that_fails() -> None:
 
 
 async def test_a_route_that_is_refused_is_given_up_and_nothing_is_burned() -> None:
-    world = World(page(403), reply({"id": 10}))
+    world = World(page(404), reply({"id": 10}))
     exchange = await world.send()
     assert set(results(exchange)) == {Result.THROTTLED}
     assert exchange.request.result is not Result.THROTTLED  # nobody is to be held back for it
-    assert (world.forbidden, world.batch.size) == (1, 1)
+    assert world.forbidden == ["the portal stopped taking batches: HTTP 404 no_such_route"]
+    assert world.batch.size == 1
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ async def test_a_batch_that_broke_off_however_soon_makes_none_larger(answer: Rep
     world = World(answer, size=200)
     for _ in range(20):
         await world.send()
-    assert world.batch.size == 20
+    assert world.size.size == 20
 
 
 async def test_an_answer_that_is_too_large_makes_batches_smaller_for_good() -> None:
@@ -209,13 +211,109 @@ async def test_a_refusal_of_the_whole_is_no_word_on_any_of_its_pairs() -> None:
     world = World(Reply(403, {}, orjson.dumps(denied), 0.1))
     exchange = await world.send()
     assert {attempt.result for attempt in exchange.attempts} == {Result.THROTTLED}
-    assert (world.forbidden, world.batch.size) == (1, 1)
+    assert (len(world.forbidden), world.batch.size) == (1, 1)
 
 
 async def test_that_a_route_is_refused_is_told_once_by_however_many_batches() -> None:
-    world = World(page(403))
+    world = World(page(404))
     await asyncio.gather(*(world.batch.send(ASKS) for _ in range(3)))
-    assert world.forbidden == 1
+    assert len(world.forbidden) == 1
+
+
+@pytest.mark.parametrize("refusal", [page(413), page(403)])
+async def test_a_batch_that_a_proxy_finds_too_large_makes_batches_smaller_and_burns_nothing(
+    refusal: Reply,
+) -> None:
+    """Firewalls let so many bytes through, and refuse what is larger with 413, or 403 and a page."""
+    world = World(refusal, reply([good(number) for number in range(4)]))
+    exchange = await world.send()
+    assert set(results(exchange)) == {Result.THROTTLED}
+    assert exchange.request.result is not Result.THROTTLED
+    assert (world.forbidden, world.batch.size) == ([], 4)
+    assert set(results(await world.send(ASKS[:4]))) == {Result.OK}
+    for _ in range(20):
+        await world.send(ASKS[:4])
+    assert world.batch.size == 4
+
+
+@pytest.mark.parametrize("refusal", [page(413), page(403)])
+async def test_a_batch_no_larger_than_one_that_was_taken_is_not_refused_for_its_size(refusal: Reply) -> None:
+    world = World(reply([good(number) for number in range(8)]), refusal)
+    await world.send()
+    await world.send(ASKS[:6])
+    assert (len(world.forbidden), world.batch.size) == (1, 1)
+
+
+@pytest.mark.parametrize("refusal", [page(413), page(403)])
+async def test_batches_that_are_refused_however_small_are_given_up_after_a_few(refusal: Reply) -> None:
+    world = World(refusal)
+    while world.batch.size > 1:
+        await world.send(ASKS[: world.batch.size])
+    assert (len(world.forbidden), len(world.wire.sent)) == (1, 3)
+
+
+LOST = (
+    Failure("disconnected", "lost", 0.01),
+    Failure("payload", "cut", 0.1),
+    Failure("timeout", "no answer", 5.0),
+    page(400),
+    page(500),
+    page(502),
+    page(503),
+    page(200),
+    Reply(201, {}, b"", 0.1),
+    reply(None, 200, error={"message": "no batch specified"}),
+    reply([None] * 8),
+    reply([{**good(number), "name": number} for number in range(8)]),
+    reply([item(str(n), 500, {**NOT_FOUND, "statusCode": 500}) for n in range(8)]),
+)
+ALONE = Reply(201, {}, orjson.dumps(linked(10)), 0.1)
+
+
+async def lose(world: World, lost: Reply | Failure, alone: Reply | Failure, most: int = 40) -> int:
+    """Send until batches are given up; gives how many of them went, of so many requests at most."""
+    batches = 0
+    for _ in range(most):
+        is_alone = world.batch.size == 1
+        world.wire.answers = [alone if is_alone else lost]
+        batches += not is_alone
+        await world.send(ASKS[:1] if is_alone else ASKS)
+        if world.forbidden:
+            break
+    return batches
+
+
+@pytest.mark.parametrize("lost", LOST)
+async def test_batches_that_get_lost_while_requests_of_one_are_answered_are_given_up_before_pairs_are(
+    lost: Reply | Failure,
+) -> None:
+    world = World()
+    assert await lose(world, lost, ALONE) < MOST_LOST
+    (why,) = world.forbidden
+    assert why.startswith("batches fail, requests of one do not: ")
+    assert world.batch.size == 1
+
+
+@pytest.mark.parametrize("lost", LOST)
+async def test_a_portal_that_fails_requests_of_one_as_well_takes_batches_again_when_it_is_back(
+    lost: Reply | Failure,
+) -> None:
+    world = World()
+    await lose(world, lost, page(502))
+    assert world.forbidden == []
+    world.wire.answers = [ALONE]
+    while world.batch.size == 1:
+        await world.send(ASKS[:1])
+    world.wire.answers = [reply([good(number) for number in range(8)])]
+    await world.send()
+    assert await lose(world, lost, ALONE, most=4) == 3
+    assert world.forbidden == []
+
+
+async def test_a_portal_that_asks_for_less_speed_takes_batches_all_the_same() -> None:
+    world = World()
+    await lose(world, page(429), ALONE)
+    assert (world.forbidden, world.batch.size) == ([], 8)
 
 
 async def test_a_portal_that_refuses_us_ends_the_run() -> None:
@@ -294,6 +392,8 @@ async def test_one_that_happened_to_be_alone_says_nothing_of_the_size() -> None:
         (page(404), "HTTP 404 no_such_route"),
         (page(403), "HTTP 403 blocked_by_proxy"),
         (reply([None]), "HTTP 201 no_item"),
+        (reply([item(0, 404, NOT_FOUND), item(1, 200, PROFILE)]), "HTTP 201 no_item"),
+        (reply([item("1", 200, PROFILE), item("0", 404, NOT_FOUND)]), "HTTP 201 no_item"),
         (reply(None, 200, error={"message": "no batch specified"}), "HTTP 200 error_in_success"),
         (Failure("timeout", "no answer in time", 5.0), "no answer in time timeout"),
     ],

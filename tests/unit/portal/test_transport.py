@@ -14,7 +14,7 @@ async def takes_batches(_: object) -> FirstBatch:
     return FirstBatch("")
 
 
-def nothing() -> None:
+def nothing(_: str) -> None:
     pass
 
 
