@@ -34,15 +34,26 @@ def load_settings(flags: Mapping[str, Any], saved: Mapping[str, Any] | None = No
         UsageError: a value is wrong, or a name unknown; the message says where it was set.
     """
     given = {name: value for name, value in flags.items() if value is not None and name != "config"}
-    config = flags.get("config") or os.environ.get(f"{PREFIX}CONFIG")
     _refuse_unknown_variables()
+    variables = _variables()
+    texts = {name: text for name, (_, text) in variables.items()}
+    named = texts.pop("config", None)
+    config = flags.get("config") or named
     file = {} if config is None else _read_file(Path(config))
 
+    def origin(name: str) -> tuple[str, object]:
+        """Where an option was set, and to what."""
+        if name in given:
+            return f"--{name.replace('_', '-')}", given[name]
+        if name in variables:
+            return variables[name]
+        return (f"{config}: {name}", file[name]) if name in file else (name, (saved or {}).get(name))
+
     try:
-        settings = Settings(**{**(saved or {}), **file, **_variables(), **given})
+        settings = Settings(**{**(saved or {}), **file, **texts, **given})
     except ValidationError as error:
-        raise _refused(error, lambda name: _origin(name, given, file, config, saved)) from None
-    _refuse_plain_http(settings, _origin("portal", given, file, config, saved)[0])
+        raise _refused(error, origin) from None
+    _refuse_plain_http(settings, origin("portal")[0])
     return settings.repeating(_again(flags))
 
 
@@ -83,10 +94,11 @@ def _again(flags: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str
             yield option.again, f"--{option_name(field).replace('_', '-')}", value
 
 
-def _variables() -> dict[str, str]:
-    """What the environment sets; an empty variable sets nothing."""
-    upper = {variable.upper(): value for variable, value in os.environ.items() if value}
-    return {name: upper[PREFIX + name.upper()] for name in _names() if PREFIX + name.upper() in upper}
+def _variables() -> dict[str, tuple[str, str]]:
+    """What the environment sets, by option: the variable as it is written there, and its text, if it has any."""
+    found = {variable.upper(): (variable, text) for variable, text in os.environ.items() if text}
+    known = {name: PREFIX + name.upper() for name in [*_names(), "config"]}
+    return {name: found[variable] for name, variable in known.items() if variable in found}
 
 
 def _names() -> list[str]:
@@ -98,27 +110,11 @@ def _suggest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _origin(
-    name: str,
-    flags: Mapping[str, Any],
-    file: Mapping[str, Any],
-    config: str | None,
-    saved: Mapping[str, Any] | None,
-) -> tuple[str, object]:
-    """Where an option was set, and to what."""
-    if name in flags:
-        return f"--{name.replace('_', '-')}", flags[name]
-    variable = PREFIX + name.upper()
-    if os.environ.get(variable):
-        return variable, os.environ[variable]
-    return (f"{config}: {name}", file[name]) if name in file else (name, (saved or {}).get(name))
-
-
 def _refuse_unknown_variables() -> None:
     known = [PREFIX + name.upper() for name in [*_names(), "config", *ON_END_VARIABLES]]
     for variable in os.environ:
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            raise UsageError(f"{variable}: no such variable{_suggest(variable, known)}")
+            raise UsageError(f"{variable}: no such variable{_suggest(variable.upper(), known)}")
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -182,6 +182,24 @@ def test_a_misspelt_variable_is_refused_by_name_with_a_suggestion(monkeypatch: p
     assert refused({}) == "BULKLINK_OF_SOMEBODY_ELSE_ALTOGETHER: no such variable"
 
 
+@pytest.mark.parametrize("spelled", ["bulklink_{}", "Bulklink_{}", "BULKLINK_{}"])
+def test_a_variable_in_any_case_counts_and_is_named_as_it_was_written(
+    monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], str], spelled: str
+) -> None:
+    rate, portal, config = (spelled.format(name) for name in ("rate", "PORTAL", "Config"))
+    monkeypatch.setenv(config, toml("concurrency = 3"))
+    monkeypatch.setenv(rate, "5/s")
+    assert load_settings({}).concurrency == 3
+    assert load_settings({}).rate == parse_timetable("5/s")
+    monkeypatch.setenv(rate, "fast")
+    assert refused({}) == f"{rate}: 'fast' is not a rate like 50/s, 500/10s or 1500/min"
+    monkeypatch.delenv(rate)
+    monkeypatch.setenv(portal, "http://portal.example")
+    assert refused({}).startswith(f"{portal}: plain http:// would send the token readable")
+    monkeypatch.setenv(f"{portal}L", "1")
+    assert refused({}) == f"{portal}L: no such variable; did you mean BULKLINK_PORTAL?"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
