@@ -72,7 +72,11 @@ def contradicts_itself(text: str | bytes, key: str) -> bool:
     Of such a key every reader takes another one, most of them the last.
     """
     quoted = f'"{key}"'
-    if text.count(quoted if isinstance(text, str) else quoted.encode("utf-8", "surrogatepass")) < 2:  # noqa: PLR2004 - twice
+    if isinstance(text, bytes):
+        times = text.count(quoted.encode("utf-8", "surrogatepass"))
+    else:
+        times = text.count(quoted)
+    if times <= 1:
         return False  # as nearly always; what stands deeper inside, or in a value, is sorted out below
     try:
         members: list[tuple[str, object]] = json.loads(text, object_pairs_hook=list, parse_float=str)
