@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.errors import UsageError
 from worker.run.plan_file import is_plan
 
 
@@ -27,3 +28,10 @@ def test_what_cannot_be_read_is_left_to_who_reads_it(tmp_path: Path) -> None:
     assert not is_plan(str(tmp_path / "none.json"))
     (tmp_path / "folder.json").mkdir()
     assert not is_plan(str(tmp_path / "folder.json"))
+
+
+def test_a_plan_whose_file_is_gone_can_be_made_again_and_that_is_told(tmp_path: Path) -> None:
+    assert not is_plan(str(tmp_path / "plan.json"))
+    (tmp_path / "ledger.db").touch()
+    with pytest.raises(UsageError, match=f"'bulklink report {tmp_path.name}' makes it again"):
+        is_plan(str(tmp_path / "plan.json"))
