@@ -95,7 +95,7 @@ def _again(flags: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str
 
 
 def _variables() -> dict[str, tuple[str, str]]:
-    """What the environment sets, by option: the variable as it is written there, and its text, if it has any."""
+    """What the environment sets, by option: the variable as it is written there, and its text."""
     found = {variable.upper(): (variable, text) for variable, text in os.environ.items() if text}
     known = {name: PREFIX + name.upper() for name in [*_names(), "config"]}
     return {name: found[variable] for name, variable in known.items() if variable in found}
