@@ -1,6 +1,4 @@
-"""The live page of a run: how it goes, in a browser, while it works; buttons to pause and slow it down."""
+"""The live page of a run: how it goes, in a browser, while it works; buttons to pause and slow it down.
 
-from worker.dashboard.server import Listen, LivePage, Steering
-from worker.dashboard.view import View
-
-__all__ = ["Listen", "LivePage", "Steering", "View"]
+Nothing is imported here: ``about`` is for everyone, what serves the page only for who has one.
+"""

@@ -6,7 +6,6 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import Protocol, Self
 
 from aiohttp import web
 
+from worker.dashboard.about import Door
 from worker.dashboard.guard import is_ours, is_same_origin, is_token
 from worker.dashboard.track import Track
 from worker.dashboard.view import View, page_of, parts_of
@@ -46,19 +46,6 @@ _HEADERS = {
 _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where the live page is served; port 0 is any that is free.
-
-    Attributes:
-        token: that its buttons need; a new one if it is empty.
-    """
-
-    host: str
-    port: int
-    token: str = ""
-
-
 class Steering(Protocol):
     """What the buttons do. Each gives what was done, in words for the user.
 
@@ -80,7 +67,7 @@ class LivePage:
     """Serves it within the block.
 
     Args:
-        listen: where.
+        door: where.
         look: gives how the run is now.
         steering: does what the buttons say.
 
@@ -88,11 +75,10 @@ class LivePage:
         UsageError: on entering, if nobody can listen there.
     """
 
-    def __init__(self, listen: Listen, look: Callable[[], View], steering: Steering) -> None:
-        self._listen = listen
+    def __init__(self, door: Door, look: Callable[[], View], steering: Steering) -> None:
         self._look = look
         self._steering = steering
-        self._token = listen.token or secrets.token_urlsafe(16)
+        self._token = door.token or secrets.token_urlsafe(16)
         self._viewers = Viewers(partial(_event, "parts"))
         self._made: tuple[float, View, dict[str, str]] | None = None
         self._track = Track()
@@ -100,8 +86,8 @@ class LivePage:
         self._ticking: asyncio.Task[None] | None = None
         self.address = ""
         """Where it is; behind the # the token that its buttons need, which no browser sends on."""
-        self.listen = listen
-        """Where another one has to be served for viewers to go on there, with the same token."""
+        self.door = door
+        """Once it is served: where another one has to be for viewers to go on there, with the same token."""
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._guarded], client_max_size=_LONGEST_WORD * 4)
@@ -119,7 +105,7 @@ class LivePage:
         # Else whoever leaves would be served on, and the end waited for.
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_GOODBYE)
         await runner.setup()
-        host, port = self._listen.host, self._listen.port
+        host, port = self.door.host, self.door.port
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
@@ -127,8 +113,8 @@ class LivePage:
             raise UsageError(f"--dashboard-port {port}: cannot listen on {host}: {_why(error)}") from None
         self._runner = runner
         name = f"[{host}]" if ":" in host else host
-        self.listen = Listen(host, runner.addresses[0][1], self._token)
-        self.address = f"http://{name}:{self.listen.port}/#{self._token}"
+        self.door = Door(host, runner.addresses[0][1], self._token)
+        self.address = f"http://{name}:{self.door.port}/#{self._token}"
         self._ticking = asyncio.create_task(self._tick())
         return self
 
@@ -164,7 +150,7 @@ class LivePage:
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
-        if not is_ours(request.host, self._listen.host):
+        if not is_ours(request.host, self.door.host):
             return _said(403, "this page is not known by that name: use its address, or --dashboard-host")
         if request.method == "POST":
             if not is_same_origin(request.headers.get("Origin"), request.host):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import worker
+from worker.dashboard.about import Page
 from worker.dispatch import Finished
 from worker.errors import OutageError, StalePlan, UsageError, WorkerError
 from worker.ledger import (
@@ -29,7 +30,7 @@ from worker.run.access import Access, access_of, beside, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import carry_out, go_through, offer_all, opened
-from worker.run.page import Page, door_of, live_page
+from worker.run.page import door_of, live_page
 from worker.run.plan import AGAIN, file_digest, question
 from worker.run.progress import show_now, show_often
 from worker.run.refusals import refuse_other_portal

@@ -9,12 +9,13 @@ from typing import Any, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.dashboard.about import Page
 from worker.dispatch import Finished
 from worker.models import Request
 from worker.operations.base import Operation
 from worker.operations.look import MOST_SOUGHT, Look
 from worker.run.access import Access
-from worker.run.page import Page, live_page
+from worker.run.page import live_page
 from worker.run.progress import show_now
 from worker.scheduler import Scheduler
 from worker.site import Site

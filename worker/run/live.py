@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from worker.dashboard import Listen, LivePage, View
+from worker.dashboard.about import Door, Page
+from worker.dashboard.server import LivePage
+from worker.dashboard.view import View
 from worker.dashboard.words import ROWS, WORDS
 from worker.limits.limiter import USER
 from worker.models import Status
 from worker.quantities import parse_rate
-from worker.run.page import Door, Page
 from worker.site import Site
 from worker.tally import LinkTally, Pace, RunTally
 
@@ -43,9 +44,9 @@ class Live:
         self._done = ""
         self._began = asyncio.get_running_loop().time()
 
-    def page(self, listen: Listen) -> LivePage:
+    def served(self) -> LivePage:
         """Its live page, not served yet."""
-        return LivePage(listen, self.look, self)
+        return LivePage(self._about.door, self.look, self)
 
     def look(self) -> View:
         """How the work is now."""

@@ -1,11 +1,11 @@
-"""A live page for a piece of work: where it is served, and how it comes to be."""
+"""A live page for a piece of work: whether one is wanted, and how it comes to be."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from worker.dashboard.about import Door, Page
 from worker.errors import UsageError, WorkerError
 from worker.ledger import LedgerReader
 from worker.run.directory import RunDirectory
@@ -17,37 +17,6 @@ if TYPE_CHECKING:
     from worker.run.live import Live
 
 _T = TypeVar("_T", RunTally, LinkTally)
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where a live page is served; port 0 is any that is free.
-
-    Attributes:
-        token: that its buttons need; a new one if it is empty, that of the page before if this one follows
-            on it.
-    """
-
-    host: str
-    port: int
-    token: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a live page is about, and where it is.
-
-    Attributes:
-        run_id: of the run.
-        source: what the run reads.
-        portal: where it links.
-        door: where it is served.
-    """
-
-    run_id: str
-    source: str
-    portal: str
-    door: Door
 
 
 def door_of(settings: Settings) -> Door | None:
@@ -85,20 +54,18 @@ async def live_page(
     if page is None:
         yield None
         return
-    from worker.dashboard import Listen  # noqa: PLC0415 - a server of its own is not needed else
-    from worker.run.live import Live  # noqa: PLC0415 - same
+    from worker.run.live import Live  # noqa: PLC0415 - a server of its own is not needed else
 
     live = Live(page, tally, tell)
-    door = page.door
     async with AsyncExitStack() as stack:
         try:
-            serving = await stack.enter_async_context(live.page(Listen(door.host, door.port, door.token)))
+            serving = await stack.enter_async_context(live.served())
         except UsageError as error:
-            if not door.token:
+            if not page.door.token:
                 raise
             tell(f"the live page has ended: {error}")
         else:
-            live.door = Door(door.host, serving.listen.port, serving.listen.token)
+            live.door = serving.door
             tally.live_page = serving.address
             show_now(tally, show)
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import worker
+from worker.dashboard.about import Page
 from worker.dispatch import Finished
 from worker.errors import LedgerBlocked, TooFewRows, WorkerError
 from worker.ledger import (
@@ -29,7 +30,7 @@ from worker.run.directory import RunDirectory, new_run
 from worker.run.files import write_plan
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import carry_out, go_through, offer_all, opened
-from worker.run.page import Page, door_of
+from worker.run.page import door_of
 from worker.run.progress import show_often
 from worker.run.run import refuse_no_portal
 from worker.settings import Settings

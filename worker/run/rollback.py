@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 
+from worker.dashboard.about import Page
 from worker.errors import LedgerBlocked, WorkerError
 from worker.ledger import (
     LedgerReader,
@@ -32,7 +33,7 @@ from worker.run.files import write_files
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import SideTask, go_through, opened
 from worker.run.log import log_what_is_left
-from worker.run.page import Page, page_of
+from worker.run.page import page_of
 from worker.run.progress import show_often
 from worker.run.removal import Removal
 from worker.run.restoration import Restoration

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 import worker
 from worker.contact import essence
+from worker.dashboard.about import Door, Page
 from worker.errors import DurationReached, Exit, LedgerError, TooManyErrors, WorkerError
 from worker.ledger import Ledger, RunLock, Sample, next_sample
 from worker.limits.hours import Rates, spoken
@@ -28,7 +29,7 @@ from worker.run.changes import Changes
 from worker.run.directory import RunDirectory
 from worker.run.lifetime import Stop
 from worker.run.log import log_outcome
-from worker.run.page import Door, Page, live_page
+from worker.run.page import live_page
 from worker.run.pipeline import Pipeline
 from worker.run.progress import show_now, show_often
 from worker.site import Site

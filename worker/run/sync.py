@@ -17,6 +17,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.dashboard.about import Door, Page
 from worker.dispatch import Finished
 from worker.errors import DurationReached, Exit, LedgerError, StoppedError, UsageError, WorkerError
 from worker.judge import id_of
@@ -43,7 +44,7 @@ from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import SideTask, carry_out, go_through, offer_all
 from worker.run.log import log_what_is_left
-from worker.run.page import Door, Page, live_page
+from worker.run.page import live_page
 from worker.run.progress import show_now, show_often
 from worker.run.removal import Removal
 from worker.run.report import MERGED

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from worker.dashboard.about import Page
 from worker.errors import Exit
 from worker.ledger import Ledger, LedgerReader, named_opportunities
 from worker.operations.members import MemberList
@@ -18,7 +19,7 @@ from worker.run.access import access_of, shared_rate
 from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import opened
-from worker.run.page import Page, door_of
+from worker.run.page import door_of
 from worker.run.progress import show_often
 from worker.run.removal import removes_single_links
 from worker.run.sync import Show, count_untold, decision_on, owned_links, read_members, untouched_by_input

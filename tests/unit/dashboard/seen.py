@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.dashboard import View
+from worker.dashboard.view import View
 from worker.dashboard.words import ROWS
 
 

@@ -11,13 +11,14 @@ import aiohttp
 import pytest
 
 from tests.unit.dashboard.seen import view
-from worker.dashboard import Listen, LivePage, View
 from worker.dashboard import server as served
-from worker.dashboard.view import parts_of
+from worker.dashboard.about import Door
+from worker.dashboard.server import LivePage
+from worker.dashboard.view import View, parts_of
 from worker.errors import UsageError
 from worker.ledger import Sample
 
-HERE = Listen("127.0.0.1", 0)
+HERE = Door("127.0.0.1", 0)
 
 
 class Run:
@@ -122,7 +123,7 @@ async def test_viewers_are_told_of_the_end_unless_another_page_follows_at_the_sa
             answer = await session.get(f"{page.address.partition('#')[0]}events")
         names = [name async for name, _ in events(answer)]
         assert ("end" in names) == (not goes_on)
-        async with LivePage(page.listen, run.look, run) as after:
+        async with LivePage(page.door, run.look, run) as after:
             assert after.address == page.address
 
 
@@ -219,7 +220,7 @@ async def test_a_port_that_is_in_use_is_named() -> None:
     async with LivePage(HERE, run.look, run) as page:
         port = int(page.address.partition("#")[0].rstrip("/").rpartition(":")[2])
         with pytest.raises(UsageError) as refused:
-            await LivePage(Listen("127.0.0.1", port), run.look, run).__aenter__()
+            await LivePage(Door("127.0.0.1", port), run.look, run).__aenter__()
     assert (
         str(refused.value) == f"--dashboard-port {port}: cannot listen on 127.0.0.1: address already in use"
     )
@@ -228,10 +229,10 @@ async def test_a_port_that_is_in_use_is_named() -> None:
 async def test_a_host_that_is_none_is_named() -> None:
     run = Run()
     with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1: cannot assign requested address"):
-        await LivePage(Listen("192.0.2.1", 0), run.look, run).__aenter__()
+        await LivePage(Door("192.0.2.1", 0), run.look, run).__aenter__()
 
 
 async def test_an_address_of_ipv6_is_written_in_brackets() -> None:
     run = Run()
-    async with LivePage(Listen("::1", 0), run.look, run) as page:
+    async with LivePage(Door("::1", 0), run.look, run) as page:
         assert page.address.startswith("http://[::1]:")

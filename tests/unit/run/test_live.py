@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 
 from tests.unit.run.test_session import ONE_BY_ONE, do, how_it_ended, told
+from worker.dashboard.about import Door, Page
 from worker.errors import Exit, UsageError
 from worker.models import Status
 from worker.run import run
 from worker.run.lifetime import Stop
 from worker.run.live import Live
-from worker.run.page import Door, Page
 from worker.run.session import Session
 from worker.simulator import Portal, Scenario
 from worker.tally import RunTally

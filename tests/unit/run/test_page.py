@@ -5,8 +5,9 @@ import socket
 
 import pytest
 
+from worker.dashboard.about import Door, Page
 from worker.errors import OutageError, UsageError
-from worker.run.page import Door, Page, live_page
+from worker.run.page import live_page
 from worker.tally import LinkTally
 
 
