@@ -53,10 +53,8 @@ class TooFewRows(InputError):
     """The input has fewer rows than the user expects; nothing was sent."""
 
     def __init__(self, name: str, rows: int, least: int) -> None:
-        super().__init__(
-            f"{name}: {f'only {rows:,}' if rows else 'no'} rows, expected are {least:,} or more (--min-rows);"
-            " nothing was sent"
-        )
+        there = "only 1 row" if rows == 1 else f"only {rows:,} rows" if rows else "no rows"
+        super().__init__(f"{name}: {there}, expected are {least:,} or more (--min-rows); nothing was sent")
 
 
 class LedgerError(WorkerError):

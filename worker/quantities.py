@@ -1,4 +1,4 @@
-"""Durations, rates and shares as users write them: ``30s``, ``500/10s``, ``5%``. Pure parsing."""
+"""Quantities as users write and read them: ``30s``, ``500/10s``, ``5%``, ``2,000 rows``. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -104,3 +104,22 @@ def format_duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
     return f"{Decimal(repr(seconds)).normalize():f}s"
+
+
+def format_clock(seconds: float) -> str:
+    """Write seconds as a clock that runs down shows them: ``0:07``, ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def counted(count: int, one: str) -> str:
+    """A number and its noun: ``1 retry``, ``2,000 rows``."""
+    return f"{count:,} {noun(count, one)}"
+
+
+def noun(count: int, one: str) -> str:
+    """The noun for so many; ``one`` is that for one of them."""
+    if count == 1:
+        return one
+    return f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"

@@ -1,4 +1,4 @@
-"""Durations and rates: what is read, what is refused by name, and that what is written can be read."""
+"""Durations, rates and counts: what is read, what is refused by name, and that what is written is read."""
 
 import re
 import time
@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from worker.quantities import (
     Rate,
+    counted,
+    format_clock,
     format_duration,
     format_moment,
     parse_duration,
@@ -229,3 +231,24 @@ def test_a_rate_can_be_had_at_another_pace() -> None:
 
     assert rate.at(25.0) == Rate(500, 20.0)
     assert rate.at(50.0) is rate
+
+
+@pytest.mark.parametrize(
+    ("count", "one", "said"),
+    [
+        (0, "row", "0 rows"),
+        (1, "row", "1 row"),
+        (2000, "row", "2,000 rows"),
+        (1, "retry", "1 retry"),
+        (2, "retry", "2 retries"),
+    ],
+)
+def test_one_of_a_kind_is_told_as_one(count: int, one: str, said: str) -> None:
+    assert counted(count, one) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0:00"), (7.9, "0:07"), (59, "0:59"), (60, "1:00"), (3723, "1:02:03")]
+)
+def test_a_clock_shows_whole_seconds_and_hours_only_if_there_are_any(seconds: float, shown: str) -> None:
+    assert format_clock(seconds) == shown

@@ -13,6 +13,7 @@ from worker.judge import key_of
 from worker.ledger import PairLedger, Standing
 from worker.models import Outcome as Concluded
 from worker.models import Pair, Row, Status, ids_of
+from worker.quantities import counted
 from worker.tally import RunTally
 
 CHUNK = 100
@@ -111,7 +112,8 @@ class PairSupply(Generic[ItemT]):
                 await iterator.aclose()
 
     def _broke_off(self, error: Exception) -> InputError:
-        return InputError(f"the input broke off after {self._taken:,} pairs: {type(error).__name__}: {error}")
+        after = counted(self._taken, "pair")
+        return InputError(f"the input broke off after {after}: {type(error).__name__}: {error}")
 
     async def _wait_for_room(self) -> int:
         """Room for so many pairs, at least one."""

@@ -16,7 +16,7 @@ from worker.cli.grouped import GroupedCommand
 from worker.cli.options import CHECK, INPUT, settings_options
 from worker.cli.output import pour, say
 from worker.errors import Exit, InputError, TooFewRows, UsageError, WorkerError, one_line
-from worker.report.summary import counted
+from worker.quantities import counted
 from worker.run.check import CheckResult, Fault, Suspicion, checked
 from worker.run.sample import Sample
 from worker.settings import Settings, load_settings

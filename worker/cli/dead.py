@@ -9,7 +9,7 @@ import click
 
 from worker.cli.options import settings_options
 from worker.errors import one_line
-from worker.report.summary import counted
+from worker.quantities import counted
 
 if TYPE_CHECKING:
     from worker.queues import DeadLetter

@@ -2,7 +2,7 @@
 
 from worker.cli.check import check
 from worker.errors import UsageError
-from worker.report.summary import counted
+from worker.quantities import counted
 from worker.run.fix import FixResult, fix, parse_also
 from worker.settings import Settings
 from worker.sources import shown

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from worker.report.summary import counted
+from worker.quantities import counted
 from worker.run.preflight import Looked, Preflight
 
 

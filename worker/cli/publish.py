@@ -11,6 +11,7 @@ import click
 from worker.cli.completing import files
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import INPUT, settings_options
+from worker.quantities import counted
 
 if TYPE_CHECKING:
     from worker.supply.publication import Published
@@ -69,7 +70,7 @@ def command(input_path: str, queue_url: str | None, resume: str | None, **flags:
         settings,
         f"run {result.run_id}: {result.published:,} published to {result.queue}"
         f" + {result.duplicate:,} duplicate + {result.invalid:,} invalid"
-        f" = {result.rows:,} rows of {result.input}",
+        f" = {counted(result.rows, 'row')} of {result.input}",
     )
     if not result.complete:
         # Also with --quiet: nothing else says why it ended.

@@ -12,8 +12,8 @@ from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader, run_lock
+from worker.quantities import counted
 from worker.report.plan import PLAN_JSON
-from worker.report.summary import counted
 from worker.run.directory import RunDirectory, find_run
 from worker.run.files import audit_run, is_plan, write_files, write_plan
 from worker.run.report import merge_runs

@@ -8,6 +8,7 @@ import click
 from worker.cli.completing import runs
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import ABOUT_A_RUN, settings_options
+from worker.quantities import counted
 
 
 @click.command("rollback", cls=GroupedCommand)
@@ -24,7 +25,6 @@ def command(run: str, **flags: Any) -> int:
     from worker.cli.output import answer, complain, hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
-    from worker.report.summary import counted  # noqa: PLC0415 - same
     from worker.run.access import same_access  # noqa: PLC0415 - same
     from worker.run.directory import find_run  # noqa: PLC0415 - same
     from worker.run.rollback import count_links, count_to_make_again, roll_back  # noqa: PLC0415 - same

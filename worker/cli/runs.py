@@ -11,8 +11,7 @@ import click
 from worker.cli.options import settings_options
 from worker.cli.output import complain, hand_over, say
 from worker.errors import LedgerError, UsageError, one_line
-from worker.quantities import parse_duration
-from worker.report.summary import counted
+from worker.quantities import counted, parse_duration
 from worker.run.directory import list_runs
 from worker.run.prune import Old, old_runs, remove, sweep_removed
 from worker.run.runs import Listed, listed_run

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.models import Status
-from worker.quantities import format_duration
+from worker.quantities import counted, format_clock, format_duration
 from worker.tally import LinkTally, Pace, RunTally
 
 _BAR = 20
@@ -91,7 +91,7 @@ def _rows(tally: RunTally, pace: Pace) -> Iterator[Part]:
         yield Part(f"{failed:,} failed", 90)
     # Rows of the file that no portal has seen: no sign that anything goes wrong.
     if unusable := settled[Status.INVALID]:
-        yield Part(f"{unusable:,} unusable {'row' if unusable == 1 else 'rows'} in the file", 50)
+        yield Part(f"{counted(unusable, 'unusable row')} in the file", 50)
     yield Part(f"{pace.links:,.0f} links/s", 80)
     yield from _wire(tally, pace)
     if tally.complete:
@@ -104,17 +104,11 @@ def _wire(tally: RunTally | LinkTally, pace: Pace) -> Iterator[Part]:
     if tally.limit:
         yield Part(f"{tally.in_flight} of {tally.limit} in flight", 20)
     if tally.retries:
-        yield Part(f"{tally.retries:,} retries", 30)
+        yield Part(counted(tally.retries, "retry"), 30)
     if tally.throttled:
         yield Part(f"{tally.throttled:,} throttled", 35)
 
 
 def _left(count: int, pace: Pace) -> Iterator[Part]:
     if count > 0 and pace.links > 0:
-        yield Part(f"about {_clock(count / pace.links)} left", 70)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        yield Part(f"about {format_clock(count / pace.links)} left", 70)

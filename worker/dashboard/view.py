@@ -9,7 +9,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from worker.dashboard.words import Words
 from worker.ledger import Sample, SessionRecord
-from worker.quantities import format_duration
+from worker.quantities import format_clock, format_duration
 from worker.reasons import HINTS, hint_for
 from worker.report.chart import over_time
 from worker.report.figures import Stretch, stretches_of
@@ -86,19 +86,12 @@ class View:
         to_go = self.total - self.done
         if not self.complete or not self.done_per_second or to_go <= 0:
             return ""
-        return spoken(to_go / self.done_per_second)
+        return format_clock(to_go / self.done_per_second)
 
     @property
     def pause(self) -> str:
         """For how long the portal holds everyone back; empty if it does not."""
         return format_duration(round(self.pause_left)) if self.pause_left >= _PAUSE_SHOWN else ""
-
-
-def spoken(seconds: float) -> str:
-    """A time to go: ``0:07``, ``1:02:03``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def parts_of(view: View, samples: Sequence[Sample]) -> dict[str, str]:

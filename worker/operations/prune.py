@@ -17,6 +17,7 @@ from worker.models import Extra, Undo, Undoing
 from worker.operations.look import Told
 from worker.operations.members import MemberList
 from worker.operations.unlink import Links, judge_before
+from worker.quantities import counted
 from worker.reasons import PRIMARY
 
 FREE = 10
@@ -152,12 +153,11 @@ def _why_withheld(removals: int, links: int, unlinked: int, untold: int, allowed
     if not removals:
         return ""
     if unlinked:
-        rows = "1 row" if unlinked == 1 else f"{unlinked:,} rows"
-        return f"{rows} could not be linked, and nothing is removed before that is done"
+        return f"{counted(unlinked, 'row')} could not be linked, and nothing is removed before that is done"
     if allowed is not None:
         if allowed == removals:
             return ""
-        return f"--allow-removals names {allowed}, and {removals} links would be removed"
+        return f"--allow-removals names {allowed}, and {counted(removals, 'link')} would be removed"
     why = ""
     if untold:
         rows = "1 row does not" if untold == 1 else f"{untold:,} rows do not"

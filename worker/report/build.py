@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 from worker.errors import Exit, one_line
 from worker.ledger import LedgerReader
 from worker.models import Status
+from worker.quantities import counted
 from worker.reasons import OPPORTUNITY_MISSING, hint_for
 from worker.report.rollback import RolledBack, rolled_back
 from worker.report.sessions import SessionPart, latest_sessions
-from worker.report.summary import counted
 from worker.report.sync import REMOVED_CSV, SyncPart, sync_part
 from worker.report.verification import Verification
 

@@ -19,9 +19,9 @@ from worker.ledger import (
 )
 from worker.models import Status
 from worker.operations.look import MOST_SOUGHT
+from worker.quantities import counted
 from worker.reasons import CONTACT_MISSING, OPPORTUNITY_MISSING, RUN_ENDED
 from worker.report.build import CausePart, causes_of
-from worker.report.summary import counted
 from worker.sinks import form_of, write_records
 
 PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"

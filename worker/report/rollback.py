@@ -15,8 +15,8 @@ from worker.ledger import (
     undone_reasons,
 )
 from worker.models import Restored, Undo
+from worker.quantities import counted
 from worker.reasons import HINTS_OF_ROLLBACK
-from worker.report.summary import counted
 
 ROLLBACK_CSV = "rollback.csv"
 

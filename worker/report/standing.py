@@ -2,9 +2,8 @@
 
 from worker.errors import one_line
 from worker.models import Status
-from worker.quantities import format_duration
+from worker.quantities import counted, format_duration
 from worker.report.build import Report
-from worker.report.summary import counted
 
 _MEANING = {
     Status.LINKED: "now linked, confirmed by the portal",

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from worker.models import Status
+from worker.quantities import counted, noun
 from worker.report.verdict import TO_MEND, TO_TRY, rows_in
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
         if report.counts[status]
     ]
     rows = report.counts["rows"]
-    lines.append(f"  {rows:>{width},} {_noun(rows, 'row')} in {report.input.name}{_pace(report)}")
+    lines.append(f"  {rows:>{width},} {noun(rows, 'row')} in {report.input.name}{_pace(report)}")
     if report.requests.transport == "single" and report.requests.transport_reason:
         lines.append(f"  each pair in a request of its own: {report.requests.transport_reason}")
     lines += _of_sync(report, directory)
@@ -64,7 +65,7 @@ def summary(report: "Report", directory: str, go_on: str) -> list[str]:
         lines += [f"    {cause.words}"] if cause.words else []
     if len(report.causes) > _CAUSES_SHOWN:
         more = len(report.causes) - _CAUSES_SHOWN
-        lines.append(f"  and {more} more {_noun(more, 'cause')} in report.json")
+        lines.append(f"  and {more} more {noun(more, 'cause')} in report.json")
     lines.append(f"  report: {directory}/report.html")
     lines += [f"  {line}" for line in _what_next(report, go_on)]
     return lines
@@ -114,17 +115,6 @@ def _resumable(report: "Report") -> bool:
     left = report.counts[Status.NOT_ATTEMPTED] + report.counts[Status.UNKNOWN]
     left += report.sync is not None and report.sync.pending
     return bool(left) or (not report.input.complete and report.input.name != "-")
-
-
-def counted(count: int, one: str) -> str:
-    """A number and its noun: ``1 retry``, ``2,000 rows``."""
-    return f"{count:,} {_noun(count, one)}"
-
-
-def _noun(count: int, one: str) -> str:
-    if count == 1:
-        return one
-    return f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
 
 
 def _pace(report: "Report") -> str:

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from worker.ledger import LedgerReader, prune_counts, prune_reasons
+from worker.quantities import counted
 from worker.reasons import HINTS_OF_SYNC, INCOMPLETE
-from worker.report.summary import counted
 
 REMOVED_CSV = "removed.csv"
 

@@ -64,7 +64,7 @@ def _of_rows(report: "Report") -> str:
         return "There was no row in it."
     if linked + duplicates == rows and report.input.complete:
         whole = "The one row is linked" if rows == 1 else f"All {rows:,} rows are linked"
-        return f"{whole}{f', {duplicates:,} of them duplicates' if duplicates else ''}."
+        return f"{whole}{_of_them(duplicates)}."
     to_mend, to_try = rows_in(report, TO_MEND), rows_in(report, TO_TRY)
     needs = [
         f"{count:,} {what}"
@@ -78,6 +78,12 @@ def _of_rows(report: "Report") -> str:
     is_whole = report.input.complete or report.input.kind == "queue"
     more = "" if is_whole else " The input was not read to its end."
     return f"{linked:,} of {rows:,} rows are linked{'; ' if needs else ''}{', '.join(needs)}.{more}"
+
+
+def _of_them(duplicates: int) -> str:
+    if not duplicates:
+        return ""
+    return f", {duplicates:,} of them {'duplicates' if duplicates > 1 else 'a duplicate'}"
 
 
 def next_steps(report: "Report", runs_dir: str) -> list[Step]:

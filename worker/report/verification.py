@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from worker.errors import Exit
-from worker.report.summary import counted
+from worker.quantities import counted
 
 VERIFY_CSV = "verify.csv"
 

@@ -24,8 +24,8 @@ from worker.ledger import (
 )
 from worker.models import Outcome, Result, Status
 from worker.operations.base import Operation
+from worker.quantities import counted
 from worker.report.plan import Plan, build_plan
-from worker.report.summary import counted
 from worker.run.access import Access, access_of, beside, shared_rate
 from worker.run.directory import RunDirectory, new_run
 from worker.run.lifetime import Lifetime, Stop

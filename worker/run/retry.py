@@ -8,8 +8,8 @@ from typing import Any
 from worker.errors import UsageError, WorkerError
 from worker.ledger import Ledger, LedgerReader, branch_ledger, run_lock
 from worker.models import Status
+from worker.quantities import counted
 from worker.report.rollback import ROLLBACK_CSV
-from worker.report.summary import counted
 from worker.run import advice
 from worker.run.access import shared_rate
 from worker.run.directory import RunDirectory, new_run

@@ -23,7 +23,7 @@ from worker.limits.hours import Rates, spoken
 from worker.models import Outcome
 from worker.portal.auth import Credentials
 from worker.portal.identity import User, user_in_passing
-from worker.quantities import ErrorLimit, format_duration
+from worker.quantities import ErrorLimit, counted, format_duration
 from worker.run.access import Access
 from worker.run.changes import Changes
 from worker.run.directory import RunDirectory
@@ -257,9 +257,8 @@ class Session:
 
         def end_at_limit(_: Sequence[Outcome]) -> None:
             if limit is not None and limit.passed(tally.failed_pairs, tally.settled_pairs):
-                pipeline.end(
-                    TooManyErrors(f"stopped: {tally.failed_pairs:,} pairs failed, allowed are {limit}")
-                )
+                failed = counted(tally.failed_pairs, "pair")
+                pipeline.end(TooManyErrors(f"stopped: {failed} failed, allowed are {limit}"))
 
         pipeline.observers += [count, end_at_limit]
 

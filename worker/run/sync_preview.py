@@ -12,8 +12,8 @@ from worker.errors import Exit
 from worker.ledger import Ledger, LedgerReader, named_opportunities
 from worker.operations.members import MemberList
 from worker.operations.prune import Decision, Surplus, surplus
+from worker.quantities import counted
 from worker.reasons import INCOMPLETE, INVALID_ROW
-from worker.report.summary import counted
 from worker.report.sync import UntouchedPart, guards_spoken, untouched_parts
 from worker.run.access import access_of, shared_rate
 from worker.run.directory import RunDirectory, list_runs

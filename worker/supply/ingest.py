@@ -9,6 +9,7 @@ from worker.errors import InputError
 from worker.judge import key_of
 from worker.ledger import Known, Ledger
 from worker.models import Row
+from worker.quantities import counted
 from worker.sources import Source, shown
 from worker.supply.offload import offload
 from worker.tally import RunTally
@@ -121,7 +122,8 @@ def _compare_rows(source: Source, read: int, known: Sequence[Known]) -> None:
     for number, was in enumerate(known, read + 1):
         row = next(rows, None)
         if row is None:
-            fault = f"ends after row {number - 1}, but this run has read {read + len(known)} rows of it"
+            before = counted(read + len(known), "row")
+            fault = f"ends after row {number - 1}, but this run has read {before} of it"
         elif (row.line, row.cells, _key(row)) != was:
             fault = f"row {number} (line {row.line}) is not what it was when this run began"
         else:

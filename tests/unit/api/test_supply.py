@@ -201,7 +201,7 @@ def test_an_iterable_that_breaks_off_is_an_input_error_with_its_cause(
 ) -> None:
     async def story() -> None:
         desk = Desk(pairs())
-        with pytest.raises(InputError, match="broke off after 1 pairs: ZeroDivisionError: of the") as caught:
+        with pytest.raises(InputError, match="broke off after 1 pair: ZeroDivisionError: of the") as caught:
             await desk.supply.read()
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
         assert len(await desk.supply.take(64)) == 1

@@ -44,6 +44,10 @@ def test_rows_that_are_unusable_stand_apart_from_pairs_that_failed() -> None:
     assert "failed" not in line
 
 
+def test_one_retry_is_told_as_one() -> None:
+    assert ", 1 retry," in said(tally(1, 2, retries=1, throttled=1))
+
+
 def test_the_end_is_not_told_to_be_paused() -> None:
     assert "paused" not in said(tally(1, 2, pause_left=8.0, ended=True))
     assert "paused" not in said(tally(1, 2, pause_left=0.4))

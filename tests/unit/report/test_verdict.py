@@ -26,6 +26,7 @@ def part(**changes: Any) -> dict[str, Any]:
         ({"linked": 2000}, "All 2,000 rows are linked.", ["bulklink verify monday"]),
         ({"already_linked": 1}, "The one row is linked.", []),
         ({"linked": 3, "duplicate": 2}, "All 5 rows are linked, 2 of them duplicates.", [VERIFY]),
+        ({"linked": 1, "duplicate": 1}, "All 2 rows are linked, 1 of them a duplicate.", [VERIFY]),
         (
             {"linked": 19_604, "invalid": 200, "rejected": 172, "retryable": 24},
             "19,604 of 20,000 rows are linked; 372 need a fix, 24 another try.",

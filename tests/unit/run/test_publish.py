@@ -453,3 +453,9 @@ def test_an_input_with_too_few_rows_publishes_none_and_leaves_nothing(desk: Desk
     assert not desk.run.exists()
 
     assert desk.start(min_rows=1500).complete().published == 1500
+
+
+def test_an_input_of_one_row_that_is_too_few_is_told_as_one(desk: Desk) -> None:
+    desk.write(1)
+    with pytest.raises(TooFewRows, match=r"^pairs.csv: only 1 row, expected are 2 or more"):
+        desk.start(min_rows=2).complete()
