@@ -132,8 +132,7 @@ class Dispatcher:
                 if len(self._lanes) > self._limiter.permits.limit:
                     self._lanes.discard(lane)
                     return True
-                most = min(self._transport.size, self._limiter.most_links)
-                group = await self._scheduler.next(most)
+                group = await self._scheduler.next(self._transport.size, self._limiter.most_links)
                 if not group:
                     return False
                 self._in_hand[lane] = group

@@ -12,7 +12,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Generic, TypeVar
 
 from worker.limits.budget import RetryBudget
@@ -44,6 +44,7 @@ class Scheduler(Generic[_T]):
         weigh: how much an operation brings back.
         heaviest: most that those of one group bring back together; one that is heavier goes alone.
         carries: how many things an operation is about; as long as it is fresh, always the same.
+        writes: whether an operation counts as a link, of which one request may carry fewer.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Scheduler(Generic[_T]):
         weigh: Callable[[_T], int] = lambda _: 1,
         heaviest: int = sys.maxsize,
         carries: Callable[[_T], int] = lambda _: 1,
+        writes: Callable[[_T], bool] = lambda _: True,
     ) -> None:
         self._budget = budget
         self._backlog = backlog
@@ -62,6 +64,7 @@ class Scheduler(Generic[_T]):
         self._weigh = weigh
         self._heaviest = heaviest
         self._carries = carries
+        self._writes = writes
         self._carried = 0
         self._gathering_since: float | None = None
         self._alone: deque[_T] = deque()
@@ -135,16 +138,17 @@ class Scheduler(Generic[_T]):
             self._room.clear()
             await self._room.wait()
 
-    async def next(self, most: int) -> list[_T]:
+    async def next(self, most: int, links: int = sys.maxsize) -> list[_T]:
         """Up to ``most`` operations that may be sent now, at least one; none when all is done, or stopped.
 
-        Whoever takes some says with :meth:`done` when they are over, or what follows is decided.
+        No more than ``links`` of them count as links. Whoever takes some says with :meth:`done` when they are
+        over, or what follows is decided.
         """
         while not self._stopped:
-            if (wait := self._wait_for_more(most)) is not None:
+            if (wait := self._wait_for_more(most, links)) is not None:
                 group: list[_T] = []
             else:
-                group, wait = self._pick(most)
+                group, wait = self._pick(most, links)
             if group:
                 self._in_hand += len(group)
                 self._room.set()
@@ -169,10 +173,11 @@ class Scheduler(Generic[_T]):
         heaps = (operation for _, _, operation in chain(self._retries, self._delayed))
         return chain(heaps, self._alone, self._following, self._fresh)
 
-    def _wait_for_more(self, most: int) -> float | None:
+    def _wait_for_more(self, most: int, links: int) -> float | None:
         """Seconds for which what is ready is not enough for a request; None if it is to be sent."""
         ready = len(self._fresh) + len(self._following)
-        if not self._gather or self._closed or not 0 < ready < most or self._alone:
+        may_wait = self._gather and not self._closed and 0 < ready < most and not self._alone
+        if not may_wait or (links <= ready and self._has_links(links)):
             self._gathering_since = None
             return None
         now = asyncio.get_running_loop().time()
@@ -183,6 +188,10 @@ class Scheduler(Generic[_T]):
             return left
         self._gathering_since = None
         return None
+
+    def _has_links(self, links: int) -> bool:
+        ready = filter(self._writes, chain(self._following, self._fresh))
+        return next(islice(ready, links - 1, None), None) is not None
 
     @property
     def _is_full(self) -> bool:
@@ -198,27 +207,21 @@ class Scheduler(Generic[_T]):
             return 0.0
         return max(0.0, self._nothing_fresh_since + QUIET - now)
 
-    def _pick(self, most: int) -> tuple[list[_T], float | None]:
+    def _pick(self, most: int, links: int) -> tuple[list[_T], float | None]:
         """What may be sent now; and if nothing may, the seconds until something falls due, if it does."""
         now = asyncio.get_running_loop().time()
         soon = now + _SOON
         if self._alone:
             return [self._alone.popleft()], None
         free_in = self._free_in(now)
-        group = _Group(most, self._weigh, self._heaviest)
+        group = _Group(most, links, self._weigh, self._heaviest, self._writes)
         while self._delayed and self._delayed[0][0] <= soon and group.has_room(self._delayed[0][2]):
             group.add(heapq.heappop(self._delayed)[2])
         while self._retries and self._retries[0][0] <= soon and group.has_room(self._retries[0][2]):
             if not self._budget.spend(now) and free_in > _SOON:
                 break
             group.add(heapq.heappop(self._retries)[2])
-        for fresh in (self._following, self._fresh):
-            while fresh and group.has_room(fresh[0]):
-                operation = fresh.popleft()
-                if fresh is self._fresh:
-                    self._carried -= self._carries(operation)
-                group.add(operation)
-                self._budget.earn()
+        self._fill(group)
         if group.operations:
             return group.operations, None
         waits = [heap[0][0] - now for heap in (self._delayed, self._retries) if heap]
@@ -226,25 +229,56 @@ class Scheduler(Generic[_T]):
             waits[-1] = min(self._budget.seconds_left, free_in)
         return [], max(0.0, min(waits)) if waits else None
 
+    def _fill(self, group: "_Group[_T]") -> None:
+        for queue in (self._following, self._fresh):
+            while queue and group.has_room(queue[0]):
+                operation = queue.popleft()
+                if queue is self._fresh:
+                    self._carried -= self._carries(operation)
+                group.add(operation)
+                self._budget.earn()
+            if queue and not group.has_turns:
+                return  # looks that overtake the links of those before them would pile up more and more
+
 
 class _Group(Generic[_T]):
     """Operations that go in one request: so many, and no more than may come back at once."""
 
-    def __init__(self, most: int, weigh: Callable[[_T], int], heaviest: int) -> None:
+    def __init__(
+        self,
+        most: int,
+        links: int,
+        weigh: Callable[[_T], int],
+        heaviest: int,
+        writes: Callable[[_T], bool],
+    ) -> None:
         self.operations: list[_T] = []
         self._most = most
+        self._links_left = links
+        self._counts_links = links < most
         self._weigh = weigh
+        self._writes = writes
         self._left = heaviest
         self._weight = 0
+        self._is_link = False
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether one more link may go with those that were added."""
+        return not self._counts_links or self._links_left > 0
 
     def has_room(self, operation: _T) -> bool:
         """Whether an operation may go with those that were added."""
         self._weight = self._weigh(operation)
+        self._is_link = self._counts_links and self._writes(operation)
         if not self.operations:
             return True  # however heavy, it has to go
+        if self._is_link and not self.has_turns:
+            return False
         return len(self.operations) < self._most and self._weight <= self._left
 
     def add(self, operation: _T) -> None:
         """Add the operation for which there was room just now."""
         self.operations.append(operation)
         self._left -= self._weight
+        self._links_left -= self._is_link

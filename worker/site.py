@@ -11,7 +11,7 @@ from worker.dispatch import Dispatcher, Finished, Transport
 from worker.limits import Limiter
 from worker.limits.hours import Hours, Rates
 from worker.limits.outage import Outage
-from worker.models import Kind
+from worker.models import READS, Kind
 from worker.operations.base import Operation
 from worker.operations.link import Link
 from worker.operations.look import Look
@@ -123,6 +123,7 @@ class Site:
             weigh=_weight_of,
             heaviest=MOST_CONTACTS,
             carries=_carried_by,
+            writes=_is_link,
         )
         self._gathering.add(gathering)
         return gathering
@@ -185,6 +186,11 @@ class Site:
 def _carried_by(operation: Operation[Any]) -> int:
     """How many contacts an operation is about; what it is about lies in memory as long as it waits."""
     return len(operation.ask().contact_ids) if isinstance(operation, Look) else 1
+
+
+def _is_link(operation: Operation[Any]) -> bool:
+    """Whether it takes a turn of links, see :class:`worker.limits.links.LinkTurns`."""
+    return operation.ask().kind not in READS
 
 
 def _weight_of(operation: Operation[Any]) -> int:

@@ -282,6 +282,22 @@ def test_looking_for_two_thousand_pairs_of_a_hundred_opportunities_takes_a_few_r
     assert portal.links() == set(pairs)
 
 
+def test_a_rate_of_links_leaves_looks_as_large_as_they_are_without(
+    bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
+) -> None:
+    pairs = grid(100, 20)
+    new = set(pairs[::100])
+    write(tmp_path / "pairs.csv", pairs)
+    portal = simulate(f"[portal]\nlinked = {json.dumps(sorted(map(list, set(pairs) - new)))}\n")
+
+    words = ("--portal", portal.url, *BATCH, "--existing", "check", "--link-rate", "10/s")
+    report = bulklink.report("run", "pairs.csv", *words)
+
+    assert (report["exit_code"], report["counts"]["linked"]) == (0, 20)
+    assert (portal.books()["posts"], portal.links()) == (20, set(pairs))
+    assert report["requests"]["attempts"] == portal.books()["requests"] <= 12
+
+
 def test_members_of_large_opportunities_come_in_answers_that_are_read_to_their_end(
     bulklink: "CommandLine", simulate: "Simulate", tmp_path: Path
 ) -> None:

@@ -458,3 +458,43 @@ def test_when_nothing_is_gathered_any_more_due_times_are_exact_and_nothing_waits
         return [first, await timed(scheduler, 5)]
 
     assert virtual_time(story()) == [(["a"], 0.05), (["b"], 0.31)]
+
+
+def of_links_and_looks(gather: float = 0.0) -> Scheduler[str]:
+    """Links are capital letters."""
+    return Scheduler(RetryBudget(1.0), gather=gather, writes=str.isupper)
+
+
+def test_a_group_holds_few_links_and_as_many_looks_as_fit(virtual_time: Run) -> None:
+    async def story() -> list[list[str]]:
+        scheduler = of_links_and_looks()
+        scheduler.offer("abAcdBef")
+        return [await scheduler.next(7, 1), await scheduler.next(4, 2)]
+
+    assert virtual_time(story()) == [list("abAcd"), list("Bef")]
+
+
+def test_no_look_overtakes_links_that_follow_from_earlier_ones(virtual_time: Run) -> None:
+    """Or more and more links would wait in memory for their turns."""
+
+    async def story() -> list[list[str]]:
+        scheduler = of_links_and_looks()
+        scheduler.offer("abc")
+        scheduler.follow("ABC")
+        return [await scheduler.next(20, 2) for _ in range(2)]
+
+    assert virtual_time(story()) == [list("AB"), list("Cabc")]
+
+
+def test_a_group_with_as_many_links_as_may_go_waits_for_no_more(virtual_time: Run) -> None:
+    async def story() -> list[tuple[int, float]]:
+        scheduler = of_links_and_looks(gather=0.2)
+        told = []
+        for links in ("ABC", "ABa", "abcdef"):
+            begin = now()
+            scheduler.offer(links)
+            group = await scheduler.next(20, 3)
+            told.append((len(group), round(now() - begin, 6)))
+        return told
+
+    assert virtual_time(story()) == [(3, 0.0), (3, 0.2), (6, 0.2)]
