@@ -39,7 +39,7 @@ from worker.run.memory import Memory
 from worker.run.refusals import refuse_other_access
 from worker.settings import Settings, load_settings
 from worker.settings.addresses import is_loopback, proxy_url
-from worker.settings.fields import ENVIRONMENT
+from worker.settings.values import ENVIRONMENT
 from worker.site import AT_ONCE, Site
 from worker.supply.shared_rate import SharedTurns
 

@@ -4,37 +4,32 @@ Flags, ``BULKLINK_*`` variables, keys of the TOML file, ``--help`` and the table
 the fields below.
 """
 
-import math
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    SecretStr,
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PrivateAttr, SecretStr
+
+from worker.settings.values import (
+    DOCUMENTED,
+    AutoOrNumber,
+    Columns,
+    FailedPairs,
+    FilePath,
+    LinkRateByTime,
+    PortalUrl,
+    ProxyUrl,
+    RateByTime,
+    RunId,
+    SavedPath,
+    Seconds,
+    SheetName,
+    ZoneName,
 )
 
-from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit
-from worker.settings.addresses import portal_url, proxy_url, without_password
-from worker.timetable import Timetable, parse_timetable
-
 PREFIX = "BULKLINK_"
-
-DOCUMENTED = Timetable(Rate(500, 10.0))
-"""What the vendor's cloud allows: the most that is sent if no rate is stated."""
-
-ENVIRONMENT = "env"
-"""In place of a proxy: the one that the usual variables name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,103 +53,6 @@ class Option:
     help_of: Mapping[str, str] = field(default_factory=dict)
 
 
-_NEXT_ID = re.compile(r",\s*(?=(?:opportunity|contact)=)")
-
-
-def _columns(value: object) -> object:
-    columns: object = value
-    if isinstance(value, str):
-        # A name may have commas in it; a comma before the other id's name ends it.
-        pairs = [part.partition("=")[::2] for part in _NEXT_ID.split(value)]
-        columns = dict(pairs) if len(dict(pairs)) == len(pairs) else None
-    elif isinstance(value, dict):
-        columns = {role: str(name) if isinstance(name, int) else name for role, name in value.items()}
-    if value is not None and not (
-        isinstance(columns, dict) and columns and columns.keys() <= {"opportunity", "contact"}
-    ):
-        raise ValueError(f"{value!r} is not like opportunity=NAME,contact=NAME")
-    return columns
-
-
-def _portal(value: str | None) -> str | None:
-    return value and portal_url(value)
-
-
-def _proxy(value: object) -> object:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return proxy_url(text) if isinstance(text, str) and text != ENVIRONMENT else value
-
-
-def _saved_proxy(proxy: SecretStr | None) -> str | None:
-    # Without the password it is asked for: better than a way around the proxy.
-    return None if proxy is None else without_password(proxy.get_secret_value())
-
-
-def _auto(value: object) -> object:
-    return None if value == "auto" else value
-
-
-def _rate(value: object) -> Timetable:
-    if value == "auto":
-        return DOCUMENTED
-    return value if isinstance(value, Timetable) else parse_timetable(str(value))
-
-
-def _link_rate(value: object) -> Timetable | None:
-    return None if value is None else _rate(value)
-
-
-def _timezone(value: str | None) -> str | None:
-    try:
-        return value and ZoneInfo(value).key
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise ValueError(f"{value!r} is no time zone that is known here, like Europe/Berlin") from None
-
-
-def _run_id(value: str) -> str:
-    if not value or value[0] in "-." or not all(c.isalnum() or c in "-_." for c in value):
-        # One that begins with a hyphen could not be named to any verb: it would be taken for an option.
-        raise ValueError(
-            f"{value!r} is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"
-        )
-    return value
-
-
-def _path(value: Path) -> Path:
-    if "\0" in str(value):
-        raise ValueError(f"{str(value)!r} is no path")
-    return value
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, str):
-        return parse_duration(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return parse_duration(str(value))  # which refuses it, in its own words
-    return value
-
-
-_Rate = Annotated[Timetable, BeforeValidator(_rate), PlainSerializer(str)]
-_LinkRate = Annotated[
-    Timetable | None, BeforeValidator(_link_rate), PlainSerializer(lambda value: value and str(value))
-]
-_Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    PlainSerializer(format_duration),
-]
-
-
-_Path = Annotated[Path, AfterValidator(_path)]
-_SavedPath = Annotated[Path, AfterValidator(lambda path: _path(path).absolute())]
-
-_ErrorLimit = Annotated[
-    ErrorLimit | None,
-    BeforeValidator(lambda v: v if v is None or isinstance(v, ErrorLimit) else parse_error_limit(str(v))),
-    PlainSerializer(lambda v: v and str(v)),
-]
-
-
 class Settings(BaseModel):
     """What a command was told, from all places."""
 
@@ -166,18 +64,17 @@ class Settings(BaseModel):
     )
 
     portal: Annotated[
-        str | None,
+        PortalUrl,
         Option(
             "URL",
             saved=True,
             help_of={"check": "Ask this portal, too, whether it would do; changes nothing there."},
         ),
-        AfterValidator(_portal),
     ] = Field(default=None, description="Address of the portal, such as https://portal.example.com.")
     token: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="API token of the portal."
     )
-    token_file: Annotated[_Path | None, Option(secret=True)] = Field(
+    token_file: Annotated[FilePath | None, Option(secret=True)] = Field(
         default=None, description="File that holds the token; read again when the portal no longer takes it."
     )
     username: Annotated[str | None, Option(secret=True)] = Field(
@@ -186,19 +83,19 @@ class Settings(BaseModel):
     password: Annotated[SecretStr | None, Option(secret=True)] = Field(
         default=None, description="Password of that user."
     )
-    password_file: Annotated[_Path | None, Option(secret=True)] = Field(
+    password_file: Annotated[FilePath | None, Option(secret=True)] = Field(
         default=None, description="File that holds the password."
     )
-    rate: Annotated[_Rate, Option("auto|N/TIME", saved=True)] = Field(
+    rate: Annotated[RateByTime, Option("auto|N/TIME", saved=True)] = Field(
         default=DOCUMENTED,
         description="Most requests of any kind in a window of that length: 50/s, 500/10s, 1500/min; or by the"
         " time of day: 08:00-19:00=5/s,50/s; auto is 500/10s. Throttled, it is less for a while.",
     )
-    link_rate: Annotated[_LinkRate, Option("N/TIME", saved=True)] = Field(
+    link_rate: Annotated[LinkRateByTime, Option("N/TIME", saved=True)] = Field(
         default=None,
         description="Most links (and removals) in a window, however many go in one request; as --rate.",
     )
-    timezone: Annotated[str | None, AfterValidator(_timezone), Option("NAME", saved=True)] = Field(
+    timezone: Annotated[ZoneName, Option("NAME", saved=True)] = Field(
         default=None,
         description="Where the times of rates are meant, like Europe/Berlin; this machine's if not set.",
     )
@@ -209,10 +106,7 @@ class Settings(BaseModel):
         default=None, description="Redis in which all processes that name it keep to one --rate together."
     )
     concurrency: Annotated[
-        int | None,
-        BeforeValidator(_auto),
-        PlainSerializer(lambda value: value or "auto"),
-        Option("auto|N", saved=True),
+        AutoOrNumber, PlainSerializer(lambda value: value or "auto"), Option("auto|N", saved=True)
     ] = Field(
         default=None,
         ge=1,
@@ -237,7 +131,7 @@ class Settings(BaseModel):
         default="auto",
         description="Many pairs in one request where the portal takes batches (auto), or one in each.",
     )
-    batch_size: Annotated[int | None, BeforeValidator(_auto), Option("auto|N", saved=True)] = Field(
+    batch_size: Annotated[AutoOrNumber, Option("auto|N", saved=True)] = Field(
         default=None,
         ge=2,
         le=200,
@@ -253,62 +147,49 @@ class Settings(BaseModel):
     max_attempts: Annotated[int, Option("N", saved=True)] = Field(
         default=5, ge=1, le=100, description="Most tries of a pair; being throttled is not one."
     )
-    max_errors: Annotated[_ErrorLimit, Option("N|P%", saved=True)] = Field(
+    max_errors: Annotated[FailedPairs, Option("N|P%", saved=True)] = Field(
         default=None,
         description="Stop when more pairs than that have failed: a number, or a share like 5% (from 100 on).",
     )
     max_duration: Annotated[
-        _Seconds | None,
+        Seconds | None,
         Option("TIME", help_of={"work": "Stop after that time; what is left goes to other workers."}),
     ] = Field(default=None, gt=0, description="Stop after that time; resume goes on.")
-    give_up_after: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
+    give_up_after: Annotated[Seconds, Option("TIME", saved=True)] = Field(
         default=900.0,
         gt=0,
         description="Stop when the portal has failed or throttled for that long, or asks to wait for longer.",
     )
-    timeout: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
+    timeout: Annotated[Seconds, Option("TIME", saved=True)] = Field(
         default=30.0, gt=0, le=3600, description="Longest wait for the answer to one request."
     )
-    grace: Annotated[_Seconds, Option("TIME", saved=True)] = Field(
+    grace: Annotated[Seconds, Option("TIME", saved=True)] = Field(
         default=25.0, ge=0, le=3600, description="Time that requests in flight get when the run is stopped."
     )
     allow_http: Annotated[bool, Option(saved=True)] = Field(
         default=False, description="Allow plain http:// to a portal that is not on this machine."
     )
-    ca_file: Annotated[_SavedPath | None, Option("FILE", saved=True)] = Field(
+    ca_file: Annotated[SavedPath | None, Option("FILE", saved=True)] = Field(
         default=None, description="Certificates (PEM) of authorities to trust besides the system's."
     )
-    client_cert: Annotated[_SavedPath | None, Option("FILE", saved=True)] = Field(
+    client_cert: Annotated[SavedPath | None, Option("FILE", saved=True)] = Field(
         default=None, description="Certificate (PEM) to show to a portal that wants one, with its key."
     )
-    client_key: Annotated[_SavedPath | None, Option("FILE", saved=True)] = Field(
+    client_key: Annotated[SavedPath | None, Option("FILE", saved=True)] = Field(
         default=None, description="Key (PEM) of that certificate, if it is in a file of its own."
     )
-    proxy: Annotated[
-        SecretStr | None,
-        Option("URL|env", saved=True),
-        BeforeValidator(_proxy),
-        PlainSerializer(_saved_proxy),
-    ] = Field(
+    proxy: Annotated[ProxyUrl, Option("URL|env", saved=True)] = Field(
         default=None,
         description="HTTP proxy to the portal; env for HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
     )
-    columns: Annotated[
-        dict[str, str] | None,
-        BeforeValidator(_columns),
-        Option("opportunity=NAME,contact=NAME", saved=True),
-    ] = Field(
+    columns: Annotated[Columns, Option("opportunity=NAME,contact=NAME", saved=True)] = Field(
         default=None,
         description="Columns that hold the two ids, if their names are unusual: names, or numbers like #3.",
     )
     delimiter: Annotated[str | None, Option("CHAR", saved=True)] = Field(
         default=None, description="What separates cells: , ; | or tab; found from the first line if not set."
     )
-    sheet: Annotated[
-        str | None,
-        BeforeValidator(lambda value: str(value) if type(value) is int else value),
-        Option("NAME|N", saved=True),
-    ] = Field(
+    sheet: Annotated[SheetName, Option("NAME|N", saved=True)] = Field(
         default=None,
         description="Sheet of an Excel workbook, by name or by number; its first one if not set.",
     )
@@ -338,7 +219,7 @@ class Settings(BaseModel):
     results: Annotated[SecretStr | None, Option("URL")] = Field(
         default=None, description="Queue to publish each outcome on, with its Contact."
     )
-    lease: Annotated[_Seconds, Option("TIME")] = Field(
+    lease: Annotated[Seconds, Option("TIME")] = Field(
         default=60.0,
         ge=1,
         le=86400,
@@ -347,24 +228,22 @@ class Settings(BaseModel):
     max_deliveries: Annotated[int, Option("N")] = Field(
         default=10, ge=1, le=1000, description="Give a message up after it was handed out so often."
     )
-    retry_delay: Annotated[_Seconds, Option("TIME")] = Field(
+    retry_delay: Annotated[Seconds, Option("TIME")] = Field(
         default=30.0,
         gt=0,
         le=900,
         description="A message worth another try comes again after that time, doubled at each delivery.",
     )
-    wait_for_broker: Annotated[_Seconds, Option("TIME")] = Field(
+    wait_for_broker: Annotated[Seconds, Option("TIME")] = Field(
         default=0.0,
         ge=0,
         description="How long to wait at the start for a broker or a queue that is not there yet.",
     )
     runs_dir: Annotated[
-        _Path, Option("DIR", again=("run", "resume", "retry", "work", "verify", "rollback", "report"))
+        FilePath, Option("DIR", again=("run", "resume", "retry", "work", "verify", "rollback", "report"))
     ] = Field(default=Path("runs"), description="Folder that holds a folder for each run.")
     run_id: Annotated[
-        str | None,
-        Option("ID", help_of={"report": "Name of the run that several are merged into."}),
-        AfterValidator(lambda v: v and _run_id(v)),
+        RunId, Option("ID", help_of={"report": "Name of the run that several are merged into."})
     ] = Field(default=None, description="Name of the new run; made from the time if not set.")
     unread: Annotated[bool, Option()] = Field(
         default=False,
@@ -422,7 +301,7 @@ class Settings(BaseModel):
         default=None,
         description="Shell command that gets report.json on its standard input when the run has ended.",
     )
-    log_file: Annotated[_Path | None, Option("FILE")] = Field(
+    log_file: Annotated[FilePath | None, Option("FILE")] = Field(
         default=None,
         description="Where the log goes instead of run.log in the run directory; - is standard error.",
     )
