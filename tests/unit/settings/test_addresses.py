@@ -1,10 +1,68 @@
-"""Addresses of proxies, and which hosts are this machine."""
+"""Addresses of portals and proxies, and which hosts are this machine."""
 
 import pytest
 from pydantic import SecretStr
 
+from tests.unit.settings.refusing import refused
 from worker.settings import load_settings
 from worker.settings.addresses import is_loopback, proxy_url
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://portal..example.com",
+        "https://.example.com",
+        "https://.",
+        f"https://{'a' * 70}.example",
+        f"https://{'ab.' * 90}example",
+        "https://portal.example:99999",
+        "https://[::1",
+    ],
+)
+def test_a_host_that_no_resolver_would_take_is_no_address(address: str) -> None:
+    why = f"{address!r} is not an address like https://portal.example.com"
+    assert refused({"portal": address}) == f"--portal: {why}"
+
+
+@pytest.mark.parametrize(
+    ("address", "strange"),
+    [
+        ("https://portal.example/my office", " "),
+        ("https://por tal.example", " "),
+        ("https://por\ttal.example", "\t"),
+        ("https://portal.example/\x1b[2J", "\x1b"),
+        ("https://portal.example\\office", "\\"),
+    ],
+)
+def test_what_cannot_be_in_an_address_is_named(address: str, strange: str) -> None:
+    """urlsplit would drop some of them, and another host than the one typed would get the token."""
+    assert refused({"portal": address}) == f"--portal: {address!r}: an address has no {strange!r} in it"
+
+
+def test_a_path_is_to_be_given_as_it_is_sent() -> None:
+    assert "with % signs" in refused({"portal": "https://portal.example/büro"})
+
+
+@pytest.mark.parametrize(
+    ("given_as", "taken_as"),
+    [
+        ("https://portal.example", "https://portal.example"),
+        ("https://portal.example/", "https://portal.example"),
+        ("https://portal.example/api/2.0", "https://portal.example"),
+        ("https://portal.example/api/2.0/", "https://portal.example"),
+        ("https://portal.example:8443/office/", "https://portal.example:8443/office"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("http://[::1]:80", "http://[::1]:80"),
+        (" https://portal.example\r\n", "https://portal.example"),
+        ("https://portal.example./", "https://portal.example."),
+        ("https://büro.example", "https://büro.example"),
+        ("https://portal.example/b%C3%BCro", "https://portal.example/b%C3%BCro"),
+    ],
+)
+def test_an_address_is_taken_without_the_path_of_the_api(given_as: str, taken_as: str) -> None:
+    assert load_settings({"portal": given_as}).portal == taken_as
 
 
 @pytest.mark.parametrize(

@@ -1,79 +1,18 @@
-"""Where an option's value comes from, and which values and names are refused."""
+"""Where an option's value comes from, and which names are refused."""
 
 import json
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from worker.errors import Exit, UsageError
-from worker.settings import PREFIX, Settings, load_settings, option_name, options, settings_of
+from tests.unit.settings.refusing import refused
+from worker.errors import UsageError
+from worker.settings import PREFIX, Settings, load_settings, option_name, settings_of
 from worker.timetable import parse_timetable
 
 SECRET = "s3cr3t-of-mine"
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.upper().startswith(PREFIX):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def toml(tmp_path: Path) -> Callable[[str], str]:
-    def write(text: str) -> str:
-        path = tmp_path / "bulklink.toml"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
-
-
-def refused(flags: dict[str, Any], saved: dict[str, Any] | None = None) -> str:
-    with pytest.raises(UsageError) as caught:
-        load_settings(flags, saved)
-    assert caught.value.exit_code is Exit.USAGE
-    return str(caught.value)
-
-
-def test_rates_by_the_time_of_day_are_saved_as_they_are_read(toml: Callable[[str], str]) -> None:
-    config = toml(
-        'rate = "mon-fri 8:00-19:00=5/s, 50/s"\nlink_rate = "100/min"\ntimezone = "Europe/Berlin"\n'
-    )
-    settings = load_settings({"config": config})
-    saved = settings.to_save()
-    assert (saved["rate"], saved["link_rate"], saved["timezone"]) == (
-        "mon-fri 08:00-19:00=5/s,50/s",
-        "100/m",
-        "Europe/Berlin",
-    )
-    assert load_settings({}, saved).rate == settings.rate == parse_timetable(saved["rate"])
-    assert load_settings({}, saved).link_rate == settings.link_rate == parse_timetable("100/min")
-    assert load_settings({}).link_rate is None
-
-
-@pytest.mark.parametrize("name", ["Berlin", "../etc/passwd", "/etc/localtime", "Europe", "a\0b"])
-def test_a_time_zone_that_is_not_known_is_refused_by_name(name: str) -> None:
-    assert (
-        refused({"timezone": name})
-        == f"--timezone: {name!r} is no time zone that is known here, like Europe/Berlin"
-    )
-
-
-def test_defaults_need_nothing() -> None:
-    settings = load_settings({})
-
-    assert settings.rate == parse_timetable("500/10s")
-    assert settings.portal is None
-    assert settings.runs_dir == Path("runs")
 
 
 # option, field, and for each place a text and what it means
@@ -251,63 +190,6 @@ def test_a_wrong_value_is_refused_by_where_it_was_set(
     assert refused({}, {name: text}) == f"{name}: {why}"
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://portal..example.com",
-        "https://.example.com",
-        "https://.",
-        f"https://{'a' * 70}.example",
-        f"https://{'ab.' * 90}example",
-        "https://portal.example:99999",
-        "https://[::1",
-    ],
-)
-def test_a_host_that_no_resolver_would_take_is_no_address(address: str) -> None:
-    why = f"{address!r} is not an address like https://portal.example.com"
-    assert refused({"portal": address}) == f"--portal: {why}"
-
-
-@pytest.mark.parametrize(
-    ("address", "strange"),
-    [
-        ("https://portal.example/my office", " "),
-        ("https://por tal.example", " "),
-        ("https://por\ttal.example", "\t"),
-        ("https://portal.example/\x1b[2J", "\x1b"),
-        ("https://portal.example\\office", "\\"),
-    ],
-)
-def test_what_cannot_be_in_an_address_is_named(address: str, strange: str) -> None:
-    """urlsplit would drop some of them, and another host than the one typed would get the token."""
-    assert refused({"portal": address}) == f"--portal: {address!r}: an address has no {strange!r} in it"
-
-
-def test_a_path_is_to_be_given_as_it_is_sent() -> None:
-    assert "with % signs" in refused({"portal": "https://portal.example/büro"})
-
-
-@pytest.mark.parametrize(
-    ("given_as", "taken_as"),
-    [
-        ("https://portal.example", "https://portal.example"),
-        ("https://portal.example/", "https://portal.example"),
-        ("https://portal.example/api/2.0", "https://portal.example"),
-        ("https://portal.example/api/2.0/", "https://portal.example"),
-        ("https://portal.example:8443/office/", "https://portal.example:8443/office"),
-        ("http://localhost:8080", "http://localhost:8080"),
-        ("http://127.0.0.1", "http://127.0.0.1"),
-        ("http://[::1]:80", "http://[::1]:80"),
-        (" https://portal.example\r\n", "https://portal.example"),
-        ("https://portal.example./", "https://portal.example."),
-        ("https://büro.example", "https://büro.example"),
-        ("https://portal.example/b%C3%BCro", "https://portal.example/b%C3%BCro"),
-    ],
-)
-def test_an_address_is_taken_without_the_path_of_the_api(given_as: str, taken_as: str) -> None:
-    assert load_settings({"portal": given_as}).portal == taken_as
-
-
 @pytest.mark.parametrize("host", ["portal.example", "127.0.0.1.example", "localhost.example", "0.0.0.0"])  # noqa: S104 - not bound to
 def test_plain_http_leaves_this_machine_only_if_allowed(
     monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], str], host: str
@@ -323,11 +205,6 @@ def test_plain_http_leaves_this_machine_only_if_allowed(
     assert load_settings({"portal": f"http://{host}", "allow_http": True}).portal == f"http://{host}"
 
 
-@pytest.mark.parametrize("text", ["monday", "2026-01-01_a.b", "7"])
-def test_a_run_id_is_a_plain_name(text: str) -> None:
-    assert load_settings({"run_id": text}).run_id == text
-
-
 def test_a_file_that_is_missing_or_no_toml_is_refused_by_its_path(
     toml: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -336,129 +213,6 @@ def test_a_file_that_is_missing_or_no_toml_is_refused_by_its_path(
     assert refused({"config": str(tmp_path)}) == f"{tmp_path}: Is a directory"
     config = toml("rate = ")
     assert refused({"config": config}).startswith(f"{config}: not TOML: ")
-
-
-@pytest.mark.parametrize("place", ["variable", "file"])
-def test_secrets_are_shown_nowhere(
-    monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], str], place: str
-) -> None:
-    flags: dict[str, Any] = {}
-    if place == "variable":
-        monkeypatch.setenv("BULKLINK_TOKEN", SECRET)
-        monkeypatch.setenv("BULKLINK_PASSWORD", SECRET)
-    else:
-        flags = {"config": toml(f"token = '{SECRET}'\npassword = '{SECRET}'")}
-    settings = load_settings(flags)
-
-    assert settings.token == settings.password == SecretStr(SECRET)
-    shown = (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json())
-    assert not [text for text in shown if SECRET in text]
-    assert SECRET not in repr(settings.to_save())
-    assert SECRET not in refused({**flags, "concurrency": "0"})
-
-
-@pytest.mark.parametrize(
-    "line", [f"token = ['{SECRET}']", f"password = {{a = '{SECRET}'}}", f"token = '{SECRET}"]
-)
-def test_a_secret_of_the_wrong_form_is_not_shown_either(toml: Callable[[str], str], line: str) -> None:
-    assert SECRET not in refused({"config": toml(line)})
-
-
-def test_a_password_in_an_address_is_never_shown() -> None:
-    assert SECRET not in refused({"portal": f"me:{SECRET}@portal.example"})
-
-
-def test_no_secret_is_saved_or_a_flag_to_be_seen() -> None:
-    hidden = {name for name, option in options().items() if option.secret}
-
-    assert hidden == {"token", "token_file", "username", "password", "password_file", "queue_url"}
-    assert not hidden & set(load_settings({}).to_save())
-    assert not [option for option in options().values() if option.secret and (option.saved or option.metavar)]
-
-
-def test_every_option_has_a_description_that_is_a_sentence() -> None:
-    for name, field in Settings.model_fields.items():
-        assert field.description, name
-        assert re.fullmatch(r"[A-Z].*[.)]", field.description), name
-
-
-def test_every_option_has_one_name() -> None:
-    names = [option_name(name) for name in options()]
-
-    assert len(set(names)) == len(names) == len(Settings.model_fields)
-    assert option_name("as_json") == "json"
-    assert option_name("run_id") == "run_id"
-
-
-def test_settings_do_not_change() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        setattr(load_settings({}), "concurrency", 3)  # noqa: B010 - mypy knows as much
-
-
-def test_what_is_saved_is_what_a_run_goes_on_with() -> None:
-    saved = load_settings({"rate": "7/min", "run_id": "monday", "dry_run": True}).to_save()
-
-    assert set(saved) == {name for name, option in options().items() if option.saved}
-    assert saved["rate"] == "7/m"
-    assert not {"run_id", "runs_dir", "dry_run", "json", "as_json", "quiet", "log_file"} & set(saved)
-
-
-_saved_options = st.fixed_dictionaries(
-    {},
-    optional={
-        "portal": st.sampled_from(["https://portal.example", "http://localhost:8080/office"]),
-        "rate": st.tuples(
-            st.integers(1, 10**6), st.sampled_from(["s", "10s", "2.5s", "90s", "min", "250ms"])
-        ).map(lambda both: f"{both[0]}/{both[1]}"),
-        "concurrency": st.integers(1, 256),
-        "wire": st.sampled_from(["json", "xml"]),
-        "max_attempts": st.integers(1, 100),
-        "timeout": st.sampled_from(["1s", "90s", "30m", "1h", "0.5s", "61.5s", "3599s"]),
-        "grace": st.sampled_from(["0s", "1s", "90s", "1h"]),
-        "allow_http": st.booleans(),
-        "columns": st.sampled_from(["opportunity=a,contact=b", "contact==,opportunity=a b"]),
-        "delimiter": st.sampled_from([",", ";", "|", "\t"]),
-        "limit": st.integers(1, 10**9),
-    },
-)  # fmt: skip
-
-
-@given(flags=_saved_options)
-@hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_what_was_saved_loads_as_it_was(flags: dict[str, Any]) -> None:
-    settings = load_settings(flags)
-    saved = settings.to_save()
-
-    again = load_settings({}, json.loads(json.dumps(saved)))
-    assert again.model_dump() == settings.model_dump()
-    assert again.to_save() == saved
-
-
-@pytest.mark.parametrize("text", ["1234.5678s", "0.00001s"])
-def test_any_duration_loads_as_it_was_saved(text: str) -> None:
-    settings = load_settings({"timeout": text})
-
-    assert load_settings({}, settings.to_save()).timeout == settings.timeout
-
-
-@pytest.mark.parametrize(
-    ("text", "columns"),
-    [
-        ("opportunity=Deal, no.,contact=Contact", {"opportunity": "Deal, no.", "contact": "Contact"}),
-        ("contact=Name, first, last", {"contact": "Name, first, last"}),
-        ("contact=a=b,opportunity=c,d=e", {"contact": "a=b", "opportunity": "c,d=e"}),
-        ("opportunity=#2, contact=5", {"opportunity": "#2", "contact": "5"}),
-    ],
-)
-def test_names_of_columns_may_have_commas_in_them(text: str, columns: dict[str, str]) -> None:
-    assert load_settings({"columns": text}).columns == columns
-
-
-def test_columns_may_be_a_table_of_names_and_numbers(toml: Callable[[str], str]) -> None:
-    config = toml("columns = {opportunity = 'Deal, no.', contact = 5}")
-    assert load_settings({"config": config}).columns == {"opportunity": "Deal, no.", "contact": "5"}
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
@@ -473,52 +227,6 @@ def test_a_file_in_another_encoding_is_refused_in_plain_words(tmp_path: Path, en
     path = tmp_path / "bulklink.toml"
     path.write_bytes("# für die Nacht\nconcurrency = 3\n".encode(encoding))
     assert refused({"config": str(path)}) == f"{path}: not UTF-8: save it as UTF-8"
-
-
-def test_columns_that_are_no_ids_are_refused() -> None:
-    refused({"columns": "oportunity=Deal"})
-
-
-@pytest.mark.parametrize(
-    "line", ["columns = {foo = 'x'}", "columns = {}", "rate = {limit = 0, period = 0.0}"]
-)
-def test_a_table_in_the_file_is_checked_like_a_text(toml: Callable[[str], str], line: str) -> None:
-    refused({"config": toml(line)})
-
-
-@pytest.mark.parametrize("name", [option_name(name) for name in Settings.model_fields])
-@pytest.mark.parametrize("value", ["[1]", "{x = 1}", "nan", "-1", "3.5", "'\\u0000'", "2026-01-01", "'?'"])
-def test_no_words_of_a_library_reach_a_user(toml: Callable[[str], str], name: str, value: str) -> None:
-    """Whatever stands in the file, the line about it is ours."""
-    said = f"{name}: "
-    try:
-        load_settings({"config": toml(f"{name} = {value}")})
-    except UsageError as error:
-        said = str(error)
-    assert f"{name}: " in said
-    assert not re.search(r"[Ii]nput|valid|<class|pydantic|expected", said.replace(name, ""))
-
-
-@pytest.mark.parametrize(("value", "said"), [("true", "True"), ("inf", "inf"), ("nan", "nan")])
-def test_what_is_no_time_is_refused_whatever_its_type(
-    toml: Callable[[str], str], value: str, said: str
-) -> None:
-    config = toml(f"give_up_after = {value}")
-
-    assert refused({"config": config}) == (
-        f"{config}: give_up_after: {said!r} is not a duration like 30s, 5m or 2h"
-    )
-
-
-def test_a_number_where_a_text_belongs_is_told_to_be_quoted(toml: Callable[[str], str]) -> None:
-    config = toml("portal = 5")
-    assert refused({"config": config}) == f"{config}: portal: 5 is not a text in quotes"
-    config = toml("token = 5")
-    assert refused({"config": config}) == f"{config}: token: the value is not a text in quotes"
-
-
-def test_a_bare_number_as_rate_is_refused_in_the_words_of_a_rate(toml: Callable[[str], str]) -> None:
-    assert "50/s, 500/10s or 1500/min" in refused({"config": toml("rate = 50")})
 
 
 def test_a_program_gives_options_without_environment_or_file(monkeypatch: pytest.MonkeyPatch) -> None:
