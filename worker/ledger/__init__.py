@@ -5,7 +5,7 @@ each step is durable before the next begins. All files of a run directory can be
 """
 
 from worker.ledger.audit import audit, check, check_file, check_removals, check_waiting
-from worker.ledger.base import PairLedger
+from worker.ledger.base import Admitted, Known, PairLedger, Standing
 from worker.ledger.branch import FORM, branch_ledger
 from worker.ledger.history import Sample, SessionRecord, next_sample, samples_of, sessions_of
 from worker.ledger.intake import WORN_OUT, Arrival, Delivery
@@ -45,7 +45,6 @@ from worker.ledger.prune import (
     rows_of,
 )
 from worker.ledger.reader import Cause, LedgerReader, RowRecord
-from worker.ledger.store import Admitted, Known, Standing
 from worker.ledger.undo import (
     Claim,
     UndoLedger,

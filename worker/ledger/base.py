@@ -1,10 +1,39 @@
-"""What sending needs of a ledger, whether that is a file or not."""
+"""What sending needs of a ledger, whether that is a file or not, and what that tells of rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
-from worker.ledger.store import Admitted, Standing
-from worker.models import Attempt, Outcome, Pair, Row
+from worker.models import Attempt, Outcome, Pair, Row, Status
+
+Known: TypeAlias = tuple[int, tuple[str, ...], int | None]
+"""Of a row that is in the ledger: its line, its cells, and the key of its pair; None if it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How a chunk of rows was judged."""
+
+    pairs: int = 0
+    duplicates: int = 0
+    invalid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a row stands.
+
+    Attributes:
+        status: its last word; None if it has none.
+        sent: of a row that has none, an intent is noted: the portal may hold it.
+    """
+
+    row: int
+    status: Status | None
+    reason: str = ""
+    http_status: int | None = None
+    attempts: int = 0
+    sent: bool = False
 
 
 class PairLedger(Protocol):

@@ -17,9 +17,10 @@ from typing import Any, Self, TypeVar
 
 from worker.errors import LedgerBusy, LedgerError
 from worker.ledger import history
+from worker.ledger.base import Admitted, Known, Standing
 from worker.ledger.intake import Arrival, Delivery
 from worker.ledger.schema import connect
-from worker.ledger.store import Admitted, Known, Standing, Store
+from worker.ledger.store import Store
 from worker.ledger.trouble import trouble
 from worker.models import Attempt, Outcome, Pair, Request, Row
 from worker.reasons import NOT_FOUND

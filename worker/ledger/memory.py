@@ -7,7 +7,7 @@ have no outcome yet: some hundred bytes for each pair.
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from worker.ledger.store import Admitted, Standing
+from worker.ledger.base import Admitted, Standing
 from worker.models import Attempt, Outcome, Pair, Row, Status, ids_of
 
 

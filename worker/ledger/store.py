@@ -5,10 +5,10 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from worker.json_text import dump_texts, load_texts
+from worker.ledger.base import Admitted, Known, Standing
 from worker.ledger.intake import Arrival, Delivery, Intake
 from worker.ledger.schema import seal
 from worker.models import Attempt, Outcome, Pair, PreState, Request, Result, Row, Status, ids_of
@@ -17,35 +17,6 @@ MARK = 0.05
 """Seconds of a session that a kill may leave uncounted."""
 
 _UNREAD = PreState.UNREAD
-
-Known: TypeAlias = tuple[int, tuple[str, ...], int | None]
-"""Of a row that is in the ledger: its line, its cells, and the key of its pair; None if it is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """How a chunk of rows was judged."""
-
-    pairs: int = 0
-    duplicates: int = 0
-    invalid: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a row stands.
-
-    Attributes:
-        status: its last word; None if it has none.
-        sent: of a row that has none, an intent is noted: the portal may hold it.
-    """
-
-    row: int
-    status: Status | None
-    reason: str = ""
-    http_status: int | None = None
-    attempts: int = 0
-    sent: bool = False
 
 
 class Store:

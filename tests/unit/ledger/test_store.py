@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from msgspec.structs import replace
 
 from tests.unit.judged import judged
+from worker.ledger.base import Admitted
 from worker.ledger.reader import LedgerReader, RowRecord
 from worker.ledger.schema import connect
-from worker.ledger.store import Admitted, Store
+from worker.ledger.store import Store
 from worker.models import MAX_ID, Attempt, Outcome, Pair, Reject, Result, Row, Status
 
 OK = Attempt(Result.OK, http_status=201, seconds=0.25, body=b'{"id":7}')
