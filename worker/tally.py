@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from worker.ledger import Admitted
-from worker.models import Outcome, Request, Restored, Restoring, Result, Status, Undo, Undoing
+from worker.models import Outcome, Request, Result, Status
+from worker.removals import Restored, Restoring, Undo, Undoing
 
 WINDOW = 60.0
 """Seconds over which a pace is measured: what came long ago says little about now."""

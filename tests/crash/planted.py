@@ -21,19 +21,7 @@ from worker.ledger import Admitted, Arrival, Delivery, Ledger
 from worker.ledger.ledger import _resolve
 from worker.ledger.store import Store
 from worker.limits import Limiter
-from worker.models import (
-    Ask,
-    Attempt,
-    Exchange,
-    Kind,
-    Outcome,
-    Pair,
-    Result,
-    Row,
-    Status,
-    Undo,
-    Undoing,
-)
+from worker.models import Ask, Attempt, Exchange, Kind, Outcome, Pair, Result, Row, Status
 from worker.operations.base import Operation
 from worker.operations.compare import Compared, Pairs, compare
 from worker.operations.link import Link
@@ -42,6 +30,7 @@ from worker.operations.unlink import Links
 from worker.portal import calls
 from worker.portal.http import Http, Reply
 from worker.queues import Message
+from worker.removals import Undo, Undoing
 from worker.run import files as run_files
 from worker.run import pipeline
 from worker.run.pipeline import Pipeline

@@ -11,8 +11,9 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.reader import LedgerReader
 from worker.ledger.store import Store
 from worker.ledger.undo import Claim
-from worker.models import Extra, Made, Pair, PreState, Restored, Restoring, Status, Undo, Undoing, ids_of
+from worker.models import Pair, PreState, Status, ids_of
 from worker.reasons import WITHHELD
+from worker.removals import Extra, Made, Restored, Restoring, Undo, Undoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Pruned:
     """A link that a sync was to remove, and what became of it.
 
     Attributes:
-        state: of :class:`worker.models.Undo`, or ``withheld``, or ``planned``.
+        state: of :class:`worker.removals.Undo`, or ``withheld``, or ``planned``.
         restored: what a rollback did to make it again; None if none has tried.
     """
 

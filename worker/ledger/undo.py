@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from worker.ledger.ledger import Ledger
 from worker.ledger.reader import LedgerReader
-from worker.models import Made, Undo, Undoing, ids_of
+from worker.models import ids_of
 from worker.reasons import PRE_STATE_UNREAD
+from worker.removals import Made, Undo, Undoing
 
 
 @dataclass(frozen=True, slots=True)

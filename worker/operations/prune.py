@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Literal
 
 from worker.contact import can_be_edited, created_at
-from worker.models import Extra, Undo, Undoing
 from worker.operations.look import Told
 from worker.operations.members import MemberList
 from worker.operations.unlink import Links, judge_before
 from worker.quantities import counted
 from worker.reasons import PRIMARY
+from worker.removals import Extra, Undo, Undoing
 
 FREE = 10
 """Removals that need no leave, however few links there are."""

@@ -1,6 +1,7 @@
 """What an outcome means for a link that was removed, and is to be made again. Pure."""
 
-from worker.models import Outcome, Restored, Restoring, Status
+from worker.models import Outcome, Status
+from worker.removals import Restored, Restoring
 
 _MEANS = {
     Status.LINKED: Restored.RESTORED,

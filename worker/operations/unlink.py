@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from random import Random
 
 from worker.contact import created_at
-from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
+from worker.models import Ask, Attempt, Kind, Result
 from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.look import Told
 from worker.operations.policy import RetryIn, RetryPolicy
 from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, NOT_FOUND, STILL_THERE
+from worker.removals import Made, Undo, Undoing
 
 Links = tuple[Made, ...]
 

@@ -14,9 +14,9 @@ from worker.ledger import (
     undone_counts,
     undone_reasons,
 )
-from worker.models import Restored, Undo
 from worker.quantities import counted
 from worker.reasons import HINTS_OF_ROLLBACK
+from worker.removals import Restored, Undo
 
 ROLLBACK_CSV = "rollback.csv"
 

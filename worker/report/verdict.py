@@ -4,7 +4,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.models import Restored, Status, Undo
+from worker.models import Status
+from worker.removals import Restored, Undo
 
 if TYPE_CHECKING:
     from worker.report.build import Report

@@ -14,7 +14,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from worker.errors import OutputError
-from worker.models import Outcome, Result, Status, Undo, Undoing
+from worker.models import Outcome, Result, Status
+from worker.removals import Undo, Undoing
 
 STANDARD_ERROR = Path("-")
 

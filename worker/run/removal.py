@@ -5,11 +5,12 @@ from typing import Any, Protocol
 
 from worker.dispatch import Finished
 from worker.errors import CannotUndo
-from worker.models import Attempt, Result, Undoing
+from worker.models import Attempt, Result
 from worker.operations.base import Operation
 from worker.operations.look import Look, Told
 from worker.operations.unlink import Links, Removed, Unlink, judge_after, judge_before, kept
 from worker.portal.identity import product_of
+from worker.removals import Undoing
 from worker.run.links import look_for
 from worker.site import Site
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from worker.dispatch import Finished
 from worker.ledger import PruneLedger
-from worker.models import Outcome, Restoring
+from worker.models import Outcome
 from worker.operations.base import Operation
 from worker.operations.compare import compare
 from worker.operations.link import Link
 from worker.operations.restore import judge_restored
+from worker.removals import Restoring
 from worker.site import Site
 
 

@@ -30,21 +30,8 @@ from worker.ledger import (
     rows_of,
 )
 from worker.ledger.store import Store
-from worker.models import (
-    MAX_ID,
-    Attempt,
-    Extra,
-    Made,
-    Outcome,
-    Pair,
-    Reject,
-    Restored,
-    Restoring,
-    Result,
-    Status,
-    Undo,
-    Undoing,
-)
+from worker.models import MAX_ID, Attempt, Outcome, Pair, Reject, Result, Status
+from worker.removals import Extra, Made, Restored, Restoring, Undo, Undoing
 
 THEN = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
 LINKED = Attempt(Result.OK, http_status=201, body=b'{"id":7,"created":"2023-05-12T14:28:00Z"}')

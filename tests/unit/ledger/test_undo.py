@@ -28,8 +28,9 @@ from worker.ledger import (
 )
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import MAX_ID, Attempt, Made, Outcome, Pair, Reject, Result, Row, Status, Undo, Undoing
+from worker.models import MAX_ID, Attempt, Outcome, Pair, Reject, Result, Row, Status
 from worker.reasons import PRE_STATE_UNREAD
+from worker.removals import Made, Undo, Undoing
 
 BODY = b'{"id":7,"created":"2023-05-12T17:28:00.0000000+03:00"}'
 CREATED = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.models import Attempt, Extra, Made, Result, Undo, Undoing
+from worker.models import Attempt, Result
 from worker.operations.look import Told
 from worker.operations.members import MemberList
 from worker.operations.prune import Decision, Prune, Surplus, decide, judge_removal, surplus
 from worker.reasons import INCOMPLETE, INVALID_ROW, PRIMARY
+from worker.removals import Extra, Made, Undo, Undoing
 
 THEN = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
 LATER = THEN + timedelta(days=1)

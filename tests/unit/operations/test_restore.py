@@ -2,8 +2,9 @@
 
 import pytest
 
-from worker.models import Outcome, Pair, Restored, Restoring, Status
+from worker.models import Outcome, Pair, Status
 from worker.operations.restore import judge_restored
+from worker.removals import Restored, Restoring
 
 
 @pytest.mark.parametrize(

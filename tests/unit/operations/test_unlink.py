@@ -7,12 +7,13 @@ import pytest
 from msgspec.structs import replace as replaced
 
 from tests.unit.dealt import Highest
-from worker.models import Ask, Attempt, Kind, Made, Result, Undo, Undoing
+from worker.models import Ask, Attempt, Kind, Result
 from worker.operations.base import LOST_WAITS, MOST_LOST, Again
 from worker.operations.look import Told
 from worker.operations.policy import RetryPolicy
 from worker.operations.unlink import Removed, Unlink, judge_after, judge_before, kept
 from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE
+from worker.removals import Made, Undo, Undoing
 
 THEN = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
 LINK = Made(1, 12, 7, THEN)

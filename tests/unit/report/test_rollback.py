@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from worker.errors import Exit
-from worker.models import Restored, Undo
+from worker.removals import Restored, Undo
 from worker.report.rollback import Rollback, RolledBack
 
 

@@ -14,7 +14,8 @@ from worker.errors import Exit
 from worker.ledger import LedgerReader, PruneLedger
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Extra, Outcome, Pair, Result, Status, Undo, Undoing
+from worker.models import Attempt, Outcome, Pair, Result, Status
+from worker.removals import Extra, Undo, Undoing
 from worker.report.build import Report, build_report
 from worker.report.summary import left, summary
 from worker.report.sync import SyncPart

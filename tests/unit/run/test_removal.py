@@ -30,10 +30,11 @@ from tests.unit.lanes import (
 )
 from worker.errors import CannotUndo, LedgerError, PortalRefused
 from worker.limits.limiter import JITTER, LONGEST_FLOOR
-from worker.models import Ask, Exchange, Kind, Made, Request, Result, Undo, Undoing
+from worker.models import Ask, Exchange, Kind, Request, Result
 from worker.operations.policy import RetryPolicy
 from worker.quantities import Rate
 from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY
+from worker.removals import Made, Undo, Undoing
 from worker.run.links import go_through
 from worker.run.removal import NOBODY, Removal
 

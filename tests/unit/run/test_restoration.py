@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
 from tests.unit.lanes import BUSY, FORBIDDEN, LOST, Key, Portal, Run, site_of
-from worker.models import Kind, Pair, PreState, Restored, Restoring
+from worker.models import Kind, Pair, PreState
+from worker.removals import Restored, Restoring
 from worker.run.links import go_through
 from worker.run.restoration import Restoration
 

@@ -11,7 +11,8 @@ from tests.unit.judged import judged
 from worker.ledger import PruneLedger
 from worker.ledger.schema import connect
 from worker.ledger.store import Store
-from worker.models import Attempt, Extra, Outcome, Pair, Result, Status, Undo, Undoing
+from worker.models import Attempt, Outcome, Pair, Result, Status
+from worker.removals import Extra, Undo, Undoing
 from worker.run.directory import RunDirectory, list_runs
 from worker.run.sync import owned_links
 
