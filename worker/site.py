@@ -194,7 +194,12 @@ def _is_link(operation: Operation[Any]) -> bool:
 
 
 def _weight_of(operation: Operation[Any]) -> int:
-    """How many contacts the answer to an operation may hold, or as much as it holds."""
+    """How many contacts the answer to an operation may hold, or as much as it holds.
+
+    One that is to go alone leaves no room for others.
+    """
+    if operation.goes_alone:
+        return MOST_CONTACTS
     if isinstance(operation, Link):
         return 1  # as most are; not to be asked for that
     ask = operation.ask()

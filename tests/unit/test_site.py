@@ -12,15 +12,18 @@ from worker.errors import OutageError
 from worker.limits import Limiter
 from worker.limits.hours import Hours
 from worker.limits.limiter import USER
-from worker.models import Pair, Request
+from worker.models import Attempt, Pair, Request, Result
+from worker.operations.base import MOST_LOST, Operation
 from worker.operations.link import Link
 from worker.operations.look import Look
 from worker.operations.members import PAGE, ReadMembers
 from worker.operations.policy import RetryPolicy
+from worker.operations.unlink import Unlink
 from worker.portal.auth import Credentials
 from worker.portal.http import MAX_BODY
 from worker.portal.transport import Route
 from worker.quantities import Rate
+from worker.removals import Made
 from worker.site import AT_ONCE, BATCHES_AT_ONCE, GATHER, IDS_IN_A_CONTACT, MOST_CONTACTS, Site
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -207,6 +210,33 @@ def test_looks_for_ids_alone_share_a_request_with_many_more(virtual_time: Run) -
         return [len(await scheduler.next(250)), len(await scheduler.next(250))]
 
     assert virtual_time(story()) == [MOST_CONTACTS * IDS_IN_A_CONTACT // 100, 10]
+
+
+def test_what_was_lost_with_others_ten_times_goes_alone_and_its_next_answer_is_its_own(
+    virtual_time: Run,
+) -> None:
+    lost = Attempt(Result.TRANSIENT, "bad_request", 400, shared=True)
+
+    async def story() -> list[list[tuple[int, ...]]]:
+        scheduler = site_by(Way(200), 8).scheduler()
+        links = [Link(Pair(n, n, 1, n), RetryPolicy(), Highest(0)) for n in range(1, 6)]
+        looks = [Look(None, 9, (n,), RetryPolicy(), Highest(0)) for n in range(6, 9)]
+        members = [ReadMembers(1, RetryPolicy(), Highest(0))]
+        removal = [Unlink(Made(1, 2, 30), RetryPolicy(), Highest(0))]
+        unlucky_ones: list[Operation[Any]] = [links[2], looks[1], *members, *removal]
+        for unlucky in unlucky_ones:
+            for _ in range(MOST_LOST):
+                assert not unlucky.goes_alone
+                unlucky.take(lost)
+        scheduler.offer([*links, *looks, *members, *removal])
+        scheduler.close()
+        groups = []
+        while group := await scheduler.next(200):
+            groups.append([one.ask().contact_ids for one in group])
+            scheduler.done(len(group))
+        return groups
+
+    assert virtual_time(story()) == [[(1,), (2,)], [(3,)], [(4,), (5,), (6,)], [(7,)], [(8,)], [()], [(30,)]]
 
 
 def test_full_pages_of_members_share_a_request_as_long_as_their_answers_fit_into_one(

@@ -19,6 +19,9 @@ GROWTH = 1.5
 FAR_TOO_LONG = 15.0
 """Seconds; after a batch that took longer the next ones are a tenth of it at once."""
 
+_LEAST_LOST = 2
+"""Operations; of one alone it could not be learned whether batches get through."""
+
 _WINDOW = 10
 _AGREE = 3
 """Answers by which it grows at least; the slowest of the last ones counts."""
@@ -57,6 +60,10 @@ class BatchSize:
             wanted = self.size * self._target / max(*self._seconds, 1e-3)
             if self.may_change() and (wanted < self.size or len(self._seconds) >= _AGREE):
                 self._change(int(min(wanted, max(self.size * GROWTH, self.size + 1))))
+
+    def lost(self) -> None:
+        """One more was lost like the one before: perhaps half as many get through. It grows again as ever."""
+        self._change(min(self.size, max(_LEAST_LOST, self.size // 2)))
 
     def too_large(self, items: int) -> None:
         """So many are too much to be sent or answered at once: from now on there are at most half as many."""

@@ -11,7 +11,7 @@ from worker.models import Ask, Attempt, Result
 from worker.reasons import TIMEOUT
 
 MOST_LOST = 10
-"""Requests of many that may go without answers before that counts against those in them."""
+"""Requests of many in which something may be lost; from then on it goes alone, and what comes is its own."""
 
 LOST_WAITS = (1.0, 5.0)
 """Seconds until members are looked at after such a request; the second after one that took too long, for it
@@ -56,6 +56,10 @@ class Operation(Protocol[T_co]):
 
     def ask(self) -> Ask:
         """What is to be sent next."""
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it is to go in a request of its own: it was lost with others too often."""
 
     def leaves(self) -> None:
         """What :meth:`ask` said is being sent: until an answer comes, anything may have happened to it."""

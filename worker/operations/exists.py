@@ -53,6 +53,11 @@ class Exists:
             return Ask(Kind.EXISTS, self.entity.id, (), self._because)
         return Ask(Kind.EXISTS, 0, (self.entity.id,), self._because)
 
+    @property
+    def goes_alone(self) -> bool:
+        """Never: it is given up instead."""
+        return False
+
     def leaves(self) -> None:
         """To ask changes nothing at the portal."""
 

@@ -72,6 +72,11 @@ class Link:
         kind = _LOOK if self._looking else _LINK
         return Ask(kind, self.pair.opportunity_id, (self.pair.contact_id,), self._because)
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it was lost with others too often."""
+        return self._lost >= MOST_LOST
+
     def leaves(self) -> None:
         """From here on the portal may hold the link."""
         self._on_its_way = True

@@ -86,6 +86,11 @@ class Look(Generic[_T]):
         because = self._attempts[-1].reason if self._attempts else ""
         return Ask(Kind.LOOK, self._opportunity_id, self._contact_ids, because, self._ids_only)
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it was lost with others too often."""
+        return self._lost >= MOST_LOST
+
     def leaves(self) -> None:
         """To look changes nothing at the portal."""
 

@@ -56,6 +56,11 @@ class ReadMembers:
         """The next page."""
         return Ask(Kind.MEMBERS, self._opportunity_id, (), self._because, start=len(self._found))
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it was lost with others too often."""
+        return self._lost >= MOST_LOST
+
     def leaves(self) -> None:
         """To read changes nothing at the portal."""
 

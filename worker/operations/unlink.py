@@ -66,6 +66,11 @@ class Unlink:
             return Ask(Kind.LOOK, *of, self._because, ids_only=True)
         return Ask(Kind.UNLINK, *of, self._because)
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it was lost with others too often."""
+        return self._lost >= MOST_LOST
+
     def leaves(self) -> None:
         """That it is asked for was noted before."""
 

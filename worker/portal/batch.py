@@ -22,7 +22,7 @@ from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.portal.calls import HARMLESS, Call, Read, attempt_of, call_for, judge, read_answer
 from worker.portal.classify import Verdict, read_body
 from worker.portal.client import Finding, PortalClient
-from worker.portal.doubt import Doubt
+from worker.portal.doubt import PATIENCE, Doubt
 from worker.portal.identity import WHO, User, read_profile, user_in
 from worker.portal.single import Single
 from worker.reasons import BLOCKED, BUSY_OR_CLOSED, NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
@@ -138,13 +138,14 @@ class Batch:
         is_busy = request.result is Result.THROTTLED and request.reason in BUSY_OR_CLOSED
         if any(attempt.result in _ANSWERED for attempt in exchange.attempts):
             self._doubt.batch_answered()
-        elif (is_busy or request.result in _FAILED) and self._doubt.batch_lost(lost_before):
-            told = (
-                request.reason
-                if request.http_status is None
-                else f"HTTP {request.http_status} {request.reason}"
-            )
-            self._give_up(f"batches fail, requests of one do not: {told}")
+        elif is_busy or request.result in _FAILED:
+            in_a_row = self._doubt.lost
+            is_last = self._doubt.batch_lost(lost_before)
+            if PATIENCE <= self._doubt.lost > in_a_row:
+                self._size.lost()
+            if is_last:
+                status = "" if request.http_status is None else f"HTTP {request.http_status} "
+                self._give_up(f"batches fail, requests of one do not: {status}{request.reason}")
 
     def _give_up(self, why: str) -> None:
         if not self._forbidden:  # several may be on their way

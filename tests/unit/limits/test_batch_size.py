@@ -173,3 +173,15 @@ def test_what_is_known_of_a_portal_is_where_it_begins_but_never_above_the_ceilin
     start: int | None, ceiling: int, first: int
 ) -> None:
     assert BatchSize(ceiling, longest=60.0, start=start).size == first
+
+
+def test_what_is_lost_again_halves_it_down_to_two_and_it_grows_again() -> None:
+    size, told = BatchSize(longest=60.0), []
+    for _ in range(6):
+        size.lost()
+        told.append(size.size)
+    assert told == [10, 5, 2, 2, 2, 2]
+    assert sizes(size, 0.001, 60)[-1] == CEILING
+    alone = BatchSize(1, longest=60.0)
+    alone.lost()
+    assert alone.size == 1
