@@ -9,6 +9,14 @@ WINDOW = 20
 
 FAILING_SHARE = 0.5
 
+FEW, FEW_SECONDS = 3, 0.25
+"""Failures with nothing that worked between them, and seconds in which they came, that are a reason to ask
+the portal. Among many requests so many come by chance, but not in so long a time."""
+
+QUESTIONS, ANOTHER_AFTER = 3, 60.0
+"""Times that it may be asked in vain, and seconds after which once more: where little is sent and some pairs
+fail, much of the rate would go into questions."""
+
 _FAILED = {Result.TRANSIENT, Result.AMBIGUOUS}
 
 
@@ -55,6 +63,46 @@ class Breaker:
         self._first.clear()
         self._all.clear()
         self._repetitions = 0
+
+
+class Silence:
+    """Opens when nothing works, however little is sent: then it has to be asked whether it is the portal.
+
+    The breaker wants a full window. A few pairs have used up their tries long before that.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._began = self._at = 0.0
+        self._questions = float(QUESTIONS)
+
+    def observe(self, request: Request, at: float) -> None:
+        """Take a request into account that was over at a time."""
+        if request.result is Result.THROTTLED:
+            return
+        self._questions = min(QUESTIONS, self._questions + max(0.0, at - self._at) / ANOTHER_AFTER)
+        self._at = at
+        if request.result not in _FAILED:
+            self._failures = 0
+            return
+        if not self._failures:
+            self._began = at
+        self._failures += 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it should be asked."""
+        lasted = self._at - self._began
+        return self._failures >= FEW and lasted >= FEW_SECONDS and self._questions >= 1.0
+
+    def it_is_the_pairs(self) -> None:
+        """It was asked, and is at work."""
+        self._failures = 0
+        self._questions -= 1.0
+
+    def begin_anew(self) -> None:
+        """With nothing against the portal."""
+        self._failures = 0
 
 
 def _fails(window: deque[bool]) -> bool:

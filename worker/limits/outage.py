@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
-from worker.limits.breaker import Breaker
+from worker.limits.breaker import Breaker, Silence
 from worker.limits.limiter import JITTER, USER, Limiter
 from worker.limits.waits import TOO_LONG, asks_to_wait
 from worker.models import QUESTIONS, Request, Result
@@ -22,6 +22,9 @@ LONG_PAUSE = 5.0
 PAUSES = 3
 """In a row for a 503 that does not say that we are too fast. After one more it is the portal that fails and
 not our pace: the pauses were ever longer, and nothing was done between them."""
+
+IDLE = 300.0
+"""Seconds in which nothing was sent, though the limits allowed it: what failed before them is over."""
 
 _WORKS = {Result.OK, Result.PERMANENT}
 
@@ -44,6 +47,8 @@ class Outage:
         tell: Callable[[str], None],
     ) -> None:
         self._breaker = Breaker()
+        self._silence = Silence()
+        self._suspects = False
         self._limiter = limiter
         self._ask = ask
         self._give_up_after = give_up_after
@@ -56,19 +61,28 @@ class Outage:
         self._too_long: float | None = None
         self._told_until = 0.0
         self._failing_since: float | None = None
+        self._busy_until = float("-inf")
 
     def observe(self, request: Request) -> None:
         """Learn from a request, after the limiter has; after one failure too many everyone is held."""
+        now = asyncio.get_running_loop().time()
+        if now - request.seconds > self._busy_until + IDLE:
+            self._failing_since = None
+            self._silence.begin_anew()
+        self._busy_until = now + self._limiter.pause_left + 1 / self._limiter.per_second
         if request.kind in QUESTIONS:
             return  # that it answers those is no work done
         self._breaker.observe(request)
+        self._silence.observe(request, now)
         if request.result in _WORKS:
             self._wait = FIRST_WAIT
             self._failing_since = None
         elif self._failing_since is None:
-            self._failing_since = asyncio.get_running_loop().time()
+            self._failing_since = now
         self._take_note_of_throttling(request)
-        if self._breaker.is_open or self._is_out_of_order(request):
+        fails = self._breaker.is_open or self._is_out_of_order(request)
+        if fails or self._silence.is_open:
+            self._suspects = not fails and (self._suspects or not self._held)
             self._limiter.hold()
             self._held = True
             self._changed.set()
@@ -97,8 +111,7 @@ class Outage:
                 raise OutageError(f"the portal {asks_to_wait(self._too_long)}; {TOO_LONG.format(lasted)}")
             if self._held:  # the breaker itself may have heard of good answers since
                 answer = await self._until_it_answers()
-                self._held = False
-                self._breaker.close()
+                self._held = self._suspects = False
                 self._tell("")
                 self._limiter.let_go()
                 self._take_note_of_throttling(answer)
@@ -142,13 +155,19 @@ class Outage:
             self._tell("")
 
     async def _until_it_answers(self) -> Request:
-        if self._breaker.doubtful:
+        if (suspects := self._suspects) or self._breaker.doubtful:
             # Perhaps it was those pairs; then the portal is at work, and no time is to be lost.
             request = await self._question()
             if request.result in _WORKS:
-                self._failing_since = None
+                if suspects:
+                    # They were too few to say more; if it is all pairs that fail, the breaker will tell.
+                    self._silence.it_is_the_pairs()
+                else:
+                    self._failing_since = None
+                    self._begin_anew()
                 return request
         while True:
+            await self._while_paused()
             wait = min(self._wait, self._time_left())
             self._tell(f"the portal fails: asking again in {wait:.0f} s")
             await asyncio.sleep(wait)
@@ -157,9 +176,21 @@ class Outage:
             request = await self._question()
             throttled = request.result is Result.THROTTLED and request.reason not in BUSY_OR_CLOSED
             if request.result in _WORKS or throttled:
+                self._begin_anew()
                 return request
 
+    def _begin_anew(self) -> None:
+        self._breaker.close()
+        self._silence.begin_anew()
+
+    async def _while_paused(self) -> None:
+        """Wait as long as the user wants nothing to be sent: that is no failure of the portal."""
+        while self._limiter.is_held(USER):
+            self._changed.clear()
+            await self._changed.wait()
+
     async def _question(self) -> Request:
+        await self._while_paused()
         request = await self._ask()
         self._unreachable = request.http_status is None
         self._refusal = request if request.result is Result.THROTTLED else None

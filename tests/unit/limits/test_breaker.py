@@ -1,8 +1,10 @@
 """When a portal is called failing."""
 
+from itertools import pairwise
+
 import pytest
 
-from worker.limits.breaker import WINDOW, Breaker
+from worker.limits.breaker import ANOTHER_AFTER, FEW, FEW_SECONDS, QUESTIONS, WINDOW, Breaker, Silence
 from worker.models import Kind, Request, Result
 
 
@@ -92,3 +94,41 @@ def test_closed_it_begins_anew() -> None:
     breaker.observe(Request(Kind.LINK, Result.TRANSIENT, 1))
 
     assert not breaker.is_open
+
+
+def silence_after(*told: tuple[float, Result]) -> Silence:
+    silence = Silence()
+    for at, result in told:
+        silence.observe(Request(Kind.LINK, result, 1), at)
+    return silence
+
+
+FAILED = [(0.0, Result.TRANSIENT), (0.1, Result.AMBIGUOUS), (FEW_SECONDS, Result.TRANSIENT)]
+
+
+def test_a_few_failures_with_nothing_that_worked_between_them_are_a_reason_to_ask() -> None:
+    assert not silence_after(*FAILED[: FEW - 1]).is_open
+    assert silence_after(*FAILED).is_open
+    assert silence_after(*FAILED[:1], (0.1, Result.THROTTLED), *FAILED[1:]).is_open
+
+
+@pytest.mark.parametrize("work", [Result.OK, Result.PERMANENT])
+def test_what_works_between_them_makes_them_chance(work: Result) -> None:
+    assert not silence_after(*FAILED[:2], (0.2, work), *FAILED[2:]).is_open
+
+
+def test_those_that_come_at_once_are_one_mishap() -> None:
+    assert not silence_after(*[(1.0, Result.AMBIGUOUS)] * WINDOW).is_open
+
+
+def test_if_it_is_the_pairs_it_is_asked_a_few_times_and_then_once_a_minute() -> None:
+    silence, questions = Silence(), []
+    for at in range(300):
+        silence.observe(Request(Kind.LINK, Result.OK if at % 5 == 0 else Result.TRANSIENT, 1), float(at))
+        if silence.is_open:
+            silence.it_is_the_pairs()
+            questions.append(at)
+
+    assert questions[:QUESTIONS] == [3, 8, 13]
+    assert len(questions) == QUESTIONS + 300 // ANOTHER_AFTER - 1
+    assert min(later - earlier for earlier, later in pairwise(questions[QUESTIONS:])) >= ANOTHER_AFTER - 5

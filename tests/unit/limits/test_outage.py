@@ -9,6 +9,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.unit.limits.failing import (
+    AGAIN,
+    DONE,
+    DOWN,
+    FAILING,
+    UNEXPLAINED,
+    UP,
+    Portal,
+    calm,
+    opened,
+    sends,
+)
 from worker.errors import OutageError, PortalClosed, PortalUnreachable
 from worker.limits import Limiter
 from worker.limits.breaker import WINDOW
@@ -18,40 +30,6 @@ from worker.models import Kind, Request, Result
 from worker.quantities import Rate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-DOWN = Request(Kind.LINK, Result.TRANSIENT, 1, reason="cannot_connect")
-FAILING = Request(Kind.PROBE, Result.TRANSIENT, reason="unavailable", http_status=503)
-UP = Request(Kind.PROBE, Result.PERMANENT, reason="not_found", http_status=404)
-DONE = Request(Kind.LINK, Result.OK, 1)
-UNEXPLAINED = Request(Kind.LINK, Result.THROTTLED, 1, reason="maintenance", http_status=503)
-AGAIN = Request(Kind.LINK, Result.TRANSIENT, 1, 1, ("server_error",))
-
-
-class Portal:
-    """Answers questions as told, and notes when they came."""
-
-    def __init__(self, *answers: Request) -> None:
-        self.answers = list(answers)
-        self.asked: list[float] = []
-
-    async def question(self) -> Request:
-        self.asked.append(asyncio.get_running_loop().time())
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-
-def calm(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
-    """A portal of which nothing is known yet."""
-    limiter = Limiter(Rate(1000, 1.0), 8, max_pause=900.0, rng=Random(1))  # noqa: S311 - jitter
-    notes: list[str] = []
-    return Outage(limiter, portal.question, give_up_after, notes.append), limiter, notes
-
-
-def opened(portal: Portal, give_up_after: float = 900.0) -> tuple[Outage, Limiter, list[str]]:
-    """An outage that has just begun."""
-    outage, limiter, notes = calm(portal, give_up_after)
-    for _ in range(WINDOW):
-        outage.observe(DOWN)
-    return outage, limiter, notes
 
 
 def test_nobody_sends_until_the_portal_answers_and_it_is_asked_ever_less_often(virtual_time: Run) -> None:
@@ -150,21 +128,6 @@ def test_a_throttled_question_is_answered(virtual_time: Run) -> None:
 
 def throttled(retry_after: float | None = None) -> Request:
     return Request(Kind.LINK, Result.THROTTLED, 1, reason="throttled", retry_after=retry_after)
-
-
-async def sends(outage: Outage, limiter: Limiter, answer: Callable[[], Request]) -> list[float]:
-    """Send one request after the other, until cancelled; when each was."""
-    sent: list[float] = []
-    try:
-        while True:
-            await limiter.turn()
-            sent.append(asyncio.get_running_loop().time())
-            request = answer()
-            limiter.observe(request)
-            outage.observe(request)
-            await asyncio.sleep(0.05)
-    except asyncio.CancelledError:
-        return sent
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 1.0])

@@ -271,7 +271,7 @@ def test_an_outage_that_ends_is_waited_out_and_told(virtual_time: Run) -> None:
     for at in range(1, WINDOW + 1):
         portal.shows(at, DOWN)
     # Their next tries come when it is over.
-    world = World(portal, lanes=1, policy=RetryPolicy(base=20.0))
+    world = World(portal, lanes=WINDOW, policy=RetryPolicy(base=20.0))
     virtual_time(world.each(links(*[1] * 30)))
     assert len(world.told) == 30
     assert [later - earlier for earlier, later in pairwise(portal.questions)] == [
