@@ -1,7 +1,8 @@
 """Turns that processes on one machine share: when the next one is due stands in a small file.
 
 All of them go by the same clock, that of the machine since it was started, which is also the event loop's.
-Whoever opens the file as the only one begins it anew, so what a killed process left in it does no harm.
+Whoever opens the file as the only one begins it anew, so what a killed process left in it does no harm. Only
+a step from the last turn is kept to: at a slow rate that is longer than it takes to start the next process.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import math
 import os
 import struct
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +19,10 @@ from typing import Self
 
 from worker.host.held import hold, is_at, let_go, share
 
-_WORD = b"bulklnk1"
-_PAGE = struct.Struct("<8sddd")
-"""A word that says what it is; when the next turn is due; and, if a pause lies before that, when the next one
-in the pause is due, and when the pause ends."""
+_WORD = b"bulklnk2"
+_PAGE = struct.Struct("<8sdddd")
+"""A word that says what it is; when the next turn is due; if a pause lies before that, when the next one in
+the pause is due, and when the pause ends; and seconds from the turn before to this one."""
 
 _MOST_SECONDS = 86_400.0
 _MOST_STEPS = 1_000
@@ -74,7 +76,10 @@ class HostTurns:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with _of_this_process:  # to close it anywhere is to unlock it everywhere in a process
-            let_go(self._path, self._handle)
+            if _left_over(self._handle) > -math.inf:
+                os.close(self._handle)  # to be found by who comes before that is due
+            else:
+                let_go(self._path, self._handle)
 
     def book_at_once(self, *, step: float, late: float) -> float | None:
         """Take the next turn if it is due, and if nobody holds the file just now; else nothing is booked."""
@@ -124,10 +129,10 @@ class HostTurns:
         """Put off turns that are not booked yet, if the next of them is due before a time; whether it was."""
         await self._lock()
         try:
-            after, *of_pause = self._read(before, self._step)
+            after, in_pause, end = self._read(before, self._step)
             if after > before:
                 return False
-            self._write(after + by, *of_pause)
+            self._write(after + by, in_pause, end, self._step)
         finally:
             self._unlock()
         return True
@@ -141,10 +146,10 @@ class HostTurns:
             return
         await self._lock()
         try:
-            after, *of_pause = self._read(due, step)
+            after, in_pause, end = self._read(due, step)
             if after == self._end:
                 self._end = due
-                self._write(due, *of_pause)
+                self._write(due, in_pause, end, step)
         finally:
             self._unlock()
 
@@ -166,7 +171,7 @@ class HostTurns:
             due = end = until
         self._step, self._left = step, max(1, int(_NO_TIME / step))
         self._next, self._end = due, due + self._left * step
-        self._write(self._end, in_pause, end)
+        self._write(self._end, in_pause, end, step)
 
     async def _book_in_pause(self, step: float, oldest: float) -> float | None:
         """A turn before the end of the pause that lies before all others; None if there is none."""
@@ -176,7 +181,7 @@ class HostTurns:
             due = max(in_pause, oldest)
             if due + step > end:
                 return None
-            self._write(after, due + step, end)
+            self._write(after, due + step, end, step)
         finally:
             self._unlock()
         return due
@@ -218,13 +223,13 @@ class HostTurns:
         """What stands there, unless it is nonsense."""
         page = os.pread(self._handle, _PAGE.size, 0)
         if len(page) == _PAGE.size:
-            word, *times = _PAGE.unpack(page)
+            word, *times, _ = _PAGE.unpack(page)
             if word == _WORD and all(time <= now + _MOST_SECONDS + _MOST_STEPS * step for time in times):
                 return (*times,)
         return now + step, -math.inf, -math.inf  # somebody may just have had a turn
 
-    def _write(self, due: float, in_pause: float, end: float) -> None:
-        os.pwrite(self._handle, _PAGE.pack(_WORD, due, in_pause, end), 0)
+    def _write(self, due: float, in_pause: float, end: float, step: float) -> None:
+        os.pwrite(self._handle, _PAGE.pack(_WORD, due, in_pause, end, step), 0)
 
 
 def _open(path: Path) -> int:
@@ -233,10 +238,29 @@ def _open(path: Path) -> int:
     handle, is_first = held
     try:
         if is_first:
+            due = _left_over(handle)
             os.ftruncate(handle, 0)
-            os.pwrite(handle, _PAGE.pack(_WORD, *[-math.inf] * 3), 0)
+            os.pwrite(handle, _PAGE.pack(_WORD, due, -math.inf, -math.inf, 0.0), 0)
             share(handle)
     except BaseException:
         let_go(path, handle)
         raise
     return handle
+
+
+def _left_over(handle: int) -> float:
+    """When the next turn is due after all who booked are gone, pauses aside; minus infinity if it is now."""
+    page = os.pread(handle, _PAGE.size, 0)
+    if len(page) == _PAGE.size:
+        word, due, _, _, step = _PAGE.unpack(page)
+        now = _now()
+        if word == _WORD and due > now and step > 0:
+            return float(min(due, now + step))
+    return -math.inf
+
+
+def _now() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:  # before it runs, and after
+        return time.monotonic()

@@ -279,7 +279,7 @@ def test_at_a_high_rate_some_turns_are_booked_at_once_and_come_back_one_by_one(
     virtual_time(story())
 
 
-@pytest.mark.parametrize("left", [b"", b"short", b"x" * 32, b"bulklnk1" + b"\xff" * 24, b"x" * 5000])
+@pytest.mark.parametrize("left", [b"", b"short", b"x" * 40, b"bulklnk2" + b"\xff" * 32, b"x" * 5000])
 def test_nonsense_in_the_file_costs_a_step(virtual_time: Run, path: Path, left: bytes) -> None:
     async def story() -> float:
         with HostTurns(path) as one:
@@ -299,17 +299,44 @@ def test_a_turn_due_in_days_is_nonsense(virtual_time: Run, path: Path) -> None:
     assert virtual_time(story()) == pytest.approx(STEP, abs=1e-6)
 
 
-def test_what_nobody_holds_any_more_is_begun_anew(virtual_time: Run, path: Path) -> None:
+def test_what_nobody_holds_any_more_is_begun_anew_after_a_step_at_most(virtual_time: Run, path: Path) -> None:
     async def story() -> float:
         with HostTurns(path) as book:
             await due(book, pause=300.0)
             left = path.read_bytes()
-        assert not path.exists()
         path.write_bytes(left)  # as after a kill
-        with HostTurns(path) as book:
-            return await due(book)
+        with HostTurns(path) as book, HostTurns(path) as other:
+            assert await due(book) == pytest.approx(STEP, abs=1e-6)
+            return await due(other)
 
-    assert virtual_time(story()) <= 0.0
+    assert virtual_time(story()) == pytest.approx(2 * STEP, abs=1e-6)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_from_one_process_to_the_next_turns_are_a_step_apart_and_nothing_is_left_in_the_end(
+    virtual_time: Run, path: Path, *, is_killed: bool
+) -> None:
+    """A loop over small files, or a resume: at a slow rate each process would begin a step too early."""
+
+    async def story() -> list[float]:
+        used: list[float] = []
+        for _ in range(4):
+            with HostTurns(path) as book:
+                await asyncio.sleep(await due(book, step=6.0))
+                used.append(now())
+                await asyncio.sleep(0.3)
+                left = path.read_bytes()
+            if is_killed:
+                path.write_bytes(left)
+        await asyncio.sleep(6.0)
+        with HostTurns(path) as book:
+            assert await due(book, step=6.0) <= 0.0
+            await asyncio.sleep(6.0)
+        assert not path.exists()
+        return used
+
+    times = virtual_time(story())
+    assert [later - earlier for earlier, later in pairwise(times)] == [pytest.approx(6.0, abs=0.01)] * 3
 
 
 def test_a_file_that_is_tidied_away_is_made_again_and_they_meet_there(virtual_time: Run, path: Path) -> None:
