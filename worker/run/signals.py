@@ -9,7 +9,8 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 TOGETHER = 1.0
-"""Seconds: signals to stop that are closer are one. ``timeout`` signals its child, then the child's group."""
+"""Seconds from one to stop within which others are the same one. ``timeout`` signals its child, then the
+child's group. Who goes on and on pressing Ctrl-C means more than one."""
 
 
 class StopSignals:
@@ -26,10 +27,10 @@ class StopSignals:
         self._last = float("-inf")
 
     def is_new(self, number: int) -> bool:
-        """Count a signal that came just now; False if it is part of the last one."""
+        """Count a signal that came just now; False if it is part of the last one that counted."""
         now = self._clock()
-        new = now - self._last >= TOGETHER
-        self._last = now
+        if new := now - self._last >= TOGETHER:
+            self._last = now
         self.count += new
         self.first = self.first or signal.Signals(number)
         return new
