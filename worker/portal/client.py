@@ -6,6 +6,7 @@ succeed, so it ends the run. Nothing is sent outside a slot.
 
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -96,7 +97,8 @@ class PortalClient:
         self._http = Http(base, timeout=timeout, tls=tls, proxy=proxy)
         self._limiter = limiter
         self._waiting = waiting or Waiting()
-        self._tokens = Tokens(credentials, partial(log_in, self._http, limiter, self._waiting))
+        self._is_at_work = False
+        self._tokens = Tokens(credentials, self._log_in)
         self._spellings = Spellings(wire)
         self._form_spellings = Spellings("json")  # a batch is always answered in it
 
@@ -108,6 +110,11 @@ class PortalClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
+
+    async def _log_in(self, username: str, password: str) -> str:
+        # A portal that fails in the middle of the work is waited for, as it is for pairs.
+        waiting = replace(self._waiting, is_patient=self._is_at_work)
+        return await log_in(self._http, self._limiter, waiting, username, password)
 
     async def ready(self) -> None:
         """Make sure that there is a token to send; may log in, in a slot of its own.
@@ -140,6 +147,7 @@ class PortalClient:
             verdict = finding.verdict
             if verdict.result in (Result.OK, Result.PERMANENT):
                 tries.end()
+                self._is_at_work = True
                 return
             if verdict.reason == RENEWED:
                 continue

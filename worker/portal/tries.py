@@ -15,6 +15,10 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 """Seconds between two tries; the pause doubles from the first to the longest, unless a time is named."""
 
+LATER = 30.0
+"""Seconds between two tries of who goes on after the usual ones: more than five log-ins in a minute lock the
+account (contract 6.4)."""
+
 LONG_PAUSE = 5.0
 """Seconds; from this length on a pause is told to the user."""
 
@@ -30,10 +34,12 @@ class Waiting:
     Attributes:
         give_up_after: seconds for which the portal may throttle us.
         tell: told of a long wait, in words for the user; of its end with an empty text.
+        is_patient: it may also fail for so long, as in the middle of the work it may.
     """
 
     give_up_after: float = 900.0
     tell: Callable[[str], None] = _say_nothing
+    is_patient: bool = False
 
 
 class Tries:
@@ -67,13 +73,14 @@ class Tries:
         """
         self.made += 1
         self._throttled += throttled
-        if not throttled and self.made - self._throttled >= MOST:
+        goes_on = not throttled and self.made - self._throttled >= MOST
+        left = self._give_up_at - asyncio.get_running_loop().time()
+        if goes_on and (not self._waiting.is_patient or left <= 0):
             return False
         pause = min(FIRST_PAUSE * 2.0 ** min(self.made - 1, 16), LONGEST_PAUSE)
         if named is not None:
             pause = max(named, pause if throttled and self._throttled > 1 else 0.0)
         if throttled:
-            left = self._give_up_at - asyncio.get_running_loop().time()
             lasted = format_duration(self._waiting.give_up_after)
             if left <= 0:
                 raise PortalUnreachable(f"{self._origin}: has only asked to slow down for {lasted}")
@@ -82,7 +89,11 @@ class Tries:
             pause = min(pause, left)
             self._tell(pause, named)
         else:
-            pause = min(pause, LONGEST_PAUSE)
+            pause = min(max(pause, LATER if goes_on else 0.0), LONGEST_PAUSE)
+        if goes_on:
+            pause = min(pause, left)
+            self._told = True
+            self._waiting.tell(f"the portal fails: logging in again in {pause:.0f} s")
         await asyncio.sleep(pause)
         return True
 

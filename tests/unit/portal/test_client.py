@@ -393,6 +393,31 @@ async def test_a_log_in_that_a_page_refuses_is_tried_under_the_other_spelling_to
     assert [request.kind for request in client.told] == [Kind.LOGIN] * 3 + [Kind.PROBE]
 
 
+@pytest.mark.parametrize("is_at_work", [False, True])
+async def test_a_log_in_that_fails_ends_a_run_at_its_start_and_is_waited_for_in_the_middle(
+    portal: aioresponses, no_sleep: list[float], *, is_at_work: bool
+) -> None:
+    """A token that runs out just when the portal is being restarted."""
+    logged_in = {"status": 201, "payload": envelope({"token": "secret"})}
+    if is_at_work:
+        portal.post(f"{API}/authentication", **logged_in)
+    for _ in range(6):
+        portal.post(f"{API}/authentication", status=502, **PAGE)
+    portal.post(f"{API}/authentication", **logged_in)
+    portal.get(MEMBERS, status=404, payload=NOT_FOUND, repeat=True)
+    async with Asked(Credentials(username="user@portal.example", password=SecretStr("word"))) as client:
+        if not is_at_work:
+            with pytest.raises(PortalUnreachable, match="log-in failed: HTTP 502"):
+                await client.probe()
+            return
+        await client.probe()
+        assert client._tokens.refused("secret")
+        client._tokens._logged_in_at = float("-inf")  # as if that log-in were long ago
+        await client.probe()
+
+    assert [wait for wait in no_sleep if wait > 0.1] == [0.5, 1.0, 2.0, 30.0, 30.0, 30.0]
+
+
 async def test_no_query_is_longer_than_the_portal_takes(portal: aioresponses, client: Asked) -> None:
     """From 2,048 characters on it is a 400 with a page (contract 10.3)."""
     portal.get(re.compile(".*"), status=200, payload={"status": 0, "statusCode": 200, "response": []})

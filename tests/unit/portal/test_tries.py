@@ -31,6 +31,25 @@ def test_what_fails_is_tried_four_times(virtual_time: Run) -> None:
     assert MOST == 4
 
 
+def test_who_is_patient_goes_on_as_long_as_it_may_fail_and_seldom_enough_for_a_log_in(
+    virtual_time: Run,
+) -> None:
+    notes: list[str] = []
+
+    async def story() -> list[float]:
+        tries = Tries("portal", Waiting(200.0, notes.append, is_patient=True))
+        waited = await waits(tries, [None] * 99, throttled=False)
+        tries.end()
+        return waited
+
+    waited = virtual_time(story())
+    assert waited == pytest.approx([0.5, 1.0, 2.0, 30.0, 30.0, 30.0, 32.0, 60.0, 14.5])
+    moments = [sum(waited[:at]) for at in range(len(waited) + 1)]
+    assert max(sum(begin <= at < begin + 60.0 for at in moments) for begin in moments) <= 5
+    assert notes[0] == "the portal fails: logging in again in 30 s"
+    assert notes[-1] == ""
+
+
 def test_a_throttled_question_is_asked_when_the_portal_says_and_ever_later_if_it_says_that_again(
     virtual_time: Run,
 ) -> None:
