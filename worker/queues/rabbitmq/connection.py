@@ -22,6 +22,7 @@ from aiormq.exceptions import ChannelAccessRefused
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.connection_errors import connection_error
+from worker.queues.rabbitmq.decoding import read_on
 
 _T = TypeVar("_T")
 
@@ -48,6 +49,7 @@ _PASSING = (" is down", "down or inaccessible", " is reached")
 # What the libraries have to say is said by our errors; unheard, it would go to the terminal all the same.
 for _library in ("aio_pika", "aiormq"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
+read_on()
 
 
 class UnroutableError(QueueError):

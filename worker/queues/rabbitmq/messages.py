@@ -43,9 +43,9 @@ def deliveries_of(message: DeliveredMessage) -> int:
     Our delayed copies are new to the broker, and carry on the count.
     """
     headers = _headers(message)
-    counts = [headers[name] for name in ("x-acquired-count", "x-delivery-count") if name in headers]
-    earlier = max(counts) if counts else int(bool(message.redelivered))
-    return 1 + int(earlier) + int(headers.get(_CARRIED, 0))
+    names = [name for name in ("x-acquired-count", "x-delivery-count") if name in headers]
+    earlier = max(_count(headers, name) for name in names) if names else int(bool(message.redelivered))
+    return 1 + earlier + _count(headers, _CARRIED)
 
 
 def delayed_copy(message: DeliveredMessage, identity: str) -> aio_pika.Message:
@@ -82,16 +82,18 @@ def dead_letter_of(message: DeliveredMessage, queue: str) -> DeadLetter:
     """
     headers = _headers(message)
     if "reason" in headers:
-        http_status = headers.get("http_status")
         failure = Failure(
             str(headers["reason"]),
             str(headers.get("status", "")),
-            None if http_status is None else int(http_status),
-            int(headers.get("attempts", 0)),
+            _count(headers, "http_status") or None,
+            _count(headers, "attempts"),
         )
-        dead_at = float(headers.get("dead_at", 0.0))
         return DeadLetter(
-            identity_of(message), message.body, failure, int(headers.get("deliveries", 0)), dead_at
+            identity_of(message),
+            message.body,
+            failure,
+            _count(headers, "deliveries"),
+            _seconds(headers.get("dead_at")),
         )
     deaths = [death for death in headers.get("x-death") or () if death.get("queue") == queue]
     death = deaths[0] if deaths else {}
@@ -101,7 +103,7 @@ def dead_letter_of(message: DeliveredMessage, queue: str) -> DeadLetter:
         body=message.body,
         failure=Failure(_DEATHS.get(str(death.get("reason")), str(death.get("reason", "unknown"))), ""),
         # At least: the broker starts to count anew in the dead letters.
-        deliveries=1 + int(headers.get(_CARRIED, 0)),
+        deliveries=1 + _count(headers, _CARRIED),
         dead_at=at.timestamp() if isinstance(at, datetime) else 0.0,
     )
 
@@ -138,3 +140,16 @@ def _copy(message: DeliveredMessage, identity: str, headers: dict[str, Any]) -> 
 def _headers(message: DeliveredMessage) -> dict[str, Any]:
     headers: dict[str, Any] = message.header.properties.headers or {}
     return headers
+
+
+def _count(headers: dict[str, Any], name: str) -> int:
+    """A number in the headers; 0 if there is none, for anybody may write what they like there."""
+    value = headers.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _seconds(text: object) -> float:
+    try:
+        return float(str(text))
+    except ValueError:
+        return 0.0
