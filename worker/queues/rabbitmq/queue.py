@@ -16,7 +16,8 @@ from worker.errors import QueueError, QueueMissing
 from worker.queues.address import QueueAddress
 from worker.queues.base import Failure, Message
 from worker.queues.rabbitmq.connection import Connection
-from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of, identity_of
+from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of
+from worker.queues.rabbitmq.names import GivenNames
 from worker.queues.rabbitmq.publisher import ConfirmedSender
 from worker.queues.rabbitmq.topology import DELAY_STEPS, dead_letter_queue, delay_queue
 
@@ -44,6 +45,7 @@ class RabbitQueue:
         self._connection = Connection(address, "work", self._forget)
         self._sender = ConfirmedSender(address, "copies")
         self._held: dict[str, tuple[DeliveredMessage, str]] = {}
+        self._names = GivenNames()
         self._fetched: deque[Message] = deque()
         self._fetching: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
@@ -103,6 +105,7 @@ class RabbitQueue:
         async def nack(channel: aiormq.abc.AbstractChannel, tag: int) -> None:
             await channel.basic_nack(tag, requeue=True, wait=False)
 
+        self._names.given_back([self._held[handle]])
         await self._settle([handle], nack)
 
     async def dead(self, handle: str, failure: Failure) -> None:
@@ -167,7 +170,7 @@ class RabbitQueue:
             # Of a channel that is gone: the broker hands it out again.
             if not self._connection.is_up(generation):
                 return
-            handle, identity = f"{tag}.{message.delivery_tag}", identity_of(message)
+            handle, identity = f"{tag}.{message.delivery_tag}", self._names.of(message)
             self._held[handle] = message, identity
             self._fetched.append(Message(handle, identity, message.body, deliveries_of(message)))
             self._enough.set()
@@ -186,6 +189,8 @@ class RabbitQueue:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(wait, _LEAST_WAIT)):
                 await self._enough.wait()
+        if not self._fetched:
+            self._names.nothing_came()
         if self._connection.is_up(generation):
             await self._connection.call(end)
         if not self._connection.is_up(generation):
@@ -213,6 +218,7 @@ class RabbitQueue:
         return waiting
 
     def _forget(self) -> None:
+        self._names.given_back(self._held.values())
         self._held.clear()
         self._fetched.clear()
         self._enough.set()

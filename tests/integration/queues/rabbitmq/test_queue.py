@@ -5,7 +5,7 @@ import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -120,12 +120,8 @@ def identities(messages: list[Message]) -> list[str]:
 async def test_a_message_without_a_name_gets_one_that_its_delayed_copies_keep(
     server: RabbitMQServer, queue: Queue
 ) -> None:
-    # The broker itself publishes: the library of this test would make up a name.
-    publish = (
-        f'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"{queue.name}">>, [], <<"raw">>).'
-    )
     for _ in range(2):
-        await asyncio.to_thread(server.control, "eval", publish)
+        await publish_without_a_name(server, queue, "raw")
 
     first, second = await _received(queue, 2)
     await queue.release(first.handle, 0.1)
@@ -133,6 +129,37 @@ async def test_a_message_without_a_name_gets_one_that_its_delayed_copies_keep(
 
     assert len({first.identity, second.identity, ""}) == 3
     assert (again.identity, again.body, again.deliveries) == (first.identity, b"raw", 2)
+
+
+async def test_a_message_without_a_name_is_called_the_same_when_it_comes_back(
+    server: RabbitMQServer, queue: Queue
+) -> None:
+    """Else it would be a second message about a pair that is being sent, and be done with at once."""
+    for body in ("one", "two", "one"):
+        await publish_without_a_name(server, queue, body)
+    held = await _received(queue, 3)
+    await asyncio.to_thread(server.control, "close_all_connections", "for a test")
+
+    back = await until_it_works(lambda: _received(queue, 3))
+    assert [message.deliveries for message in back] == [2, 2, 2]
+    assert sorted((m.body, m.identity) for m in back) == sorted((m.body, m.identity) for m in held)
+
+    await queue.release(back[0].handle, 0.0)
+    (once_more,) = await _received(queue, 1)
+    assert once_more.identity == back[0].identity
+
+    # Another one is not taken for one of these, whatever it says.
+    await queue.ack([once_more.handle, *(message.handle for message in back[1:])])
+    await publish_without_a_name(server, queue, "one")
+    (other,) = await _received(queue, 1)
+    assert other.identity not in {message.identity for message in held}
+
+
+async def publish_without_a_name(server: RabbitMQServer, queue: Queue, body: str) -> None:
+    """The broker itself publishes: the library of this test would make up a name."""
+    exchange = 'rabbit_misc:r(<<"/">>, exchange, <<>>)'
+    publish = f'rabbit_basic:publish({exchange}, <<"{queue.name}">>, [], <<"{body}">>).'
+    await asyncio.to_thread(server.control, "eval", publish)
 
 
 async def test_a_copy_keeps_what_its_publisher_wrote_but_not_where_else_it_was_to_go(
@@ -506,28 +533,37 @@ async def test_a_connection_that_the_broker_ends_is_opened_again_and_old_handles
 async def test_what_a_silent_connection_held_keeps_the_queue_from_being_drained(
     publisher: Publisher, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 0.5)
-    monkeypatch.setattr("worker.queues.rabbitmq.connection.HEARTBEAT_SECONDS", 2)
+    monkeypatch.setattr("worker.queues.rabbitmq.connection.HEARTBEAT_SECONDS", 3)
     await publisher.publish([("m1", b"a"), ("m2", b"b")])
-    async with Proxy(address.server) as proxy, open_queue(parse_via(proxy, address), lease=30.0) as queue:
+    async with (
+        Proxy(address.server) as proxy,
+        open_queue(parse_via(proxy, address), lease=30.0) as queue,
+        open_queue(address, lease=30.0) as other,
+    ):
         held = await queue.receive(1, 10.0)
+        (rest,) = await other.receive(10, 10.0)
         assert proxy.hush()
-        with pytest.raises(QueueUnavailable, match="no answer"):
+        with impatient(monkeypatch, 0.5), pytest.raises(QueueUnavailable, match="no answer"):
             await queue.ack([held[0].handle])
         # To the broker it looks as if a worker were still at it.
-        async with open_queue(address, lease=30.0) as other:
-            (rest,) = await other.receive(10, 5.0)
-            await other.ack([rest.handle])
-            assert await other.is_drained()
+        await other.ack([rest.handle])
+        assert await other.is_drained()
         assert not await queue.is_drained()
-        again = await take_within(queue, 20.0)
+        again = await take_within(queue, 30.0)
         await queue.ack([message.handle for message in again])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await queue.is_drained():  # noqa: ASYNC110 - only the broker could tell
                 await asyncio.sleep(0.1)
-    assert [message.identity for message in again] == [held[0].identity]
-    async with open_queue(address, lease=30.0) as queue:
-        assert await queue.is_drained()
+        assert [message.identity for message in again] == [held[0].identity]
+        assert await other.is_drained()
+
+
+@contextmanager
+def impatient(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
+    """Calls that must stay without an answer need not be waited for long; all others may take their time."""
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", seconds)
+        yield
 
 
 async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
@@ -578,14 +614,14 @@ async def test_an_alarm_stops_publishing_but_not_acknowledging(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     messages = await _published(publisher, queue, ["a", "b"])
-    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 1.0)
     await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.000001")
     try:
         await asyncio.sleep(1.0)
-        with pytest.raises(QueueUnavailable):
-            await publisher.publish([("c", b"3")])
-        with pytest.raises(QueueUnavailable):
-            await queue.dead(messages[0].handle, _FAILURE)
+        with impatient(monkeypatch, 1.0):
+            with pytest.raises(QueueUnavailable):
+                await publisher.publish([("c", b"3")])
+            with pytest.raises(QueueUnavailable):
+                await queue.dead(messages[0].handle, _FAILURE)
         await queue.ack([messages[1].handle])
         assert await queue.receive(1, 0.3) == []
     finally:
