@@ -1,18 +1,23 @@
 """The command ``bulklink``: a file per verb. Verbs are imported when called, so that --help is quick."""
 
 import importlib
+import re
 import shlex
 import sys
 import traceback
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from worker import __version__
 from worker.cli.asked import say_since_when
 from worker.cli.streams import fill_gaps, let_go
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # The verbs in the order of their use; each is a module here with a click command of the same name.
 VERBS = {
@@ -48,6 +53,9 @@ _NEVER_FLAGS = {
     "--queue-url": "the queue is no flag: write its URL after the verb, or set BULKLINK_QUEUE_URL",
 }
 """What a command line must not hold, for all users of the machine can read it."""
+
+_BEYOND = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
+"""How click says that there are more words than a verb takes."""
 
 
 class _Verbs(click.Group):
@@ -137,14 +145,39 @@ def _explain(error: BaseException) -> tuple[int, str]:
 
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    if isinstance(error, click.MissingParameter) and context is not None:
-        name = error.param.make_metavar(context) if error.param else "something"
-        return f"{name} is missing; see '{context.command_path} --help'"
+    see = f"; see '{context.command_path} --help'" if context is not None else ""
+    if isinstance(error, click.BadParameter) and error.param is not None and context is not None:
+        name = _name_of(error.param, context)
+        if isinstance(error, click.MissingParameter):
+            return f"{name} is missing{see}"
+        return f"{name}: {_refusal(error.message, error.param.type)}"
+    if isinstance(error, click.BadOptionUsage):
+        takes_none = error.message.endswith("does not take a value.")
+        return f"{error.option_name}: {'it takes no value' if takes_none else 'its value is missing'}"
+    if beyond := _BEYOND.fullmatch(error.message):
+        return f"{beyond[1]}: more than '{context.command_path if context else 'bulklink'}' takes{see}"
     return error.format_message()
 
 
+def _name_of(param: click.Parameter, context: click.Context) -> str:
+    return param.opts[0] if isinstance(param, click.Option) else param.make_metavar(context)
+
+
+def _refusal(said: str, kind: "click.ParamType[Any]") -> str:
+    """Why a value is none of a kind, in the words that the options of the settings have for it."""
+    value = repr(said.partition(" is not ")[0].strip("'"))
+    if isinstance(kind, click.IntRange):
+        return f"{value} is not a number from {kind.min} to {kind.max}"
+    if isinstance(kind, click.Choice):
+        *others, last = kind.choices
+        return f"{value} is not {', '.join(others)} or {last}"
+    return said.rstrip(".")
+
+
 def _no_such_option(error: click.NoSuchOption) -> str:
-    known = get_close_matches(error.option_name, error.possibilities or [], n=1)
+    # Without the dashes, for these alone make any two short options alike.
+    names = {one.lstrip("-"): one for one in error.possibilities or ()}
+    known = [names[one] for one in get_close_matches(error.option_name.lstrip("-"), names, n=1)]
     verb = error.ctx.command_path if error.ctx and error.ctx.parent else None
     hint = f"did you mean {known[0]}?" if known else f"'{verb} --help' lists them"
     if verb is None and not known:

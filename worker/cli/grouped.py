@@ -21,6 +21,9 @@ GROUPS: "Mapping[str, Sequence[str]]" = {
 
 _REST = "More"
 
+_LEAST_BESIDE = 30
+"""Characters that there must be for what an example is for, beside it; with fewer it stands below."""
+
 
 class GroupedCommand(click.Command):
     """A verb whose help shows its options in groups.
@@ -41,6 +44,8 @@ class GroupedCommand(click.Command):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 sections[group_of.get(param.name or "", _REST)].append(record)
+        if not any(sections[group] for group in GROUPS):
+            sections = {"Options": sections[_REST]}
         for group, records in sections.items():
             if records:
                 with formatter.section(group):
@@ -50,5 +55,17 @@ class GroupedCommand(click.Command):
         """Write the examples, and what else there is to read."""
         if self.examples:
             with formatter.section("Examples"):
-                formatter.write_dl(list(self.examples), col_max=60)
+                _write_examples(self.examples, formatter)
         super().format_epilog(ctx, formatter)
+
+
+def _write_examples(examples: "Sequence[tuple[str, str]]", formatter: click.HelpFormatter) -> None:
+    widest = max(len(line) for line, _ in examples)
+    if formatter.width - formatter.current_indent - widest - 2 >= _LEAST_BESIDE:
+        formatter.write_dl(list(examples), col_max=widest)
+        return
+    for line, meaning in examples:
+        # A command line stays whole: it is there to be copied.
+        formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+        with formatter.indentation(), formatter.indentation():
+            formatter.write_text(meaning)

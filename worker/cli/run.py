@@ -14,7 +14,7 @@ from worker.cli.options import INPUT, RUN, settings_options
     cls=GroupedCommand,
     examples=[
         ("bulklink run pairs.csv --limit 100", "Try the first hundred rows."),
-        ("bulklink run pairs.csv -n", "Say what would be sent, and send nothing."),
+        ("bulklink run pairs.csv -n", "Say what would be sent; send nothing."),
         ("bulklink run pairs.csv --max-errors 5%", "Stop when more than that fails."),
         ("bulklink run - < pairs.csv", "Read standard input."),
         ("bulklink run runs/monday/plan.json", "Do exactly what was planned."),

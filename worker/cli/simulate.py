@@ -1,6 +1,7 @@
 """``bulklink simulate``: a portal to try things on."""
 
 import asyncio
+import os
 from contextlib import suppress
 
 import click
@@ -28,11 +29,16 @@ def command(port: int, scenario: str, *, list_names: bool) -> int:
         return 0
     try:
         plan = Scenario.named(scenario) if scenario in Scenario.names() else Scenario.load(scenario)
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        raise UsageError(f"--scenario: {scenario!r} is neither a file nor in --list") from None
+    except OSError as error:
+        raise UsageError(f"--scenario: {scenario}: {error.strerror}") from error
+    except ValueError as error:
         raise UsageError(f"--scenario: {error}") from error
     with suppress(KeyboardInterrupt):
         try:
             asyncio.run(serve(plan, "127.0.0.1", port, lambda url: hand_over(f"listening on {url}")))
         except OSError as error:
-            raise UsageError(f"--port: {port}: {error.strerror}") from error
+            why = os.strerror(error.errno or 0).lower()  # asyncio puts an address and a number around it
+            raise UsageError(f"--port {port}: cannot listen on 127.0.0.1: {why}") from error
     return 0

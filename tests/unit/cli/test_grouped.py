@@ -60,3 +60,16 @@ def test_help_has_examples_with_options_that_the_verb_takes(verb: str) -> None:
         assert {word for word in line.split() if word.startswith("-") and len(word) > 1} <= known
         assert verb in line
         assert verb in VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_example_stands_whole_on_its_line_and_what_it_is_for_beside_or_below(verb: str) -> None:
+    command = bulklink.get_command(click.Context(bulklink), verb)
+    assert command is not None
+    shown = command.get_help(click.Context(command, info_name=verb, terminal_width=80))
+
+    assert "\\b" not in shown
+    rows = shown.partition("\nExamples:\n")[2].splitlines()
+    for line, _ in getattr(command, "examples", ()):
+        assert any(row.startswith(f"  {line}") for row in rows)
+    assert all(len(row.split()) > 1 for row in rows), "a column so narrow that each word is a line of it"
