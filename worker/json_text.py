@@ -15,10 +15,17 @@ _ESCAPE = re.compile(
 )
 """Every escape; a surrogate without its other half is the group."""
 
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+
 
 def mend(text: str) -> str:
     """The same JSON with each lone surrogate spelled out."""
     return _ESCAPE.sub(lambda found: f"\\\\{found[1]}" if found[1] else found[0], text)
+
+
+def in_ascii(text: str) -> str:
+    """The same JSON in characters that every encoding has: the others are written as escapes."""
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def dump_texts(texts: tuple[str, ...]) -> str:

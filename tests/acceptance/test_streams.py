@@ -1,5 +1,6 @@
 """Standard streams that the caller closed, filled or left: what a run does and how it ends stays the same."""
 
+import json
 import os
 import subprocess
 import sys
@@ -66,3 +67,25 @@ def test_a_reader_who_leaves_is_no_failure(tmp_path: Path, words: str) -> None:
 
 def test_help_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
     assert shell(tmp_path, f"{BULKLINK} --help >/dev/full") == 1
+
+
+@pytest.mark.parametrize("verb", ["check", "run -n", "plan", "run", "report", "status", "runs", "sync -n"])
+def test_what_the_encoding_of_standard_output_does_not_have_is_an_escape_and_no_crash(
+    simulate: "Simulate", tmp_path: Path, verb: str
+) -> None:
+    """Cron and old servers have locales that are not UTF-8; the names of files and columns do not care."""
+    name = "größe€日😀.csv"
+    (tmp_path / name).write_text("Größe€,deal,contact\n1,1,ä日\n2,1,2\n")
+    url, variables = simulate("calm").url, {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    words = f"{BULKLINK} {verb}"
+    if verb in {"report", "status", "runs"}:
+        shell(tmp_path, f"{BULKLINK} run {name} --portal {url} -q")
+    else:
+        words += f" {name} --portal {url}"
+
+    code = shell(tmp_path, f"{words} >told", **variables)
+    shell(tmp_path, f"{words} --json >told.json", **variables)
+
+    assert code == (0 if verb in {"status", "runs", "sync -n"} else 3)
+    (tmp_path / "told").read_text("latin-1")
+    assert isinstance(json.loads((tmp_path / "told.json").read_bytes()), dict)

@@ -14,7 +14,7 @@ import click
 
 from worker import __version__
 from worker.cli.asked import say_since_when
-from worker.cli.streams import fill_gaps, let_go
+from worker.cli.streams import escape_the_rest, fill_gaps, let_go
 
 if TYPE_CHECKING:
     from typing import Any
@@ -99,6 +99,7 @@ def bulklink() -> None:
 def main() -> None:
     """Run the command; the one place where an error becomes a line and an exit code."""
     fill_gaps()
+    escape_the_rest()
     say_since_when(sys.argv[1:])
     code = _main(sys.argv[1:])
     let_go()

@@ -4,7 +4,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from worker.cli.on_end import tell_end
-from worker.cli.output import complain, hand_over, say, shown
+from worker.cli.output import complain, hand_over_json, say, shown
 from worker.ledger import LedgerReader
 from worker.report.build import Report
 from worker.report.plan import PLAN_JSON, Plan, build_plan
@@ -60,7 +60,7 @@ def work_and_report(
     if settings.quiet and why:
         complain(why)
     if settings.as_json:
-        hand_over(report.to_json().rstrip("\n"), kept=shown(directory.path / "report.json"))
+        hand_over_json(report.to_json(), kept=shown(directory.path / "report.json"))
     if settings.on_end:
         tell_end(settings.on_end, report, directory)
     return report.exit_code

@@ -5,6 +5,7 @@ standard error. Whatever the text quotes, a file's name or an answer of the port
 moves nothing on the terminal.
 """
 
+import codecs
 import sys
 from collections.abc import Iterable
 from itertools import islice
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from worker.cli.streams import silence
 from worker.errors import OutputError, one_line
+from worker.json_text import in_ascii
 from worker.settings import Settings
 
 _AT_ONCE = 1000
@@ -67,6 +69,20 @@ def hand_over(*lines: str, kept: str = "") -> None:
         raise OutputError(f"standard output: {error.strerror}{more}") from error
 
 
+def hand_over_json(text: str, *, kept: str = "") -> None:
+    """Print JSON on standard output; in ASCII where that is not UTF-8, which a reader of JSON expects.
+
+    Args:
+        text: of the JSON.
+        kept: the file that has the same.
+
+    Raises:
+        OutputError: it cannot be written, and not because nobody reads on.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    hand_over((text if codecs.lookup(encoding).name == "utf-8" else in_ascii(text)).rstrip("\n"), kept=kept)
+
+
 def pour(lines: Iterable[str]) -> None:
     """Print a result of any length on standard output, some lines at a time.
 
@@ -89,7 +105,7 @@ def answer(settings: Settings, lines: list[str], as_json: str, *, kept: str = ""
     """
     if settings.as_json:
         say(settings, *lines)
-        hand_over(as_json.rstrip("\n"), kept=kept)
+        hand_over_json(as_json, kept=kept)
     elif not settings.quiet:
         hand_over(*map(one_line, lines), kept=kept)
 

@@ -22,7 +22,7 @@ def command(run: str, **flags: Any) -> int:
     Each is looked for once more before and after it is removed. It may be stopped and done again at any
     time. Exit code 8 says that some were kept, 5 that it is worth another try: see RUN's rollback.csv.
     """
-    from worker.cli.output import answer, complain, hand_over, say, shown  # noqa: PLC0415 - brings in aiohttp
+    from worker.cli.output import answer, complain, hand_over_json, say, shown  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.ledger import run_lock  # noqa: PLC0415 - same
     from worker.run.access import same_access  # noqa: PLC0415 - same
@@ -49,5 +49,5 @@ def command(run: str, **flags: Any) -> int:
     if settings.quiet and (why := done.left_over(shown(directory.path))):
         complain(why)
     if settings.as_json:
-        hand_over(done.to_json().rstrip("\n"), kept=shown(directory.path / "rollback.json"))
+        hand_over_json(done.to_json(), kept=shown(directory.path / "rollback.json"))
     return done.exit_code

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 
@@ -16,6 +17,12 @@ def fill_gaps() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_WRONLY)  # gets the lowest number that is free: this one
+
+
+def escape_the_rest() -> None:
+    """Show what standard output's encoding does not have as escapes, as standard error does by itself."""
+    if isinstance(sys.stdout, TextIOWrapper):  # neither closed nor somebody's own
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def silence(stream: TextIO) -> None:
