@@ -91,13 +91,13 @@ class RawInput:
             head += piece
             if len(head) >= len(_ZSTD):
                 break
-        packed = chain((head,), packed)
+        pieces: Iterator[bytes] = chain((head,), packed)
         if head.startswith(_GZIP):
-            return _gathered(_unpacked(packed, partial(zlib.decompressobj, wbits=31), "gzip"))
-        if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):  # noqa: PLR2004 - the nibble of the format
+            pieces = _gathered(_unpacked(pieces, partial(zlib.decompressobj, wbits=31), "gzip"))
+        elif head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] & 0xF0 == 0x50):  # noqa: PLR2004 - the nibble of the format
             reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-            return _gathered(_unpacked(packed, reader.decompressobj, "zstd"))
-        return packed
+            pieces = _gathered(_unpacked(pieces, reader.decompressobj, "zstd"))
+        yield from pieces
 
     def digest(self) -> str:
         """SHA-256, in hex, of the raw bytes read so far."""

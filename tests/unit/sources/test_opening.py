@@ -298,3 +298,14 @@ def test_a_refused_file_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_bytes(b"a,b\n")
     refusal(path)
+
+
+def test_a_read_error_at_the_very_beginning_is_a_reason_too() -> None:
+    """A share of the network may be gone before its first byte."""
+
+    class Failing(io.BytesIO):
+        def read1(self, _: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(InputError, match=r"^standard input cannot be read: Input/output error$"):
+        open_source("-", columns=None, delimiter=None, stdin=Failing())
