@@ -77,18 +77,23 @@ HEADER_AGAIN = Finding(
 )
 
 
-def suspect(text: str) -> Finding | None:
-    """What a cell is that should be an id and is none; None if it is not known how that came about."""
+def suspect(text: str, *, can_fix: bool = True) -> Finding | None:
+    """What a cell is that should be an id and is none; None if it is not known how that came about.
+
+    Args:
+        text: of the cell.
+        can_fix: whether ``check --fix`` takes inputs of this form.
+    """
     if len(text) > _LONGEST or is_id(text):
         return None
     after, _ = mended(text)
     if after != text:
-        return Finding("mendable", f"check --fix OUT.csv makes {after} of it")
+        advice = f"check --fix OUT.csv makes {after} of it" if can_fix else f"write {after} in its place"
+        return Finding("mendable", advice)
     after, _ = mended(text, thousands=True)
     if after != text:
-        return Finding(
-            "thousands", f"if it is {after}: check --fix OUT.csv --fix-also thousands makes that of it"
-        )
+        how = "check --fix OUT.csv --fix-also thousands makes that of it" if can_fix else "write that"
+        return Finding("thousands", f"if it is {after}: {how}")
     return next((finding for form, finding in _FORMS if form.fullmatch(text)), None)
 
 

@@ -154,7 +154,7 @@ def _look_at(row: Row, source: Source, found: TextIO) -> None:
         if text is None or which.role not in ids:
             continue
         is_empty_in_sheet = source.format == "xlsx" and not text.strip()
-        finding = EMPTY_IN_SHEET if is_empty_in_sheet else suspect(text)
+        finding = EMPTY_IN_SHEET if is_empty_in_sheet else suspect(text, can_fix=source.format != "jsonl")
         if finding is None:
             others = [
                 (name, cell)

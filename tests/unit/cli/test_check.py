@@ -300,3 +300,14 @@ def test_what_does_not_go_with_mending_is_refused(
     assert done.code == 2
     assert said in done.err
     assert [one.name for one in tmp_path.iterdir()] == ["pairs.csv"]
+
+
+def test_the_advice_on_a_line_of_json_is_none_that_is_refused_when_it_is_followed(
+    command: "Command", tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"deal": 1.0, "contact": "1 234"}\n')
+
+    said = command("check", "pairs.jsonl").out
+
+    assert "write 1 in its place" in said
+    assert "--fix" not in said

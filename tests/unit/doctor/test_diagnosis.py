@@ -93,3 +93,12 @@ def test_lines_in_a_cell_that_look_like_rows_are_counted_and_the_first_is_shown(
 @pytest.mark.parametrize("cell", ["", "1;2", "1;2\nx", "a\n1;x", "a\n1"])
 def test_a_text_of_several_lines_is_a_text(cell: str) -> None:
     assert swallowed(cell, ";", (0, 1)) is None
+
+
+@pytest.mark.parametrize("text", ["12.0", "1 234"])
+def test_no_mending_is_promised_of_an_input_that_is_not_mended(text: str) -> None:
+    found = suspect(text, can_fix=False)
+
+    assert found is not None
+    assert "--fix" not in found.advice
+    assert text.replace(" ", "").removesuffix(".0") in found.advice
