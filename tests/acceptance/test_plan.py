@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import time
 import urllib.request
@@ -168,3 +169,18 @@ def test_a_plan_that_is_stopped_leaves_nothing(bulklink: "CommandLine", simulate
     assert process.returncode == 143
     assert told == "bulklink: stopped at once; nothing is lost, go on with: the same command\n"
     assert list((bulklink.folder / "runs").glob("*/ledger.db")) == []
+
+
+def test_a_file_whose_name_is_no_utf8_can_be_planned_and_run(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate("calm")
+    name = os.fsdecode(b"pairs-\xff.csv")
+    (bulklink.folder / name).write_text("deal,contact\n1,2\n")
+
+    planned = bulklink("plan", name, "--portal", portal.url, "--run-id", "it", "--json")
+    done = bulklink("run", "runs/it/plan.json", "--run-id", "done")
+
+    assert (planned.returncode, done.returncode) == (0, 0), planned.stderr + done.stderr
+    assert os.fsencode(json.loads(planned.stdout)["input"]["path"]).endswith(b"/pairs-\xff.csv")
+    assert portal.links() == {(1, 2)}

@@ -1,5 +1,6 @@
 """What a plan says: plan.json, plan.csv, and the words about it on the terminal."""
 
+import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,8 +148,11 @@ class Plan(_Part):
         return Exit.REJECTED if any(self.counts[word] for word in _WRONG) else Exit.OK
 
     def to_json(self) -> str:
-        """The plan as indented JSON text."""
-        return self.model_dump_json(indent=2) + "\n"
+        """The plan as indented JSON text; in a path a byte that is no UTF-8 is the escape of a surrogate."""
+        try:
+            return self.model_dump_json(indent=2) + "\n"
+        except ValueError:  # it writes nothing that no strict reader takes
+            return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
     def left(self, directory: str) -> str:
         """Rows that cannot be linked, or of which it is not known, in one line; empty if there are none."""
