@@ -89,3 +89,32 @@ def test_what_the_encoding_of_standard_output_does_not_have_is_an_escape_and_no_
     assert code == (0 if verb in {"status", "runs", "sync -n"} else 3)
     (tmp_path / "told").read_text("latin-1")
     assert isinstance(json.loads((tmp_path / "told.json").read_bytes()), dict)
+
+
+def test_whoever_is_to_be_told_of_the_end_is_told_though_the_report_cannot_be_printed(
+    simulate: "Simulate", tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text("deal,contact\n1,2\n")
+    line = f"{BULKLINK} run pairs.csv --portal {simulate('calm').url} -q --json --on-end 'cat > told.json'"
+
+    assert shell(tmp_path, f"{line} >/dev/full") == 1
+
+    assert json.loads((tmp_path / "told.json").read_bytes())["counts"]["linked"] == 1
+
+
+def test_whoever_is_to_be_told_of_the_end_is_told_of_a_disk_that_ended_it(
+    simulate: "Simulate", tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the full disk: a ledger of so many rows goes beyond it."""
+    rows = "".join(f"{n},{n}\n" for n in range(1, 4001))
+    (tmp_path / "pairs.csv").write_text(f"deal,contact\n{rows}")
+    line = f"{BULKLINK} run pairs.csv --portal {simulate('calm').url} --transport single -q"
+
+    code = shell(
+        tmp_path, f"ulimit -f 400; {line} --on-end 'cat > told.json; echo $BULKLINK_EXIT_CODE > code'"
+    )
+
+    told = json.loads((tmp_path / "told.json").read_bytes())
+    assert (code, told["exit_code"], (tmp_path / "code").read_text()) == (1, 1, "1\n")
+    assert told["status"] == "aborted"
+    assert "ledger.db" in told["message"]

@@ -1,10 +1,12 @@
 """The end of every verb that works on a run: files, report, summary, exit code."""
 
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.cli.on_end import tell_end
 from worker.cli.output import complain, hand_over_json, say, shown
+from worker.errors import LedgerError, WorkerError
 from worker.ledger import LedgerReader
 from worker.report.build import Report
 from worker.report.plan import PLAN_JSON, Plan, build_plan
@@ -13,6 +15,7 @@ from worker.run.advice import go_on
 from worker.run.directory import RunDirectory
 from worker.run.lifetime import Lifetime
 from worker.run.run import complete
+from worker.run.runs import listed_run
 from worker.run.session import Session
 from worker.run.sync import FOLLOWS, Pruning
 from worker.settings import Settings
@@ -54,16 +57,36 @@ def work_and_report(
 
     if pruning is not None:
         session.followed_by = FOLLOWS
-    report = complete(session, tell, prune)
+    try:
+        report = complete(session, tell, prune)
+    except WorkerError as error:
+        if settings.on_end and is_told:
+            _tell_of_error(settings.on_end, error, directory)
+        raise
     say(settings, *summed_up(report, directory, settings))
     why = ending(report, _next(report, directory, settings)) or left(report, shown(directory.path))
     if settings.quiet and why:
         complain(why)
-    if settings.as_json:
-        hand_over_json(report.to_json(), kept=shown(directory.path / "report.json"))
-    if settings.on_end:
-        tell_end(settings.on_end, report, directory)
+    _pass_on(report, directory, settings)
     return report.exit_code
+
+
+def _pass_on(report: Report, directory: RunDirectory, settings: Settings) -> None:
+    """Give the report to whoever is to have it: one who cannot be given it keeps no other from it."""
+    try:
+        if settings.as_json:
+            hand_over_json(report.to_json(), kept=shown(directory.path / "report.json"))
+    finally:
+        if settings.on_end:
+            tell_end(settings.on_end, report, directory)
+
+
+def _tell_of_error(command: str, error: WorkerError, directory: RunDirectory) -> None:
+    """Tell of a run that an error has ended after it began: the report is what the ledger has of it."""
+    with suppress(LedgerError, OSError):
+        report = listed_run(directory).report
+        ended = {"status": "aborted", "exit_code": error.exit_code, "message": str(error)}
+        tell_end(command, report.model_copy(update=ended), directory)
 
 
 def summed_up(report: Report, directory: RunDirectory, settings: Settings) -> list[str]:
