@@ -38,6 +38,9 @@ _PLACES = """CREATE TEMP TABLE places (
     PRIMARY KEY (identity, content)
 ) WITHOUT ROWID"""
 
+_REMOVALS = "CREATE TEMP TABLE removals (key INTEGER PRIMARY KEY, at REAL NOT NULL)"
+"""When a sync first removed a link, or may have."""
+
 _PLACE = f"INSERT OR IGNORE INTO places SELECT identity, content, :family, number FROM ({KNOWN_AS})"  # noqa: S608 - constant
 
 _NUMBER = """INSERT INTO messages SELECT identity, content,
@@ -78,6 +81,10 @@ _TAKE_IN = (
             reason = excluded.reason, http_status = excluded.http_status, settled_at = excluded.settled_at
         WHERE coalesce(excluded.settled_at, excluded.begun_at)
             > coalesce(undone.settled_at, undone.begun_at)""",
+    """INSERT INTO removals SELECT key, coalesce(settled_at, begun_at) FROM source.prunes
+        WHERE begun_at IS NOT NULL AND coalesce(state, 'failed') IN ('removed', 'failed')
+            AND coalesce(restored, 'failed') NOT IN ('restored', 'there')
+        ON CONFLICT (key) DO UPDATE SET at = min(at, excluded.at)""",
     # Of a link that several syncs were to remove, the last word is that of the last one that touched it.
     """INSERT INTO prunes (key, created, begun_at, state, reason, http_status, settled_at, restored,
             restored_reason, restored_at)
@@ -87,19 +94,32 @@ _TAKE_IN = (
             state = excluded.state, reason = excluded.reason, http_status = excluded.http_status,
             settled_at = excluded.settled_at, restored = excluded.restored,
             restored_reason = excluded.restored_reason, restored_at = excluded.restored_at
-        WHERE coalesce(excluded.settled_at, excluded.begun_at, 0)
-            >= coalesce(prunes.settled_at, prunes.begun_at, 0)""",
+        WHERE coalesce(excluded.restored_at, excluded.settled_at, excluded.begun_at, 0)
+            >= coalesce(prunes.restored_at, prunes.settled_at, prunes.begun_at, 0)""",
     "DROP TABLE came",
 )
 
+_MADE_BEFORE = """SELECT key FROM removals CROSS JOIN rows USING (key)
+    WHERE status = 'linked' AND pre = 'absent' GROUP BY key HAVING min(settled_at) < at"""
+"""Links that one of the runs made before a sync removed them: not there before all of them."""
+
 _CONCLUDE = (
+    # What else a sync removed was there before, whoever has made it again since.
+    f"""UPDATE rows SET status = 'already_linked', pre = 'present'
+        WHERE status = 'linked' AND pre = 'absent' AND key IN (SELECT key FROM removals)
+            AND key NOT IN ({_MADE_BEFORE})
+            AND row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone'))""",  # noqa: S608 - constant
+    # And it alone is to be there again after a rollback, whichever of several removed it last.
+    "UPDATE prunes SET begun_at = (SELECT at FROM removals r WHERE r.key = prunes.key)",
+    f"UPDATE prunes SET begun_at = NULL WHERE key IN ({_MADE_BEFORE})",  # noqa: S608 - same
     # What was linked before is not ours to have removed; and what was linked after a removal is there.
     """DELETE FROM undone WHERE row IN (SELECT row FROM undone u JOIN rows r USING (row)
         WHERE r.pre IS 'present' OR r.settled_at > coalesce(u.settled_at, u.begun_at))""",
     # The same of what a sync removed: one of the others names it, and has linked it since.
     """DELETE FROM prunes WHERE key IN (SELECT key FROM rows r JOIN prunes p USING (key)
         WHERE r.status IN ('linked', 'already_linked')
-            AND r.settled_at > coalesce(p.settled_at, p.begun_at, 0))""",
+            AND row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone'))
+            AND r.settled_at > coalesce(p.restored_at, p.settled_at, p.begun_at, 0))""",
     "INSERT OR IGNORE INTO pairs SELECT key, row FROM rows WHERE key IS NOT NULL ORDER BY row",
 )
 
@@ -120,6 +140,7 @@ def merge_ledgers(path: Path, sources: Sequence[Path], facts: Mapping[str, objec
         db.execute("PRAGMA synchronous = OFF")  # made from what is on disk, at any time
         known = _in_order(sources)
         db.execute(_PLACES)
+        db.execute(_REMOVALS)
         for source, names in known:
             _with(db, source, names, (_PLACE,))
         db.execute(_NUMBER)

@@ -36,6 +36,9 @@ class Pruned:
 
 
 PLANNED = "planned"
+_ANEW = "restored = NULL, restored_reason = '', restored_at = NULL"
+"""When a sync goes on, what a rollback did before is over: what goes now can be undone like the first."""
+
 STATES = (*map(str, Undo), WITHHELD, PLANNED)
 """All words for what became of a removal."""
 
@@ -85,7 +88,8 @@ def last_words(
     from worker.contact import created_at  # noqa: PLC0415 - its models take a tenth of a second to make
 
     for row, key, at in reader.query(
-        "SELECT row, key, settled_at FROM rows WHERE status = 'linked' AND pre = 'absent'"
+        # When it was about to be asked for: what others did after that was done to it, or in place of it.
+        "SELECT row, key, coalesce(sent_at, settled_at) FROM rows WHERE status = 'linked' AND pre = 'absent'"
     ):
         if key in keys:
             found = reader.query("SELECT body FROM contacts WHERE row = ?", (row,))
@@ -98,6 +102,13 @@ def last_words(
     ):
         if key in keys:
             yield key, at, False, None
+
+
+def pruned_at(reader: LedgerReader) -> float | None:
+    """When a sync last did something with a link that it was to remove; None if it has not yet."""
+    at: float | None
+    (at,) = next(reader.query("SELECT max(coalesce(settled_at, begun_at)) FROM prunes"))
+    return at
 
 
 def links_to_prune(reader: LedgerReader) -> Iterator[Made]:
@@ -153,9 +164,7 @@ def links_to_make_again(reader: LedgerReader) -> Iterator[Pair]:
         "SELECT number, key FROM prunes WHERE begun_at IS NOT NULL"
         " AND coalesce(state, 'failed') IN ('removed', 'failed')"
         " AND coalesce(restored, 'failed') = 'failed'"
-        # Where runs are merged, one of them may have made it: before all of them it was not there.
-        " AND NOT EXISTS (SELECT 1 FROM pairs JOIN rows r USING (row)"
-        "     WHERE pairs.key = prunes.key AND r.status = 'linked' AND r.pre = 'absent') ORDER BY key"
+        " ORDER BY key"
     ):
         yield Pair(number, 0, *ids_of(key), pre=PreState.UNREAD)
 
@@ -196,19 +205,24 @@ class PruneLedger(Ledger):
     async def begin(self, rows: Sequence[int]) -> None:
         """Note that the links of these numbers are about to be removed."""
         now = time.time()
-        sql = "UPDATE prunes SET begun_at = ?, state = NULL, reason = '' WHERE number = ?"
+        sql = f"UPDATE prunes SET begun_at = ?, state = NULL, reason = '', {_ANEW} WHERE number = ?"  # noqa: S608 - constant
         await self._do(lambda store: store.execute(sql, [(now, row) for row in rows]))
 
     async def conclude(self, undoings: Sequence[Undoing]) -> None:
         """Note what became of links."""
         now = time.time()
-        sql = "UPDATE prunes SET state = ?, reason = ?, http_status = ?, settled_at = ? WHERE number = ?"
+        to = "state = ?, reason = ?, http_status = ?, settled_at = ?"
+        sql = f"UPDATE prunes SET {to}, {_ANEW} WHERE number = ?"  # noqa: S608 - constants
         values = [(one.state, one.reason, one.http_status, now, one.row) for one in undoings]
         await self._do(lambda store: store.execute(sql, values))
 
     async def restore(self, restored: Sequence[Restoring]) -> None:
         """Note what became of links that were to be made again."""
         now = time.time()
-        sql = "UPDATE prunes SET restored = ?, restored_reason = ?, restored_at = ? WHERE number = ?"
+        # One that is there is as if nobody had begun with it: whoever goes on with the sync finds it so.
+        sql = (
+            "UPDATE prunes SET restored = ?1, restored_reason = ?2, restored_at = ?3,"
+            " begun_at = iif(?1 IN ('restored', 'there'), NULL, begun_at) WHERE number = ?4"
+        )
         values = [(one.state, one.reason, now, one.number) for one in restored]
         await self._do(lambda store: store.execute(sql, values))

@@ -20,17 +20,22 @@ _EXAMPLES = 5
 _STATES = {str(status): status for status in Status}
 """The same as calling Status, at a tenth of the cost."""
 
-_STANDS = """row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone'))
+_STANDS = """l.row NOT IN (SELECT row FROM undone WHERE state IN ('removed', 'gone'))
+        AND l.row NOT IN (SELECT again.row FROM
+            (SELECT key, max(u.settled_at) AS at FROM undone u JOIN rows USING (row)
+                WHERE u.state IN ('removed', 'gone') GROUP BY key) gone
+            CROSS JOIN rows again USING (key) WHERE again.settled_at <= gone.at)
         AND ifnull(opportunity_id << 32 | contact_id, 0) NOT IN (SELECT key FROM prunes
             WHERE state IN ('removed', 'gone') AND coalesce(restored, '') NOT IN ('restored', 'there'))"""
-"""Nothing has removed the link of this row since: no rollback, and no sync that is merged with it."""
+"""Nothing has removed the link of this row since: no rollback, also of another row that names it, and no sync
+that is merged with it."""
 
 _LINES_OF_LINKS = f"""
     SELECT CAST('{{"row":' || coalesce((SELECT number FROM origins o WHERE o.row = l.row), l.row)
         || ',"line":' || line || ',"opportunity_id":' || opportunity_id || ',"contact_id":' || contact_id
         || ',"status":"' || status || '","contact":' AS BLOB), CAST(c.body AS BLOB)
     FROM links l LEFT JOIN contacts c ON c.row = l.row AND ?
-    WHERE status IN ('linked', 'already_linked') AND l.{_STANDS} ORDER BY l.row"""  # noqa: S608 - constants
+    WHERE status IN ('linked', 'already_linked') AND {_STANDS} ORDER BY l.row"""  # noqa: S608 - constants
 
 _ROWS = f"""
     SELECT coalesce((SELECT number FROM origins o WHERE o.row = l.row), row), line, cells,

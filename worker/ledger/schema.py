@@ -124,9 +124,11 @@ CREATE VIEW links AS  -- rows in the words of a report; one without an outcome i
            datetime(settled_at, 'unixepoch') AS settled_at, coalesce(pre, 'unread') AS pre, cells
     FROM rows;
 CREATE VIEW claims AS  -- links that the run says are there, and those that a rollback has removed
-    SELECT min(row) AS row, key, min(coalesce(state, '') NOT IN ('removed', 'gone')) AS there
-    FROM (SELECT r.row, r.key, r.status, u.state FROM rows r LEFT JOIN undone u USING (row))
-    WHERE status IN ('linked', 'already_linked') OR state IN ('removed', 'gone') GROUP BY key;
+    SELECT min(row) AS row, key, coalesce(max(there_at) > max(gone_at), max(gone_at) IS NULL) AS there
+    FROM (SELECT r.row, r.key, iif(r.status IN ('linked', 'already_linked'), r.settled_at, NULL) AS there_at,
+            iif(u.state IN ('removed', 'gone'), u.settled_at, NULL) AS gone_at
+        FROM rows r LEFT JOIN undone u USING (row))
+    WHERE there_at IS NOT NULL OR gone_at IS NOT NULL GROUP BY key;
 CREATE VIEW made AS  -- links that the run made, or may have made, and that no rollback has removed
     SELECT r.row, r.key, r.pre, u.begun_at IS NOT NULL AS begun FROM rows r LEFT JOIN undone u USING (row)
     WHERE (r.status IN ('linked', 'unknown') OR (r.status IS NULL AND r.sent_at IS NOT NULL))

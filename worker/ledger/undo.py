@@ -72,6 +72,19 @@ def count_made(reader: LedgerReader) -> tuple[int, int]:
     return known, everything
 
 
+def made_at(reader: LedgerReader) -> dict[int, float]:
+    """When a run was about to make each of its links, or may have been, in epoch seconds, by key.
+
+    Of a link that was looked for, that is after the look that did not find it.
+    """
+    return dict(
+        reader.query(
+            "SELECT key, max(coalesce(sent_at, settled_at, 0.0)) FROM made JOIN rows USING (row, key)"
+            " GROUP BY key"
+        )
+    )
+
+
 def undone_counts(reader: LedgerReader) -> dict[Undo, int]:
     """Links by what became of them, over all rollbacks of this run; every state is there."""
     found = dict(reader.query("SELECT state, count(*) FROM undone WHERE state IS NOT NULL GROUP BY 1"))

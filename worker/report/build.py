@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from worker.errors import Exit, one_line
-from worker.ledger import LedgerReader
+from worker.ledger import LedgerReader, pruned_at
 from worker.models import Status
 from worker.quantities import counted
 from worker.reasons import OPPORTUNITY_MISSING, hint_for
@@ -192,7 +192,7 @@ def build_report(reader: LedgerReader) -> Report:
     is_undone = (
         undone is not None
         and (undone.undone or undone.restored)
-        and undone.rolled_back_at.timestamp() >= finished
+        and undone.rolled_back_at.timestamp() >= max(finished, pruned_at(reader) or 0.0)
     )
     more = (*VERIFY_FILES * ("verify" in facts), *ROLLBACK_FILES * (undone is not None))
     more += (REMOVED_CSV,) * (sync is not None and sync.prune is not None)

@@ -1,5 +1,6 @@
 """One report of many runs: a run and its retries, the workers of one queue, the parts of one input."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,7 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
                 "input_kind": MERGED,
                 "input_complete": all(_is_complete(one) for one in facts),
                 "merged": run_ids,
+                "merged_at": time.time(),
                 "merged_queue": all(one.get("input_kind") == "queue" for one in facts),
                 "settings": facts[0]["settings"],
                 **_whole_input(facts),

@@ -185,6 +185,65 @@ def test_what_was_removed_is_made_again_once(path: Path, store: Store) -> None: 
         ]
 
 
+@pytest.mark.parametrize("word", [Restored.RESTORED, Restored.THERE, Restored.REFUSED, Restored.FAILED])
+@pytest.mark.parametrize("ended", [Undo.REMOVED, Undo.FAILED, None])
+def test_a_removal_after_a_rollback_can_be_undone_like_the_first(
+    path: Path,
+    store: Store,  # noqa: ARG001 - makes it
+    word: Restored,
+    ended: Undo | None,
+) -> None:
+    """Whoever goes on with a sync that was rolled back removes anew; a kill leaves it begun."""
+    decided(path, *REMOVALS)
+
+    async def work(ledger: PruneLedger) -> None:
+        await ledger.begin([1])
+        await ledger.conclude([Undoing(1, Undo.FAILED, "timeout")])
+        await ledger.restore([Restoring(1, word)])
+        await ledger.begin([1])
+        if ended is not None:
+            await ledger.conclude([Undoing(1, ended)])
+
+    asyncio.run(_with(path, work))
+    with LedgerReader(path) as reader:
+        assert [pair.row for pair in links_to_make_again(reader)] == [1]
+        assert sum(restored_counts(reader).values()) == 0
+        assert restored_at(reader) is None
+        assert [claim.there for claim in pruned_claims(reader)] == [False] * (ended is Undo.REMOVED)
+
+
+@pytest.mark.parametrize(
+    ("word", "begun"),
+    [
+        (Restored.RESTORED, False),
+        (Restored.THERE, False),
+        (Restored.REFUSED, True),
+        (Restored.FAILED, True),
+    ],
+)
+def test_a_removal_whose_link_a_rollback_saw_there_is_as_if_it_had_not_begun(
+    path: Path,
+    store: Store,  # noqa: ARG001 - makes it
+    word: Restored,
+    *,
+    begun: bool,
+) -> None:
+    """Gone when the sync goes on, it is gone by others, and nobody is to make it again."""
+    decided(path, *REMOVALS)
+
+    async def work(ledger: PruneLedger) -> None:
+        await ledger.begin([1])
+        await ledger.restore([Restoring(1, word)])
+
+    asyncio.run(_with(path, work))
+    with LedgerReader(path) as reader:
+        assert [link.begun for link in links_to_prune(reader) if link.row == 1] == [begun]
+    asyncio.run(_with(path, lambda ledger: ledger.conclude([Undoing(1, Undo.GONE)])))
+    with LedgerReader(path) as reader:
+        assert list(links_to_make_again(reader)) == []
+        assert [claim.there for claim in pruned_claims(reader)] == [False]
+
+
 def test_a_sync_says_that_what_it_removed_is_gone_unless_it_is_there_again(path: Path, store: Store) -> None:  # noqa: ARG001 - makes it
     decided(path, *REMOVALS)
     said = [Undoing(1, Undo.REMOVED), Undoing(2, Undo.GONE), Undoing(3, Undo.KEPT)]
