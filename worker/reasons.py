@@ -46,6 +46,9 @@ PRE_STATE_UNREAD = "pre_state_unread"
 ANOTHER_CONTACT = "another_contact"
 """Of a link that is kept: another contact has got the id of the one that was linked (contract 4.9)."""
 
+TOUCHED_SINCE = "touched_since"
+"""Of a link that is kept: another run has made or removed it since, so that whoever made it last did."""
+
 NO_OPPORTUNITY = "no_opportunity"
 """Of a link that is kept: its opportunity is deleted, or hidden from this user."""
 
@@ -152,6 +155,7 @@ HINTS_OF_READS: Mapping[str, str] = {
 
 HINTS_OF_ROLLBACK: Mapping[str, str] = {
     PRE_STATE_UNREAD: "nobody looked whether they were there before; --unread removes them, too",
+    TOUCHED_SINCE: "another run has made or removed them since, so they are not this run's any more",
     ANOTHER_CONTACT: "the contact was deleted, and another one has got its id",
     NO_OPPORTUNITY: "the opportunity is deleted, or hidden from this user",
     NOT_FOUND: "the portal does not find the contact, or this user may not see it",

@@ -37,6 +37,11 @@ class Made:
     created: datetime | None = None
     begun: bool = False
 
+    @property
+    def key(self) -> int:
+        """Both ids in one, as :attr:`worker.models.Pair.key`."""
+        return self.opportunity_id << 32 | self.contact_id
+
 
 @dataclass(frozen=True, slots=True)
 class Undoing:

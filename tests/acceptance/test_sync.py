@@ -355,7 +355,7 @@ def test_a_bit_that_has_changed_in_what_is_to_be_removed_removes_nothing(
     wanted = {(o, 1) for o in range(1, 31)}
     portal = simulate(holding(wanted | {(o, c) for o in range(1, 31) for c in (2, 3)} | {(62, 2), (62, 3)}))
     write(bulklink, wanted)
-    limits = ("--allow-removals", "60", "--link-rate", "20/s", "--max-duration", "1s", "--run-id", "one")
+    limits = ("--allow-removals", "60", "--link-rate", "5/s", "--max-duration", "3s", "--run-id", "one")
     sync(bulklink, portal, "--prune", "all", *limits)
     ledger = bulklink.folder / "runs/one/ledger.db"
     assert {(30, 2), (30, 3)} <= portal.links()
@@ -407,3 +407,64 @@ def test_a_sync_that_is_ended_in_the_middle_of_its_removals_goes_on_with_those_t
     assert (report["status"], report["sync"]["removed"], report["sync"]["gone"]) == ("completed", 59, 1)
     assert portal.books()["removed"] == 60
     assert bulklink("report", "one", "--check").returncode == 0
+
+
+def test_removals_that_failed_are_tried_again_by_resume_and_every_word_of_the_sync_says_so(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    fault = '[[faults]]\nkind = "status"\nstatus = 500\non = "delete"\nper_pair = 3'
+    portal = simulate(holding({(1, 1), (1, 2), (1, 3)}) + fault)
+    write(bulklink, {(1, 1)})
+    words = ("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "--run-id", "one")
+    done = bulklink(*words, "--transport", "single")
+    assert done.returncode == 5, done.stderr
+    assert "2 failed" in done.stderr
+    assert "  to try again what could not be removed: bulklink resume one\n" in done.stderr
+    page = (bulklink.folder / "runs/one/report.html").read_text()
+    assert "bulklink resume one" in page
+    done = bulklink("resume", "one")
+    assert done.returncode == 0, done.stderr
+    assert (portal.links(), removed_csv(bulklink, "one")) == (
+        {(1, 1)},
+        {(1, 2): "removed", (1, 3): "removed"},
+    )
+    assert bulklink("verify", "one").returncode == 0
+    assert "nothing to resume" in bulklink("resume", "one").stderr
+    assert bulklink("rollback", "one").returncode == 0
+    assert portal.links() == {(1, 1), (1, 2), (1, 3)}
+
+
+def test_a_sync_that_is_gone_on_with_after_its_rollback_can_be_undone_again(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    wanted = {(o, 1) for o in range(1, 31)}
+    surplus = {(o, c) for o in range(1, 31) for c in (2, 3)}
+    portal = simulate(holding(wanted | surplus))
+    write(bulklink, wanted)
+    words = ("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "--allow-removals", "60")
+    limits = ("--transport", "single", "--concurrency", "2", "--link-rate", "60/s", "--run-id", "one")
+    with bulklink.start(*words, *limits) as process:
+        ledger = bulklink.folder / "runs/one/ledger.db"
+        while settled(ledger) < 10:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=30)
+    assert bulklink("rollback", "one", "--link-rate", "2000/s").returncode == 0
+    assert portal.links() == wanted | surplus
+    assert json.loads(bulklink("status", "one", "--json").stdout)["status"] == "rolled_back"
+
+    done = bulklink("resume", "one", "--json", "--link-rate", "2000/s")
+
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "completed")
+    assert surplus - portal.links() == {pair for pair, word in restored(bulklink, "one").items() if not word}
+    assert bulklink("verify", "one").returncode == 0
+    assert bulklink("rollback", "one", "--link-rate", "2000/s").returncode == 0
+    assert portal.links() == wanted | surplus
+    assert bulklink("verify", "one").returncode == 0
+
+
+def restored(bulklink: "CommandLine", run: str) -> dict[tuple[int, int], str]:
+    with (bulklink.folder / "runs" / run / "removed.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {(int(row["opportunity_id"]), int(row["contact_id"])): row["_restored"] for row in rows}

@@ -153,7 +153,8 @@ def _why_withheld(removals: int, links: int, unlinked: int, untold: int, allowed
     if not removals:
         return ""
     if unlinked:
-        return f"{counted(unlinked, 'row')} could not be linked, and nothing is removed before that is done"
+        rows = counted(unlinked, "row")
+        return f"{rows} could not be linked, and nothing is removed before that is done: then sync again"
     if allowed is not None:
         if allowed == removals:
             return ""

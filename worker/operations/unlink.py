@@ -4,7 +4,7 @@ That a DELETE was answered proves little, and that it was not proves nothing. So
 and what is left is read after; only the second look says that a link is gone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -13,7 +13,7 @@ from worker.models import Ask, Attempt, Kind, Result
 from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
 from worker.operations.look import Told
 from worker.operations.policy import RetryIn, RetryPolicy
-from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, NOT_FOUND, STILL_THERE
+from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, NOT_FOUND, STILL_THERE, TOUCHED_SINCE
 from worker.removals import Made, Undo, Undoing
 
 Links = tuple[Made, ...]
@@ -109,9 +109,14 @@ class Unlink:
         return Again(absent=self.link.contact_id in look.found)
 
 
-def judge_before(told: Told[Links]) -> tuple[list[Undoing], Links]:
-    """The last word on links of which nothing is to be asked, and those that are to be removed."""
-    judged = [(link, _judge(link, told)) for link in told.about]
+def judge_before(told: Told[Links], not_ours: Container[int] = ()) -> tuple[list[Undoing], Links]:
+    """The last word on links of which nothing is to be asked, and those that are to be removed.
+
+    Args:
+        told: of the look before it.
+        not_ours: keys of links that are somebody else's, if they are there.
+    """
+    judged = [(link, _judge(link, told, not_ours)) for link in told.about]
     settled = [verdict for _, verdict in judged if verdict is not None]
     return settled, tuple(link for link, verdict in judged if verdict is None)
 
@@ -131,7 +136,7 @@ def kept(links: Sequence[Made]) -> list[Undoing]:
     return [Undoing(link.row, Undo.KEPT, NO_OPPORTUNITY) for link in links]
 
 
-def _judge(link: Made, told: Told[Links]) -> Undoing | None:
+def _judge(link: Made, told: Told[Links], not_ours: Container[int]) -> Undoing | None:
     last = told.last
     if not told.is_told:
         return Undoing(link.row, Undo.FAILED, last.reason, last.http_status)
@@ -143,6 +148,8 @@ def _judge(link: Made, told: Told[Links]) -> Undoing | None:
     created = created_at(body)
     if None not in (created, link.created) and created != link.created:
         return Undoing(link.row, Undo.KEPT, ANOTHER_CONTACT)
+    if link.key in not_ours:
+        return Undoing(link.row, Undo.KEPT, TOUCHED_SINCE)
     return None
 
 

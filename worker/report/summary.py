@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from worker.models import Status
 from worker.quantities import counted, noun
-from worker.report.verdict import TO_MEND, TO_TRY, rows_in
+from worker.report.verdict import TO_MEND, TO_TRY, removals_failed, rows_in
 
 if TYPE_CHECKING:
     from worker.report.build import Report
@@ -94,7 +94,8 @@ def left(report: "Report", directory: str) -> str:
     if report.sync is not None and report.sync.why_withheld:
         parts.append(f"nothing was removed: {report.sync.why_withheld}")
     elif report.sync is not None and (report.sync.differs or report.sync.failed):
-        parts.append(f"of what was to be removed: {report.sync.words} ({directory}/removed.csv)")
+        again = f", for 'bulklink resume {report.run_id}'" if removals_failed(report) else ""
+        parts.append(f"of what was to be removed: {report.sync.words} ({directory}/removed.csv){again}")
     if not any(parts):
         return ""
     return f"run {report.run_id}: exit code {report.exit_code}: {', '.join(filter(None, parts))}"
@@ -105,7 +106,9 @@ def _of_sync(report: "Report", directory: str) -> list[str]:
 
 
 def _what_next(report: "Report", go_on: str) -> list[str]:
-    if report.status not in _CUT_SHORT or not _resumable(report):
+    if report.status not in _CUT_SHORT:
+        return [f"to try again what could not be removed: {go_on}"] if removals_failed(report) else []
+    if not _resumable(report):
         return []
     return [f"nothing is lost; go on with: {go_on}"]
 
@@ -113,7 +116,7 @@ def _what_next(report: "Report", go_on: str) -> list[str]:
 def _resumable(report: "Report") -> bool:
     """Whether resume has anything to do; of a standard input that is gone it can read no more."""
     left = report.counts[Status.NOT_ATTEMPTED] + report.counts[Status.UNKNOWN]
-    left += report.sync is not None and report.sync.pending
+    left += report.sync is not None and (report.sync.pending or removals_failed(report))
     return bool(left) or (not report.input.complete and report.input.name != "-")
 
 

@@ -101,6 +101,8 @@ def next_steps(report: "Report", runs_dir: str) -> list[Step]:
     if report.status in _CUT_SHORT and report.input.kind not in {"queue", "merged"}:
         again = _about("resume", run_id, runs_dir)
         steps.append(Step("It ended before all was done. Go on where it stopped:", again))
+    elif removals_failed(report):
+        steps.append(Step("Try again what could not be removed:", _about("resume", run_id, runs_dir)))
     elif rows_in(report, TO_TRY):
         steps.append(Step("Try again what is worth another try:", _about("retry", run_id, runs_dir)))
     if rows_in(report, TO_MEND):
@@ -133,6 +135,16 @@ def _after_rollback(report: "Report", runs_dir: str) -> list[Step]:
 def _about(verb: str, run_id: str, runs_dir: str) -> str:
     where = [] if runs_dir == _USUAL else ["--runs-dir", runs_dir]
     return shlex.join(["bulklink", verb, run_id, *where])
+
+
+def removals_failed(report: "Report") -> bool:
+    """Whether a sync has removals that are worth another try, by resume."""
+    return bool(
+        report.sync is not None
+        and report.sync.failed
+        and report.status != "rolled_back"
+        and report.input.kind != "merged"
+    )
 
 
 def rows_in(report: "Report", states: tuple[Status, ...]) -> int:

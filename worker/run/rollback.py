@@ -25,6 +25,7 @@ from worker.ledger import (
     undone_reasons,
     undone_rows,
 )
+from worker.operations.unlink import judge_before
 from worker.report.rollback import ROLLBACK_CSV, Rollback
 from worker.run.access import Access
 from worker.run.advice import mend_then, named
@@ -33,6 +34,7 @@ from worker.run.files import write_files
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import SideTask, go_through, opened
 from worker.run.log import log_what_is_left
+from worker.run.ownership import touched_since
 from worker.run.page import page_of
 from worker.run.progress import show_often
 from worker.run.removal import Removal
@@ -126,9 +128,15 @@ class _Work:
     async def undo(self, _: Stop) -> None:
         """Remove what was made, then make again what was removed."""
         async with opened(self._access, self._tally, self._show, page=self._page) as (site, log):
+            not_ours = await asyncio.to_thread(touched_since, self._directory, self.tell)
             # Readers are closed before the ledger is: they would keep SQLite from folding its side files in.
             async with UndoLedger(self._directory.ledger, create=False, tell=self.tell) as ledger:
-                removal = Removal(site, ledger, [self._tally.settled, partial(log_what_is_left, log)])
+                removal = Removal(
+                    site,
+                    ledger,
+                    [self._tally.settled, partial(log_what_is_left, log)],
+                    before=partial(judge_before, not_ours=not_ours),
+                )
                 with LedgerReader(self._directory.ledger) as reader:
                     links = links_made(reader, unread=self._unread)
                     await go_through(links, site, removal.conclude, self._beside(site))

@@ -27,7 +27,6 @@ from worker.ledger import (
     check_removals,
     count_unsettled,
     desired_contacts,
-    last_words,
     links_to_prune,
     named_opportunities,
     prune_counts,
@@ -38,16 +37,17 @@ from worker.operations.base import Operation
 from worker.operations.members import MemberList, ReadMembers
 from worker.operations.prune import Decision, Prune, Surplus, decide, judge_removal, surplus
 from worker.reasons import INVALID_ROW, REJECTED_ROW
+from worker.removals import Undo
 from worker.run import advice
 from worker.run.access import Access, access_of, shared_rate
 from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import SideTask, carry_out, go_through, offer_all
 from worker.run.log import log_what_is_left
+from worker.run.ownership import owned_links
 from worker.run.page import live_page
 from worker.run.progress import show_now, show_often
 from worker.run.removal import Removal
-from worker.run.report import MERGED
 from worker.settings import Settings
 from worker.site import Site
 from worker.tally import Doing, LinkTally
@@ -74,9 +74,9 @@ def sync_facts(settings: Settings) -> dict[str, object]:
 def pruning_of(directory: RunDirectory, settings: Settings) -> "Pruning | None":
     """What a run that is gone on with has still to remove; None if it is no sync that removes, or is over."""
     with LedgerReader(directory.ledger) as reader:
-        facts = reader.facts()
+        facts, failed = reader.facts(), prune_counts(reader)[Undo.FAILED]
     sync = facts.get("sync", {})
-    if not sync.get("prune") or facts.get("sync_ended"):
+    if not sync.get("prune") or (facts.get("sync_ended") and not failed):
         return None
     return new_pruning(directory, settings, sync["prune"], sync["allow_removals"])
 
@@ -157,7 +157,7 @@ class Pruning:
             page = live_page(self._page(), self._tally, self._tell, self._show)
             live = await stack.enter_async_context(page)
             ledger = await stack.enter_async_context(self._ledger())
-            await ledger.put_meta(sync_began=True)
+            await ledger.put_meta(sync_began=True, sync_ended=False)
             await ledger.forget("end_code", "end_message")  # of the linking
             site = await self._access.open_site(stack, self._tell, [self._tally.observe])
             if live is not None:
@@ -290,35 +290,6 @@ async def decision_on(
     ours = await asyncio.to_thread(owned, keys) if prune == "own" and keys else {}
     in_order = sorted(found, key=lambda one: one.opportunity_id)
     return decide(in_order, prune=prune, owned=ours, unlinked=unlinked, untold=untold, allowed=allowed)
-
-
-def owned_links(
-    runs: Sequence[RunDirectory], portal: str, keys: AbstractSet[int], tell: Callable[[str], None]
-) -> dict[int, datetime | None]:
-    """Which of these links are ours: the last that any run did with them was to make them, from absent.
-
-    Args:
-        runs: all that there are in the folder.
-        portal: the address of the portal; runs for others say nothing.
-        keys: of the links.
-        tell: told of runs that cannot be read, and so speak for no link.
-
-    Returns:
-        Each with when its contact was created, as the portal said when the link was made.
-    """
-    latest: dict[int, tuple[float, bool, datetime | None]] = {}
-    for run in runs:
-        try:
-            with LedgerReader(run.ledger) as reader:
-                facts = reader.facts()
-                if facts["portal"] != portal or facts.get("input_kind") == MERGED:
-                    continue
-                for key, at, made, created in last_words(reader, keys):
-                    if key not in latest or at >= latest[key][0]:
-                        latest[key] = at, made, created
-        except LedgerError as error:
-            tell(f"run {run.run_id} cannot be read, so no link counts as made by it: {error}")
-    return {key: created for key, (_, made, created) in latest.items() if made}
 
 
 def untouched_by_input(reader: LedgerReader, facts: Mapping[str, Any]) -> Iterator[tuple[int, str]]:

@@ -19,10 +19,11 @@ from worker.run.access import access_of, shared_rate
 from worker.run.directory import RunDirectory, list_runs
 from worker.run.lifetime import Lifetime, Stop
 from worker.run.links import opened
+from worker.run.ownership import owned_links
 from worker.run.page import door_of
 from worker.run.progress import show_often
 from worker.run.removal import removes_single_links
-from worker.run.sync import Show, count_untold, decision_on, owned_links, read_members, untouched_by_input
+from worker.run.sync import Show, count_untold, decision_on, read_members, untouched_by_input
 from worker.settings import Settings
 from worker.sources import Source
 from worker.supply.ingest import ingest

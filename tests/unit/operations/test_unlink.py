@@ -12,7 +12,7 @@ from worker.operations.base import LOST_WAITS, MOST_LOST, Again
 from worker.operations.look import Told
 from worker.operations.policy import RetryPolicy
 from worker.operations.unlink import Removed, Unlink, judge_after, judge_before, kept
-from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE
+from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, STILL_THERE, TOUCHED_SINCE
 from worker.removals import Made, Undo, Undoing
 
 THEN = datetime(2023, 5, 12, 14, 28, tzinfo=UTC)
@@ -107,6 +107,19 @@ def test_a_look_before_says_what_is_to_be_removed_and_the_last_word_on_the_rest(
     assert [one for one in settled if one.row == 1] == ([] if verdict is None else [verdict])
     assert to_remove == ((link,) if verdict is None else ())
     assert [one.row for one in settled if one.row == 2] == [2]
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict"),
+    [
+        (read(7), Undoing(1, Undo.KEPT, TOUCHED_SINCE)),
+        (read(7, created=THEN + timedelta(days=1)), Undoing(1, Undo.KEPT, ANOTHER_CONTACT)),
+        (read(8), Undoing(1, Undo.GONE)),
+        (UNREADABLE, Undoing(1, Undo.FAILED, "connection_lost")),
+    ],
+)
+def test_a_link_that_another_run_has_touched_since_is_not_removed(last: Attempt, verdict: Undoing) -> None:
+    assert judge_before(Told((LINK,), (last,)), {LINK.key}) == ([verdict], ())
 
 
 @pytest.mark.parametrize(
