@@ -156,7 +156,7 @@ def test_what_may_have_been_sent_is_looked_for_before_it_is_sent_again(
 ) -> None:
     portal = simulate(
         '[[faults]]\nkind = "reset"\nafter_store = true\n'
-        '[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\non = "get"\nafter = 1\ntimes = 3\n'
+        '[[faults]]\nkind = "status"\nstatus = 502\nbody = "html"\non = "get"\nonly = [[1, 0]]\ntimes = 3\n'
     )
     (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n")
     words = ("run", "pairs.csv", "--portal", portal.url, "--max-attempts", "1", "--existing", "post")

@@ -170,7 +170,7 @@ class Stopped:
             "opportunity_id,contact_id\n" + "".join(f"{n},{n}\n" for n in range(1, 41))
         )
         said = self(
-            "run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--rate", "50/s", "--max-duration", "0.4s"
+            "run", "pairs.csv", "--run-id", "it", *ONE_BY_ONE, "--rate", "25/s", "--max-duration", "1s"
         )
         assert (said.code, 0 < len(SetOfLinks.held) < 40) == (10, True)
 

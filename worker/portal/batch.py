@@ -25,7 +25,7 @@ from worker.portal.client import Finding, PortalClient
 from worker.portal.doubt import PATIENCE, Doubt
 from worker.portal.identity import WHO, User, read_profile, user_in
 from worker.portal.single import Single
-from worker.reasons import BLOCKED, BUSY_OR_CLOSED, NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
+from worker.reasons import BLOCKED, NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
 
 _DUMMY_BODY = "_=1"
 """Mono fails every item but a GET that has no body of its own (contract 10.11)."""
@@ -135,10 +135,9 @@ class Batch:
 
     def _learn(self, exchange: Exchange, lost_before: int) -> None:
         request = exchange.request
-        is_busy = request.result is Result.THROTTLED and request.reason in BUSY_OR_CLOSED
         if any(attempt.result in _ANSWERED for attempt in exchange.attempts):
             self._doubt.batch_answered()
-        elif is_busy or request.result in _FAILED:
+        elif request.result in _FAILED:  # to be throttled is no loss: it says that we are too fast
             in_a_row = self._doubt.lost
             is_last = self._doubt.batch_lost(lost_before)
             if PATIENCE <= self._doubt.lost > in_a_row:

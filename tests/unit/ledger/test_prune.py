@@ -1,6 +1,7 @@
 """What a ledger knows of links beyond the input, of their removal, and of their being made again."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from worker.ledger import (
     named_opportunities,
     prune_counts,
     prune_reasons,
+    pruned_at,
     pruned_claims,
     pruned_links,
     restored_at,
@@ -154,6 +156,24 @@ def test_what_has_begun_says_so_and_what_failed_comes_again(path: Path, store: S
     asyncio.run(_with(path, lambda ledger: ledger.begin([3])))
     with LedgerReader(path) as reader:
         assert prune_counts(reader)["failed"] == 0
+
+
+def test_when_a_sync_last_did_something_with_a_link_is_told(path: Path, store: Store) -> None:  # noqa: ARG001 - makes it
+    def told() -> float | None:
+        with LedgerReader(path) as reader:
+            return pruned_at(reader)
+
+    decided(path, *REMOVALS)
+    assert told() is None  # decided is not done
+    before = time.time()
+    asyncio.run(_with(path, lambda ledger: ledger.begin([2])))
+    begun = told()
+    assert begun is not None
+    assert before <= begun <= time.time()
+    asyncio.run(_with(path, lambda ledger: ledger.conclude([Undoing(2, Undo.REMOVED)])))
+    settled = told()
+    assert settled is not None
+    assert begun <= settled <= time.time()
 
 
 def test_what_was_removed_is_made_again_once(path: Path, store: Store) -> None:  # noqa: ARG001 - makes it

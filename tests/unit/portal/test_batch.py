@@ -259,7 +259,6 @@ LOST = (
     page(400),
     page(500),
     page(502),
-    page(503),
     page(200),
     Reply(201, {}, b"", 0.1),
     reply(None, 200, error={"message": "no batch specified"}),
@@ -292,6 +291,15 @@ async def test_batches_that_get_lost_while_requests_of_one_are_answered_are_give
     (why,) = world.forbidden
     assert why.startswith("batches fail, requests of one do not: ")
     assert world.batch.size == 1
+
+
+@pytest.mark.parametrize("throttled", [page(503), page(429)])
+async def test_to_be_throttled_neither_ends_batches_nor_makes_them_smaller(throttled: Reply) -> None:
+    """Under a limit a request of one gets through where the batch before it came too early, again and again."""
+    world = World()
+    size = world.batch.size
+    assert await lose(world, throttled, ALONE) == 40
+    assert (world.forbidden, world.batch.size) == ([], size)
 
 
 @pytest.mark.parametrize("lost", LOST)
