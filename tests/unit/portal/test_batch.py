@@ -295,7 +295,7 @@ async def test_batches_that_get_lost_while_requests_of_one_are_answered_are_give
 
 @pytest.mark.parametrize("throttled", [page(503), page(429)])
 async def test_to_be_throttled_neither_ends_batches_nor_makes_them_smaller(throttled: Reply) -> None:
-    """Under a limit a request of one gets through where the batch before it came too early, time and again."""
+    """Under a limit a request of one gets through where the batch before it came too early, over and over."""
     world = World()
     size = world.batch.size
     assert await lose(world, throttled, ALONE) == 40
