@@ -216,7 +216,7 @@ async def test_nothing_outside_is_looked_at_or_touched(
         ({"token": "wrong"}, PortalRefused, "HTTP 401 unauthorized"),
         ({"token": ""}, UsageError, "no credentials: give token, or username and password"),
         ({"token": TOKEN, "timeout": "soon"}, UsageError, "timeout: 'soon' is not"),
-        ({"token": TOKEN, "concurrency": 0}, UsageError, "concurrency: 0 is neither auto nor a number"),
+        ({"token": TOKEN, "concurrency": 0}, UsageError, "concurrency: 0 is neither auto nor a whole number"),
         ({"token": TOKEN, "limit": 5}, UsageError, "limit: no such option of a portal"),
         ({"token": TOKEN, "portal": "nonsense"}, UsageError, "'nonsense' is not an address"),
         ({"token": TOKEN, "portal": "http://127.0.0.1:1", "give_up_after": 0.2}, PortalError, "127.0.0.1:1"),

@@ -50,8 +50,8 @@ class Lookup(Generic[GivenT, ToldT]):
         ask: Callable[[Sequence[GivenT]], Awaitable[Sequence[ToldT]]],
         buffer: int,
     ) -> None:
-        if buffer < 1:
-            raise UsageError(f"buffer: {buffer} is not a number from 1 on")
+        if type(buffer) is not int or buffer < 1:
+            raise UsageError(f"buffer: {buffer} is not a whole number from 1 on")
         if isinstance(given, str | bytes) or not isinstance(given, Iterable | AsyncIterable):
             raise UsageError(f"{given!r:.50}: give a list or another iterable, also of one")
         self._given = aiter(given) if isinstance(given, AsyncIterable) else iter(given)

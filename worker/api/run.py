@@ -170,7 +170,7 @@ def link_pairs(
             raise UsageError(f"{next(iter(options))}: is told to Portal(...), and not to link_pairs")
     else:
         portal = Portal(portal, **options)
-    if buffer < 1:
-        raise UsageError(f"buffer: {buffer} is not a number from 1 on")
+    if type(buffer) is not int or buffer < 1:
+        raise UsageError(f"buffer: {buffer} is not a whole number from 1 on")
     path = None if ledger is None else Path(ledger)
     return LinkRun(pairs, portal, existing=existing, buffer=buffer, ledger=path)

@@ -168,7 +168,8 @@ def _refusal(said: str, kind: "click.ParamType[Any]") -> str:
     """Why a value is none of a kind, in the words that the options of the settings have for it."""
     value = repr(said.partition(" is not ")[0].strip("'"))
     if isinstance(kind, click.IntRange):
-        return f"{value} is not a number from {kind.min} to {kind.max}"
+        most = "on" if kind.max is None else f"to {kind.max}"
+        return f"{value} is not a whole number from {kind.min} {most}"
     if isinstance(kind, click.Choice):
         *others, last = kind.choices
         return f"{value} is not {', '.join(others)} or {last}"

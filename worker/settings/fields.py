@@ -26,6 +26,7 @@ from worker.settings.values import (
     SavedPath,
     Seconds,
     SheetName,
+    WholeNumber,
     ZoneName,
 )
 
@@ -122,7 +123,7 @@ class Settings(BaseModel):
         description="Remove links that the input does not name, of opportunities that it names: those that"
         " runs in this folder made (own), or any (all).",
     )
-    allow_removals: Annotated[int | None, Option("N")] = Field(
+    allow_removals: Annotated[WholeNumber | None, Option("N")] = Field(
         default=None,
         ge=1,
         description="Remove so many links, exactly, even if that is more than 10 and more than 10 % of all.",
@@ -144,7 +145,7 @@ class Settings(BaseModel):
         default="full",
         description="What contacts.jsonl keeps of a link: its Contact, or the two ids; none keeps no line.",
     )
-    max_attempts: Annotated[int, Option("N", saved=True)] = Field(
+    max_attempts: Annotated[WholeNumber, Option("N", saved=True)] = Field(
         default=5, ge=1, le=100, description="Most tries of a pair; being throttled is not one."
     )
     max_errors: Annotated[FailedPairs, Option("N|P%", saved=True)] = Field(
@@ -194,14 +195,14 @@ class Settings(BaseModel):
         description="Sheet of an Excel workbook, by name or by number; its first one if not set.",
     )
     limit: Annotated[
-        int | None,
+        WholeNumber | None,
         Option(
             "N",
             saved=True,
             help_of={"work": "Stop after so many messages.", "dead": "So many messages, the oldest first."},
         ),
     ] = Field(default=None, ge=1, description="Read only the first N rows of the input.")
-    min_rows: Annotated[int | None, Option("N", saved=True)] = Field(
+    min_rows: Annotated[WholeNumber | None, Option("N", saved=True)] = Field(
         default=None, ge=1, description="Refuse an input of fewer rows before anything is sent (exit code 2)."
     )
     forget: Annotated[bool, Option()] = Field(
@@ -225,7 +226,7 @@ class Settings(BaseModel):
         le=86400,
         description="After that time the messages of a worker that died go to others; a live one renews it.",
     )
-    max_deliveries: Annotated[int, Option("N")] = Field(
+    max_deliveries: Annotated[WholeNumber, Option("N")] = Field(
         default=10, ge=1, le=1000, description="Give a message up after it was handed out so often."
     )
     retry_delay: Annotated[Seconds, Option("TIME")] = Field(
@@ -286,7 +287,7 @@ class Settings(BaseModel):
     progress: Annotated[Literal["auto", "bar", "plain", "none"], Option("auto|bar|plain|none")] = Field(
         default="auto", description="How to show progress; auto is a bar on a terminal and lines elsewhere."
     )
-    dashboard_port: Annotated[int | None, Option("N", again=("resume", "retry", "work"))] = Field(
+    dashboard_port: Annotated[WholeNumber | None, Option("N", again=("resume", "retry", "work"))] = Field(
         default=None,
         ge=0,
         le=65535,

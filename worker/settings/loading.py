@@ -127,6 +127,8 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not UTF-8: save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
+        raise UsageError(f"{path}: not TOML: a value in it is too long or too deep") from error
     return {name.replace("-", "_"): value for name, value in content.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
+from pydantic_core import PydanticCustomError
 
 from worker.quantities import ErrorLimit, Rate, format_duration, parse_duration, parse_error_limit
 from worker.settings.addresses import portal_url, proxy_url, without_password
@@ -21,6 +22,8 @@ DOCUMENTED = Timetable(Rate(500, 10.0))
 ENVIRONMENT = "env"
 """In place of a proxy: the one that the usual variables name."""
 
+_WHOLE = re.compile(r"\s*[+-]?[0-9][0-9_]*\s*")
+
 _NEXT_ID = re.compile(r",\s*(?=(?:opportunity|contact)=)")
 
 
@@ -31,9 +34,12 @@ def _columns(value: object) -> object:
         pairs = [part.partition("=")[::2] for part in _NEXT_ID.split(value)]
         columns = dict(pairs) if len(dict(pairs)) == len(pairs) else None
     elif isinstance(value, dict):
-        columns = {role: str(name) if isinstance(name, int) else name for role, name in value.items()}
+        columns = {role: str(name) if type(name) is int else name for role, name in value.items()}
     if value is not None and not (
-        isinstance(columns, dict) and columns and columns.keys() <= {"opportunity", "contact"}
+        isinstance(columns, dict)
+        and columns
+        and columns.keys() <= {"opportunity", "contact"}
+        and all(isinstance(name, str) for name in columns.values())
     ):
         raise ValueError(f"{value!r} is not like opportunity=NAME,contact=NAME")
     return columns
@@ -51,6 +57,13 @@ def _proxy(value: object) -> object:
 def _saved_proxy(proxy: SecretStr | None) -> str | None:
     # Without the password it is asked for: better than a way around the proxy.
     return None if proxy is None else without_password(proxy.get_secret_value())
+
+
+def _whole(value: object) -> object:
+    # pydantic would take true for 1, and 2.0 for 2: as likely a mistake in the file as a wish.
+    if isinstance(value, (bool, float)) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
+        raise PydanticCustomError("int_type", "not a whole number")
+    return value
 
 
 def _auto(value: object) -> object:
@@ -92,9 +105,16 @@ def _path(value: Path) -> Path:
 def _seconds(value: object) -> object:
     if isinstance(value, str):
         return parse_duration(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
         return parse_duration(str(value))  # which refuses it, in its own words
     return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _error_limit(value: object) -> ErrorLimit | None:
@@ -118,7 +138,10 @@ LinkRateByTime = Annotated[
 ZoneName = Annotated[str | None, AfterValidator(_timezone)]
 """A time zone that is known on this machine."""
 
-AutoOrNumber = Annotated[int | None, BeforeValidator(_auto)]
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+"""``100``; neither ``true`` nor ``2.0``."""
+
+AutoOrNumber = Annotated[WholeNumber | None, BeforeValidator(_auto)]
 """A number; None for ``auto``."""
 
 Seconds = Annotated[float, BeforeValidator(_seconds), PlainSerializer(format_duration)]

@@ -23,18 +23,23 @@ def refusal(field: FieldInfo, option: Option, error: Mapping[str, Any], value: o
     kind = str(error["type"])
     if kind == "value_error":  # of a validator of ours
         return str(error["msg"]).removeprefix("Value error, ")
-    said = "the value" if option.secret else repr(value)
+    said = "the value" if option.secret else _shown(value)
     if kind in _TEXT:
         return f"{said} is not a text in quotes"
     if option.metavar in {"N", "auto|N"}:
         no = "not" if option.metavar == "N" else "neither auto nor"
-        return f"{said} is {no} a number {_range(field, str)}"
+        return f"{said} is {no} a whole number {_range(field, str)}"
     if "|" in option.metavar:
         *first, last = option.metavar.split("|")
         return f"{said} is not {', '.join(first)} or {last}"
     if option.metavar == "TIME":
         return f"{said} is not a time {_range(field, format_duration)}"
     return f"{said} is neither true nor false" if field.annotation is bool else f"{said} cannot be used"
+
+
+def _shown(value: object) -> str:
+    # As TOML has it, and the environment.
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _range(field: FieldInfo, shown: Callable[[Any], str]) -> str:

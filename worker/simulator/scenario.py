@@ -174,7 +174,13 @@ class Scenario:
         Raises:
             ValueError: the text is no TOML, or a key is unknown or holds the wrong kind of value.
         """
-        return read_table(cls, tomllib.loads(text))
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"not TOML: {error}") from None
+        except (ValueError, RecursionError):  # a number of thousands of digits; brackets in brackets
+            raise ValueError("not TOML: a value in it is too long or too deep") from None
+        return read_table(cls, table)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -185,7 +191,10 @@ class Scenario:
             OSError: the file cannot be read.
         """
         try:
-            return cls.from_toml(Path(path).read_text(encoding="utf-8"))
+            # Windows editors write a byte order mark.
+            return cls.from_toml(Path(path).read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not UTF-8: save it as UTF-8") from None
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 

@@ -4,6 +4,7 @@ A key that no field bears is refused: a misspelt fault would otherwise be a faul
 test that relies on it would prove nothing.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from types import MappingProxyType
@@ -73,7 +74,13 @@ def _integer(value: object, spot: str) -> int:
 def _number(value: object, spot: str) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise _wrong(spot, "a number", value)
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise _wrong(spot, "a number", value)
+    return number
 
 
 def _flag(value: object, spot: str) -> bool:
@@ -98,7 +105,7 @@ def _pairs(value: object, spot: str) -> frozenset[tuple[int, int]]:
 
 def _pair(value: object, spot: str) -> tuple[int, int]:
     match value:
-        case [int(opportunity), int(contact)]:
+        case [int(opportunity), int(contact)] if not {type(opportunity), type(contact)} & {bool}:
             return opportunity, contact
     raise _wrong(spot, "a list of [opportunity, contact]", value)
 

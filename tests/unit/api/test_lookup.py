@@ -114,7 +114,8 @@ async def test_as_a_context_manager_it_closes_the_generator_that_it_reads() -> N
 @pytest.mark.parametrize(
     ("given", "buffer", "says"),
     [
-        ([1], 0, "buffer: 0 is not a number from 1 on"),
+        ([1], 0, "buffer: 0 is not a whole number from 1 on"),
+        ([1], True, "buffer: True is not a whole number from 1 on"),
         (1234, 5, "1234: give a list or another iterable, also of one"),
         ("1234", 5, "'1234': give a list or another iterable, also of one"),
     ],

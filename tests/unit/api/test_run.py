@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -357,5 +357,6 @@ def test_it_is_used_once_and_as_a_context_manager(virtual_time: Run) -> None:
 def test_what_makes_no_sense_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="timeout: is told to Portal"):
         link_pairs(pairs(1), portal=OpenPortal("http://127.0.0.1:9"), timeout=3)
-    with pytest.raises(UsageError, match="buffer: 0 is not a number from 1 on"):
-        link_pairs(pairs(1), portal="http://127.0.0.1:9", token="demo-token", buffer=0)
+    for buffer in (0, True, 2.0):
+        with pytest.raises(UsageError, match=f"buffer: {buffer} is not a whole number from 1 on"):
+            link_pairs(pairs(1), portal="http://127.0.0.1:9", token="demo-token", buffer=cast("int", buffer))

@@ -78,11 +78,12 @@ def test_a_secret_as_a_flag_is_told_where_it_belongs_and_is_not_repeated(
         (("run", "x", "y"), "y: more than 'bulklink run' takes; see 'bulklink run --help'"),
         (("runs", "x", "y"), "x y: more than 'bulklink runs' takes; see 'bulklink runs --help'"),
         (("completion", "tcsh"), "SHELL: 'tcsh' is not bash, zsh or fish"),
-        (("simulate", "--port", "x"), "--port: 'x' is not a number from 0 to 65535"),
-        (("simulate", "--port", "-1"), "--port: '-1' is not a number from 0 to 65535"),
+        (("simulate", "--port", "x"), "--port: 'x' is not a whole number from 0 to 65535"),
+        (("simulate", "--port", "-1"), "--port: '-1' is not a whole number from 0 to 65535"),
         (("simulate", "--scenario", "stormy"), "--scenario: 'stormy' is neither a file nor in --list"),
         (("simulate", "--scenario", "/"), "--scenario: /: Is a directory"),
-        (("bench", "--pairs", "5"), "--pairs: '5' is not a number from 200 to 1000000"),
+        (("bench", "limits", "--seed", "-1"), "--seed: '-1' is not a whole number from 0 on"),
+        (("bench", "--pairs", "5"), "--pairs: '5' is not a whole number from 200 to 1000000"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_one_line_that_names_it(

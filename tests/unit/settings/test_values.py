@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.settings.refusing import refused
 from worker.errors import UsageError
-from worker.settings import Settings, load_settings, option_name
+from worker.settings import PREFIX, Settings, load_settings, option_name, options, settings_of
 from worker.timetable import parse_timetable
 
 
@@ -76,6 +76,12 @@ def test_columns_may_be_a_table_of_names_and_numbers(toml: Callable[[str], str])
     assert load_settings({"config": config}).columns == {"opportunity": "Deal, no.", "contact": "5"}
 
 
+def test_a_column_is_no_truth_and_no_list(toml: Callable[[str], str]) -> None:
+    for name in ("true", "1.5", "['Deal']"):
+        said = refused({"config": toml(f"columns = {{opportunity = {name}}}")})
+        assert said.endswith("is not like opportunity=NAME,contact=NAME")
+
+
 def test_columns_that_are_no_ids_are_refused() -> None:
     refused({"columns": "oportunity=Deal"})
 
@@ -109,3 +115,53 @@ def test_a_number_where_a_text_belongs_is_told_to_be_quoted(toml: Callable[[str]
 
 def test_a_bare_number_as_rate_is_refused_in_the_words_of_a_rate(toml: Callable[[str], str]) -> None:
     assert "50/s, 500/10s or 1500/min" in refused({"config": toml("rate = 50")})
+
+
+_WHOLE = [
+    option_name(name)
+    for name, option in options().items()
+    if option.metavar in {"N", "auto|N"} and option_name(name) != "sheet"
+]
+
+
+@pytest.mark.parametrize("name", _WHOLE)
+@pytest.mark.parametrize("value", ["true", "false", "2.0", "2.5", "2e0"])
+def test_what_is_no_whole_number_is_not_taken_for_one(
+    toml: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    config = toml(f"{name} = {value}")
+    shown = "2.0" if value == "2e0" else value
+    said = refused({"config": config}).removeprefix(f"{config}: {name}: {shown} is ")
+    assert re.fullmatch(r"(not|neither auto nor) a whole number from \d+ (on|to \d+)", said)
+    monkeypatch.setenv(PREFIX + name.upper(), value)
+    assert refused({}).startswith(f"{PREFIX}{name.upper()}: {value!r} is n")
+    monkeypatch.delenv(PREFIX + name.upper())
+    assert refused({name: value}).startswith(f"--{name.replace('_', '-')}: {value!r} is n")
+
+
+@pytest.mark.parametrize("name", _WHOLE)
+@pytest.mark.parametrize("value", [True, 2.0])
+def test_nor_is_it_of_a_program(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: (true|2.0) is n"):
+        settings_of({name: value})
+
+
+def test_all_options_of_a_number_are_tried_here() -> None:
+    assert {"limit", "min_rows", "concurrency", "batch_size", "max_attempts", "dashboard_port"} <= set(_WHOLE)
+    numbers = {name for name, field in Settings.model_fields.items() if "int" in str(field.annotation)}
+    assert {option_name(name) for name in numbers} == set(_WHOLE)
+
+
+@pytest.mark.parametrize("name", ["timeout", "grace", "max_duration", "retry_delay"])
+def test_a_time_beyond_all_numbers_is_refused(toml: Callable[[str], str], name: str) -> None:
+    config = toml(f"{name} = {'9' * 400}")
+    assert refused({"config": config}).startswith(f"{config}: {name}: '999")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000])
+def test_a_file_that_the_reader_of_toml_chokes_on_is_refused_in_one_line(
+    toml: Callable[[str], str], value: str
+) -> None:
+    config = toml(f"limit = {value}")
+    said = refused({"config": config})
+    assert said == f"{config}: not TOML: a value in it is too long or too deep"

@@ -71,7 +71,19 @@ def test_a_scenario_is_read_into_values() -> None:
         ("[[faults]]\nkind = 'rest'", "'faults[0].kind' must be one of 'status', 'reset'"),
         ("[[faults]]\nshare = 2.0", "faults[0]: 'share' must be between 0 and 1, not 2.0"),
         ("[portal]\nlinked = [[1]]", "'portal.linked' must be a list of [opportunity, contact]"),
+        ("[portal]\nlinked = [[true, 1]]", "'portal.linked' must be a list of [opportunity, contact]"),
+        ("[[faults]]\nonly = [[1, false]]", "'faults[0].only' must be a list of [opportunity, contact]"),
+        ("[portal]\nmissing_contacts = [true]", "'portal.missing_contacts' must be a whole number, not True"),
+        ("[portal]\ncontacts = 5.0", "'portal.contacts' must be a whole number, not 5.0"),
         ("[portal.primary]\nx = 1", "'portal.primary' must be a table of opportunity = contact"),
+        ("[portal.primary]\n1 = true", "'portal.primary' must be a whole number, not True"),
+        ("[latency]\nseconds = true", "'latency.seconds' must be a number, not True"),
+        ("[latency]\nseconds = nan", "'latency.seconds' must be a number, not nan"),
+        ("[[outages]]\nseconds = inf", "'outages[0].seconds' must be a number, not inf"),
+        (f"[throttle]\nwindow = {'9' * 400}", "'throttle.window' must be a number, not 999"),
+        (f"seed = {'9' * 5000}", "not TOML"),
+        (f"seed = {'[' * 5000}", "not TOML"),
+        ("seed = ", "not TOML: "),
     ],
 )
 def test_a_mistake_is_refused_in_one_line_that_names_the_key(text: str, said: str) -> None:
@@ -88,6 +100,18 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"plan\.toml: unknown key 'sead'"):
         Scenario.load(path)
+
+
+def test_a_file_in_another_encoding_is_refused_in_plain_words_and_one_with_a_mark_is_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_bytes("# für die Nacht\nseed = 7\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"^.*plan\.toml: not UTF-8: save it as UTF-8$"):
+        Scenario.load(path)
+
+    path.write_text("seed = 7", encoding="utf-8-sig")
+    assert Scenario.load(path).seed == 7
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
