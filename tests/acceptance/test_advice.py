@@ -129,8 +129,31 @@ def test_a_log_on_a_pipe_that_nobody_reads_is_one_line(
 
     done = bulklink("run", pairs, "--portal", portal.url, "--log-file", "log")
 
-    assert (done.returncode, one_line(done)) == (1, "bulklink: log: a pipe that nobody reads")
+    assert (done.returncode, one_line(done)) == (2, "bulklink: --log-file log: a pipe that nobody reads")
     assert portal.books()["posts"] == 0
+
+
+def test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent(
+    bulklink: "CommandLine", simulate: "Simulate", pairs: str
+) -> None:
+    portal = simulate("calm")
+    to_portal = ("--portal", portal.url)
+    assert bulklink("run", pairs, *to_portal, "--run-id", "one", "--max-duration", "1ms").returncode == 10
+    (bulklink.folder / "folder").mkdir()
+    before = portal.books()["requests"]
+
+    for where, why in (("none/log", "No such file or directory"), ("folder", "Is a directory")):
+        for verb in (("run", pairs), ("plan", pairs), ("sync", pairs), ("resume", "one")):
+            words = () if verb[0] == "resume" else (*to_portal, "--run-id", "two")
+            done = bulklink(*verb, *words, "--log-file", where)
+            assert (done.returncode, one_line(done)) == (2, f"bulklink: --log-file {where}: {why}"), verb
+    assert portal.books()["requests"] == before
+    assert [path.name for path in bulklink.folder.glob("runs/[!.]*")] == ["one"]
+
+    assert bulklink("resume", "one").returncode == 0
+    for verb in (("verify", "one"), ("rollback", "one")):
+        assert bulklink(*verb, "--log-file", "folder").returncode == 2, verb
+    assert len(portal.links()) == 60
 
 
 def test_a_log_on_standard_error_makes_no_file(

@@ -279,6 +279,7 @@ class Access:
 
         Raises:
             OutputError: it cannot be written.
+            UsageError: it is one that the user chose.
         """
         largest = LARGEST_LOG if self.is_own_log else None
         with open_log(self.log, verbose=self.verbose, largest=largest, run_id=self.run_id) as log:

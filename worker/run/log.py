@@ -13,7 +13,7 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker.errors import OutputError
+from worker.errors import OutputError, UsageError
 from worker.models import Outcome, Result, Status
 from worker.removals import Undo, Undoing
 
@@ -38,20 +38,23 @@ def open_log(
     """A logger that appends to ``path``, with ``bound`` in each line; only the owner may read the file.
 
     Args:
-        path: of the file; ``-`` is standard error.
+        path: of the file; ``-`` is standard error. ``run.log`` has a ``largest``, a user's choice has none.
         verbose: each attempt, too.
         largest: bytes beyond which the file is moved to one whose name ends in ``.1``, in the place of an
             older one, and begun anew; None for no limit.
         bound: fields of every line.
 
     Raises:
-        OutputError: the file cannot be opened, or is a pipe that nobody reads.
+        OutputError: the run's own file cannot be opened.
+        UsageError: one that the user chose cannot be opened, or is a pipe that nobody reads.
     """
     try:
         handle = _standard_error() if path == STANDARD_ERROR else os.open(path, _FLAGS, 0o600)
     except OSError as error:
         # Only a pipe without a reader says so.
         why = "a pipe that nobody reads" if error.errno == errno.ENXIO else error.strerror
+        if largest is None:
+            raise UsageError(f"--log-file {path}: {why}") from error
         raise OutputError(f"{path}: {why}") from error
     with _Lenient(io.FileIO(handle, "ab"), path, largest) as file:
         yield structlog.wrap_logger(

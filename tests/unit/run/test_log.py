@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import OutputError
+from worker.errors import UsageError
 from worker.run.log import open_log
 
 
@@ -14,7 +14,7 @@ def test_a_pipe_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path) 
     os.mkfifo(tmp_path / "log")
 
     with (
-        pytest.raises(OutputError, match=r"log: a pipe that nobody reads$"),
+        pytest.raises(UsageError, match=r"^--log-file .*log: a pipe that nobody reads$"),
         open_log(tmp_path / "log", verbose=False),
     ):
         pass
