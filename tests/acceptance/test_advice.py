@@ -143,9 +143,9 @@ def test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent(
     before = portal.books()["requests"]
 
     for where, why in (("none/log", "No such file or directory"), ("folder", "Is a directory")):
-        for verb in (("run", pairs), ("plan", pairs), ("sync", pairs), ("resume", "one")):
-            words = () if verb[0] == "resume" else (*to_portal, "--run-id", "two")
-            done = bulklink(*verb, *words, "--log-file", where)
+        anew = (pairs, *to_portal, "--run-id", "two")
+        for verb in (("run", *anew), ("plan", *anew), ("sync", *anew), ("resume", "one")):
+            done = bulklink(*verb, "--log-file", where)
             assert (done.returncode, one_line(done)) == (2, f"bulklink: --log-file {where}: {why}"), verb
     assert portal.books()["requests"] == before
     assert [path.name for path in bulklink.folder.glob("runs/[!.]*")] == ["one"]

@@ -59,6 +59,39 @@ def test_plan_and_run(bulklink: "CommandLine", portal: "SimulatedPortal") -> Non
     assert quiet(bulklink, "run", "bad.csv", *to_it, "--run-id", "three") == (3, said)
 
 
+def test_check_with_a_portal(bulklink: "CommandLine", portal: "SimulatedPortal") -> None:
+    to_it = ("--portal", portal.url)
+    assert quiet(bulklink, "check", "pairs.csv", *to_it) == (0, "")
+    (bulklink.folder / "bad.csv").write_text(MISSING)
+    said = "bulklink: bad.csv: exit code 3: 1 invalid, 1 id of the sample missing or hidden\n"
+    assert quiet(bulklink, "check", "bad.csv", *to_it) == (3, said)
+
+
+def test_a_plan_that_is_asked_whether_there_is_anything_to_do(
+    bulklink: "CommandLine", portal: "SimulatedPortal"
+) -> None:
+    (bulklink.folder / "bad.csv").write_text(f"{MISSING}3,7\n")
+    words = ("plan", "bad.csv", "--portal", portal.url, "--run-id", "bad", "--detailed-exitcode")
+    said = "1 to link, 1 invalid, 1 opportunity missing (runs/bad/plan.csv)"
+    assert quiet(bulklink, *words) == (8, f"bulklink: plan bad: exit code 8: {said}\n")
+    said = "bulklink: plan bad: exit code 3: 1 invalid, 1 opportunity missing (runs/bad/plan.csv)\n"
+    assert quiet(bulklink, "run", "runs/bad/plan.json", "-n") == (3, said)
+
+
+def test_a_sync_that_only_reads(bulklink: "CommandLine", simulate: "Simulate") -> None:
+    links = [[1, n] for n in range(1, 31)]
+    portal = simulate(f"[portal]\nlinked = {links}\n")
+    words = ("sync", "pairs.csv", "--portal", portal.url, "--prune", "all", "-n")
+    (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n")
+    code, said = quiet(bulklink, *words)
+    assert code == 8
+    assert said.startswith("bulklink: pairs.csv: exit code 8: nothing would be removed: ")
+    (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n1,x\n")
+    code, said = quiet(bulklink, *words)
+    assert code == 3
+    assert said.startswith("bulklink: pairs.csv: exit code 3: 1 opportunity not touched (1): ")
+
+
 def test_sync(bulklink: "CommandLine", simulate: "Simulate") -> None:
     portal = simulate("[portal]\nlinked = [[1, 7], [1, 8]]\nprimary = { 1 = 8 }\n")
     (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,7\n")

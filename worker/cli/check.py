@@ -14,7 +14,7 @@ import click
 from worker.cli.completing import files
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import CHECK, INPUT, settings_options
-from worker.cli.output import pour, say
+from worker.cli.output import complain, pour, say
 from worker.errors import Exit, InputError, TooFewRows, UsageError, WorkerError, one_line
 from worker.quantities import counted
 from worker.run.check import CheckResult, Fault, Suspicion, checked
@@ -102,7 +102,10 @@ def check(
             raise TooFewRows(source.name, result.rows, settings.min_rows or 0)
         if asked and asked.error:
             raise asked.error
-        return Exit.REJECTED if result.invalid or (asked and asked.is_anything_missing) else Exit.OK
+        wrong = _wrong(result, asked)
+        if wrong and settings.quiet:
+            complain(f"{source.name}: exit code {Exit.REJECTED}: {wrong}")
+        return Exit.REJECTED if wrong else Exit.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class _Asked:
 
     lines: list[str]
     facts: dict[str, Any]
-    is_anything_missing: bool = False
+    missing: int = 0
     error: WorkerError | None = None
 
 
@@ -123,12 +126,22 @@ def _ask_portal(settings: Settings, sample: Sample) -> _Asked:
         found = look_at_portal(settings, sample, partial(_wait, settings))
     except WorkerError as error:
         return _Asked([], preflight.failed(settings.portal or "", str(error)), error=error)
-    return _Asked(preflight.in_words(found), preflight.as_object(found), found.is_anything_missing)
+    return _Asked(preflight.in_words(found), preflight.as_object(found), found.missing)
 
 
 def _wait(settings: Settings, note: str) -> None:
     if note:
         say(settings, note)
+
+
+def _wrong(result: CheckResult, asked: _Asked | None) -> str:
+    """What makes the exit code another than 0, in a few words; empty if nothing does."""
+    missing = asked.missing if asked else 0
+    said = [
+        f"{result.invalid:,} invalid" if result.invalid else "",
+        f"{counted(missing, 'id')} of the sample missing or hidden" if missing else "",
+    ]
+    return ", ".join(filter(None, said))
 
 
 def _counts(result: CheckResult) -> str:

@@ -30,8 +30,7 @@ def command(input_path: str, **flags: Any) -> int:
     from worker.cli.finish import plan_words  # noqa: PLC0415 - brings in aiohttp
     from worker.cli.output import answer, complain, shown  # noqa: PLC0415 - same
     from worker.cli.progress import progress  # noqa: PLC0415 - same
-    from worker.errors import Exit  # noqa: PLC0415 - same
-    from worker.report.plan import PLAN_JSON, TO_LINK  # noqa: PLC0415 - same
+    from worker.report.plan import PLAN_JSON  # noqa: PLC0415 - same
     from worker.run.plan import make_plan  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - after click has accepted the words
 
@@ -39,8 +38,7 @@ def command(input_path: str, **flags: Any) -> int:
     directory, plan = make_plan(settings, input_path, progress(settings.progress, quiet=settings.quiet))
     kept = shown(directory.path / PLAN_JSON)
     answer(settings, plan_words(plan, directory, settings), plan.to_json(), kept=kept)
-    if settings.quiet and (why := plan.left(shown(directory.path))):
+    code = plan.detailed_exit_code() if settings.detailed_exitcode else plan.exit_code
+    if settings.quiet and (why := plan.left(shown(directory.path), code)):
         complain(why)
-    if settings.detailed_exitcode and plan.counts[TO_LINK]:
-        return Exit.DIFFERENCES
-    return plan.exit_code
+    return code

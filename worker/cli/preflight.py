@@ -29,7 +29,7 @@ def in_words(found: Preflight) -> list[str]:
         lines.append(
             "  swapped, all of the sample is there: are the two columns meant the other way? see --columns"
         )
-    elif found.is_anything_missing and not (found.opportunities.there or found.contacts.there):
+    elif found.missing and not (found.opportunities.there or found.contacts.there):
         lines.append("  none of the sample is there: is it the right portal, and the right user?")
     return lines
 

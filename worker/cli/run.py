@@ -51,7 +51,7 @@ def _carry_out(path: str, flags: dict[str, Any]) -> int:
     from pathlib import Path  # noqa: PLC0415 - brings in aiohttp
 
     from worker.cli.finish import plan_words, work_and_report  # noqa: PLC0415 - same
-    from worker.cli.output import answer  # noqa: PLC0415 - same
+    from worker.cli.output import answer, complain, shown  # noqa: PLC0415 - same
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.run.apply import find_plan, start  # noqa: PLC0415 - same
     from worker.settings import load_settings  # noqa: PLC0415 - same
@@ -60,7 +60,10 @@ def _carry_out(path: str, flags: dict[str, Any]) -> int:
     settings = load_settings(flags, found.saved)
     if settings.dry_run:
         answer(settings, plan_words(found.plan, found.directory, settings), found.plan.to_json(), kept=path)
-        return found.plan.exit_code
+        code = found.plan.exit_code
+        if settings.quiet and (why := found.plan.left(shown(found.directory.path), code)):
+            complain(why)
+        return code
     show = progress(settings.progress, quiet=settings.quiet)
     session = start(found, settings, lambda: load_settings(flags, found.saved), show)
     return work_and_report(session, settings, show=show)

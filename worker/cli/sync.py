@@ -61,7 +61,7 @@ def command(input_path: str, **flags: Any) -> int:
 
 
 def _preview(settings: Any, input_path: str) -> int:
-    from worker.cli.output import answer  # noqa: PLC0415 - only here
+    from worker.cli.output import answer, complain  # noqa: PLC0415 - only here
     from worker.cli.progress import progress  # noqa: PLC0415 - same
     from worker.run.run import refuse_no_portal  # noqa: PLC0415 - same
     from worker.run.sync import sync_facts  # noqa: PLC0415 - same
@@ -75,4 +75,6 @@ def _preview(settings: Any, input_path: str) -> int:
     ) as source:
         found = preview(settings, source, progress(settings.progress, quiet=settings.quiet))
         answer(settings, found.lines(source.name), found.model_dump_json(indent=2))
+        if settings.quiet and (why := found.left(source.name)):
+            complain(why)
     return int(found.exit_code)

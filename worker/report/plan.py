@@ -154,16 +154,20 @@ class Plan(_Part):
         except ValueError:  # it writes nothing that no strict reader takes
             return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
-    def left(self, directory: str) -> str:
-        """Rows that cannot be linked, or of which it is not known, in one line; empty if there are none."""
-        if not self.exit_code:
+    def detailed_exit_code(self) -> Exit:
+        """What the command says of it if it is asked whether there are changes."""
+        return Exit.DIFFERENCES if self.counts[TO_LINK] else self.exit_code
+
+    def left(self, directory: str, code: Exit) -> str:
+        """Why the command ends with this code, in one line; empty if that is 0.
+
+        Rows that cannot be linked, or of which it is not known; those that can be, if they are asked for.
+        """
+        if not code:
             return ""
-        said = [
-            f"{self.counts[word]:,} {word.replace('_', ' ')}"
-            for word in (*_WRONG, UNREAD)
-            if self.counts[word]
-        ]
-        return f"plan {self.plan_id}: exit code {self.exit_code}: {', '.join(said)} ({directory}/{PLAN_CSV})"
+        words = (*((TO_LINK,) if code == Exit.DIFFERENCES else ()), *_WRONG, UNREAD)
+        said = [f"{self.counts[word]:,} {word.replace('_', ' ')}" for word in words if self.counts[word]]
+        return f"plan {self.plan_id}: exit code {code}: {', '.join(said)} ({directory}/{PLAN_CSV})"
 
     def summary(self, directory: str, do_it: str) -> list[str]:
         """A few lines; what no row is to become is left out.

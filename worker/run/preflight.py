@@ -81,9 +81,9 @@ class Preflight:
         self.requests += 1
 
     @property
-    def is_anything_missing(self) -> bool:
-        """Whether rows of the input would be rejected."""
-        return bool(self.opportunities.missing or self.contacts.missing)
+    def missing(self) -> int:
+        """How many ids of the sample are: rows of the input would be rejected."""
+        return len(self.opportunities.missing) + len(self.contacts.missing)
 
 
 def look_at_portal(settings: Settings, sample: Sample, tell: Callable[[str], None]) -> Preflight:

@@ -64,6 +64,15 @@ class Preview(BaseModel):
             return Exit.DIFFERENCES
         return Exit.REJECTED if INVALID_ROW in self.untouched else Exit.OK
 
+    def left(self, name: str) -> str:
+        """Why the exit code is another than 0, in one line; empty if it is not. ``name`` is the input's."""
+        if not self.exit_code:
+            return ""
+        why = guards_spoken((), 0, self.untouched)
+        if self.why_withheld:
+            why.insert(0, f"nothing would be removed: {self.why_withheld}")
+        return f"{name}: exit code {self.exit_code}: {'; '.join(why)}"
+
     def lines(self, name: str) -> list[str]:
         """The same in words; ``name`` is the input's."""
         links = f"{counted(self.add, 'link')} to add, {len(self.remove):,} to remove"

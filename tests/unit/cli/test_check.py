@@ -185,6 +185,29 @@ def test_an_input_without_faults_has_none(command: "Command", tmp_path: Path, wo
         assert len(done.out.splitlines()) == 2
 
 
+@pytest.mark.parametrize("words", [("check", "pairs.csv"), ("run", "pairs.csv", "-n")])
+def test_quiet_says_in_one_line_why_the_exit_code_is_not_0(
+    command: "Command", tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "pairs.csv").write_text("deal,contact\n1,2\n1,x\n,3\n")
+
+    done = command(*words, "-q")
+    assert (done.code, done.out, done.err) == (3, "", "bulklink: pairs.csv: exit code 3: 2 invalid\n")
+    assert command(*words, "-q", "--json").err == done.err
+
+    (tmp_path / "pairs.csv").write_text("deal,contact\n1,2\n")
+    done = command(*words, "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_of_a_mended_copy_it_is_the_copy_that_is_named(command: "Command", tmp_path: Path) -> None:
+    (tmp_path / "ill.csv").write_text("deal,contact\n1.0,2\n1,x\n")
+
+    done = command("check", "ill.csv", "--fix", "well.csv", "-q")
+
+    assert (done.code, done.out, done.err) == (3, "", "bulklink: well.csv: exit code 3: 1 invalid\n")
+
+
 ILL = (
     "Export of today\n"
     "Deal ID;Contact ID;Note\n"
