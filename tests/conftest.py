@@ -19,11 +19,18 @@ from typing import Any, TypeVar
 import aiohttp
 import aioresponses.core
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.forks import Forked, ForkServer, is_read_at_start, simulator
 from tests.locks import common_folder, hold, locked
 
 pytest_plugins = ["tests.brokers"]
+
+# How long an example takes says nothing on a machine that does eight things at a time.
+settings.register_profile(
+    "busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy")
 
 # Wherever it is not wanted that compiled code is kept, each of hundreds of processes compiles all of it.
 sys.dont_write_bytecode = False
@@ -237,7 +244,7 @@ class CommandLine:
 
     def __call__(self, *words: str, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
         with self.start(*words, **variables) as process:
-            out, err = process.communicate(stdin, timeout=100)
+            out, err = process.communicate(stdin, timeout=200)
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 

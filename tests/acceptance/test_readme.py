@@ -93,7 +93,7 @@ def executable(path: Path, text: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_sections_run_top_to_bottom_in_a_fresh_shell_and_print_what_they_show(
     tmp_path: Path, redis_url: str, rabbitmq_url: str, nats_url: str
 ) -> None:
@@ -145,7 +145,7 @@ def test_the_sections_run_top_to_bottom_in_a_fresh_shell_and_print_what_they_sho
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=580,
     )
 
     printed = done.stdout.split("@@\n")

@@ -67,7 +67,7 @@ def troubled(tmp_path: Path, fork_server: ForkServer) -> Troubled:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=200)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     return run

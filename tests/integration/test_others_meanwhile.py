@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from tests.simulated import BASE, InProcess, Link
@@ -272,10 +272,8 @@ def assert_undone(story: Story, work: Work) -> None:
 
 # A case takes a third of a second: to make one smaller would take minutes.
 QUICK = settings(
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     print_blob=False,
-    suppress_health_check=[HealthCheck.too_slow],
 )
 
 

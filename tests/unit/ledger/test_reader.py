@@ -213,7 +213,7 @@ _outcome = st.tuples(st.lists(_failure, max_size=4), st.none() | st.floats(0, 60
 
 
 @given(made=st.lists(_outcome, max_size=25), kind=st.sampled_from([Kind.LINK, Kind.BATCH]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_traffic_is_what_a_count_by_hand_gives(
     path: Path, made: list[tuple[list[tuple[Result, str, float]], float | None]], kind: Kind
 ) -> None:

@@ -98,7 +98,7 @@ def test_ids_up_to_the_largest_come_back_as_they_went_in(path: Path, store: Stor
         st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape")), max_size=5
     )
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_cells_survive_whatever_bytes_they_came_from(path: Path, cells: list[str]) -> None:
     """A byte that is no UTF-8 is a lone surrogate here, which SQLite would not take as text."""
     with closing(connect(path, mode="rwc")) as connection:
@@ -380,9 +380,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
 
 def test_states_sum_to_the_rows_through_all_sessions_and_crashes() -> None:
-    run_state_machine_as_test(
-        LedgerAgainstModel, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
-    )
+    run_state_machine_as_test(LedgerAgainstModel, settings=settings(max_examples=40, stateful_step_count=25))
 
 
 def test_a_duplicate_names_the_line_of_the_first_also_within_one_chunk(path: Path, store: Store) -> None:

@@ -391,5 +391,5 @@ class TakingInAgainstModel(RuleBasedStateMachine):
 
 def test_each_message_is_one_row_whatever_comes_in_whatever_order() -> None:
     run_state_machine_as_test(
-        TakingInAgainstModel, settings=settings(max_examples=40, stateful_step_count=20, deadline=None)
+        TakingInAgainstModel, settings=settings(max_examples=40, stateful_step_count=20)
     )

@@ -199,7 +199,7 @@ class State:
         return removed
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.integers(0, 2**32), st.sampled_from(["own", "all"]))
 def test_no_link_goes_that_is_outside_the_plan_or_changed_since(seed: int, prune: Prune) -> None:
     state = State(seed)
@@ -222,7 +222,6 @@ def test_no_link_goes_that_is_outside_the_plan_or_changed_since(seed: int, prune
     assert not (removed and unlinked)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_what_may_be_touched_is_as_the_input_says_and_a_second_sync_does_nothing(seed: int) -> None:
     state = State(seed)

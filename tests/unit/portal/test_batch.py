@@ -490,7 +490,7 @@ def _proves(attempt: Attempt, number: int, shown: object) -> bool:
     more=st.sampled_from([{}, {"error": {"message": "no batch specified"}}]),
     twice=st.booleans(),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 async def test_whatever_comes_back_no_pair_is_called_linked_whose_own_item_does_not_show_it(
     items: list[Any], status: int, more: dict[str, Any], twice: bool
 ) -> None:

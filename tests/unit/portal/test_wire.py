@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.portal.wire import (
@@ -320,7 +320,6 @@ values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # in a fresh clone the first text is slow to make
 @given(rest=st.dictionaries(keys, values), wire=st.sampled_from(["json", "xml"]))
 def test_no_rest_whatever_hides_the_id(rest: dict[str, Any], wire: WireFormat) -> None:
     assert b'"id":' in proof_of(Envelope(wire, value={**rest, "id": "7"}), 7)

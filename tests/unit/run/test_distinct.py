@@ -22,7 +22,7 @@ def test_of_nothing_there_is_nothing(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 5) | st.integers(0, 99).map(lambda n: n << 32)))
-@settings(deadline=None, max_examples=30)  # each writes many files
+@settings(max_examples=30)  # each writes many files
 def test_what_was_written_away_counts_as_what_is_held(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[int]
 ) -> None:

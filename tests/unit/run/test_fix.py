@@ -187,7 +187,7 @@ HEADER = st.sampled_from(HEADERS)
     also=st.frozensets(st.sampled_from(["cp1252", "thousands", "duplicates"])),
 )
 @hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_whatever_the_table_no_row_is_lost_no_id_is_another_and_mending_again_changes_nothing(
     memory: Path, rows: list[list[str]], delimiter: str, end: str, also: frozenset[str]

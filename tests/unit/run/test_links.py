@@ -121,7 +121,7 @@ class World:
     lanes=st.integers(1, 5),
     latency=st.lists(st.sampled_from([0.0, 0.1, 3.0]), min_size=1, max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_link_is_looked_for_once_and_with_others_of_its_opportunity_alone(
     sizes: list[int], lanes: int, latency: list[float]
 ) -> None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -674,7 +674,7 @@ def expected(story: Story, pair: Pair) -> tuple[str, str]:
 
 
 @given(story=stories())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_every_row_ends_as_it_should_whatever_the_portal_has_and_whoever_was_there_before(
     story: Story,
 ) -> None:

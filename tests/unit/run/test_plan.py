@@ -92,8 +92,7 @@ some = st.sets(links, max_size=6)
 )
 @settings(
     max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_what_a_plan_says_is_what_the_run_does_unless_the_portal_changed_in_a_way_that_matters(
     portal: Portal,

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -666,7 +666,7 @@ def portal_of(places: Sequence[Place], latency: Sequence[float]) -> Portal:
     concurrency=st.integers(1, 4),
     latency=st.lists(st.sampled_from([0.0, 0.03, 0.7]), min_size=1, max_size=3),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_a_rollback_takes_from_the_portal_what_is_still_as_the_run_made_it_and_nothing_else(
     places: list[Place], concurrency: int, latency: list[float]
 ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
@@ -64,7 +64,7 @@ def test_what_cannot_be_told_is_worth_another_try(virtual_time: Run) -> None:
 KEYS = st.sets(st.tuples(st.integers(1, 3), st.integers(1, 6)))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(KEYS, KEYS, st.lists(st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(0, 2))))
 def test_all_that_was_removed_is_there_again_and_nothing_else_has_changed(
     there: set[Key], gone: set[Key], odd: list[tuple[int, int, int]]

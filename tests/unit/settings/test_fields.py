@@ -76,7 +76,7 @@ _saved_options = st.fixed_dictionaries(
 
 @given(flags=_saved_options)
 @hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_what_was_saved_loads_as_it_was(flags: dict[str, Any]) -> None:
     settings = load_settings(flags)

@@ -216,7 +216,7 @@ _cell = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_siz
 
 
 @given(rows=st.lists(st.lists(_cell, min_size=2, max_size=2), min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_was_written_reads_back_cell_by_cell(tmp_path: Path, rows: list[list[str]]) -> None:
     with closing(connect(tmp_path / "ledger.db", mode="rwc")) as connection:
         connection.execute("PRAGMA synchronous = OFF")

@@ -247,7 +247,6 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=30),
     st.sampled_from([",", ";", "\t", "|"]),
@@ -282,7 +281,7 @@ HOSTILE = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"opportunity_id,contact_id,x\n", b"1,2\n"]), HOSTILE
 )
@@ -312,7 +311,6 @@ class Trickle(io.BytesIO):
         return super().read1(self.step)
 
 
-@settings(deadline=None)
 @given(st.sampled_from([b"opportunity_id,contact_id,x\n", b"1,2\n"]), HOSTILE, st.integers(1, 9))
 def test_rows_do_not_depend_on_how_the_bytes_arrive(head: bytes, tail: bytes, step: int) -> None:
     pipe = Trickle(head + tail)

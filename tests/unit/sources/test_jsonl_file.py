@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import InputError
@@ -195,7 +195,6 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON_VALUES)
 def test_any_value_comes_back_from_its_cell(value: object) -> None:
     [row] = read(json.dumps({"opportunity_id": 1, "contact_id": 2, "v": value}))
@@ -208,7 +207,6 @@ def test_any_value_comes_back_from_its_cell(value: object) -> None:
         assert json.loads(cell) == value
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=20) | JSON_VALUES.map(lambda value: json.dumps(value).encode()), max_size=20)
 )

@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
@@ -213,7 +213,7 @@ def test_a_broker_that_fails_in_any_call_loses_and_forgets_nothing(
     words=["deaf", "late", "fine", "deaf", "fine", "fine", "fine", "fine", "late", "deaf", "fine"], seed=33
 )
 @given(words=st.lists(st.sampled_from([*WORDS, "fine", "fine"]), max_size=60), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_whatever_befalls_the_broker_each_message_has_one_row_and_one_end(
     words: list[str], seed: int
 ) -> None:
