@@ -69,7 +69,7 @@ def test_the_command_that_a_stopped_run_names_finishes_it(
         if how == "two signals":
             time.sleep(1.3)
             process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 143
 
     done = bulklink(*advised(err), "--json", **variables)

@@ -324,7 +324,7 @@ def test_a_run_in_batches_that_is_stopped_is_resumed_to_the_same_end(
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
 
     assert process.returncode == 143, err
     run = bulklink.only_run()

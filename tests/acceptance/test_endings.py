@@ -334,7 +334,7 @@ def test_a_second_signal_waits_for_no_answer_writes_all_files_and_resume_still_f
         time.sleep(1.1)
         assert process.poll() is None  # draining: requests hang
         process.terminate()
-        _, err = process.communicate(timeout=5)
+        _, err = process.communicate(timeout=60)
 
     run = bulklink.only_run()
     report = json.loads((run / "report.json").read_text())

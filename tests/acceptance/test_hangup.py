@@ -38,7 +38,7 @@ def pairs(tmp_path: Path) -> str:
 
 
 def wait_until(happened: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -136,7 +136,7 @@ def test_a_stopped_run_is_resumed_to_the_same_end(
         while portal.books()["posts"] < 800:
             time.sleep(0.05)
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
 
     assert process.returncode == code, err
     assert "bulklink resume" in err
@@ -172,7 +172,7 @@ def test_a_killed_run_is_resumed_and_repeats_no_more_than_was_in_flight(
         while portal.books()["posts"] < 500:
             time.sleep(0.05)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
     # Before anybody resumes, the report can be had, and is honest about what it cannot know.
     halted = bulklink("report", "--json")

@@ -148,7 +148,7 @@ def test_a_run_of_a_plan_that_is_killed_is_gone_on_with(
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert len(portal.links()) < 121
     report = bulklink.report("resume", "r", "--transport", "auto")
     assert (report["exit_code"], report["plan"], report["counts"]["linked"]) == (0, "p", 119)
@@ -165,7 +165,7 @@ def test_a_plan_that_is_stopped_leaves_nothing(bulklink: "CommandLine", simulate
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 143
     assert told == "bulklink: stopped at once; nothing is lost, go on with: the same command\n"
     assert list((bulklink.folder / "runs").glob("*/ledger.db")) == []

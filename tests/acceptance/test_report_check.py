@@ -79,7 +79,7 @@ def test_a_dead_run_has_no_files_until_report_makes_them(
     with bulklink.start(
         "run", "pairs.csv", "--portal", portal.url, *ONE_BY_ONE, "--rate", "200/s"
     ) as process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while portal.books()["posts"] < 20:
             assert time.monotonic() < deadline
             time.sleep(0.02)

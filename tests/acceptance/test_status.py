@@ -38,11 +38,11 @@ def at_work(bulklink: "CommandLine", *words: str) -> "Iterator[subprocess.Popen[
         finally:
             if process.poll() is None:
                 process.kill()
-                process.communicate(timeout=30)
+                process.communicate(timeout=60)
 
 
 def wait_for(portal: "SimulatedPortal", posts: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while portal.books()["posts"] < posts:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -66,7 +66,7 @@ def test_a_run_at_work_is_seen_from_another_shell_without_disturbing_it(
         assert " running " in bulklink("runs").stdout
         assert status(bulklink)["counts"]["linked"] >= found["counts"]["linked"]
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == 143
     found = status(bulklink)
     assert (found["status"], found["exit_code"]) == ("interrupted", 143)
@@ -83,7 +83,7 @@ def test_one_that_was_killed_is_interrupted_and_one_that_was_undone_rolled_back(
     with at_work(bulklink, *words, "--rate", "40/s") as process:
         wait_for(portal, 5)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert (status(bulklink)["status"], status(bulklink)["counts"]["rows"]) == ("interrupted", 500)
     assert bulklink("rollback", "one", "-q").returncode == 0
     assert status(bulklink)["status"] == "rolled_back"
@@ -106,7 +106,7 @@ def test_a_worker_of_a_queue_has_a_status_too(
         assert found["counts"]["linked"] > 0
         assert " so far; " in bulklink("status").stdout
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert status(bulklink)["status"] == "interrupted"
 
 

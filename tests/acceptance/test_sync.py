@@ -391,7 +391,7 @@ def test_a_sync_that_is_ended_in_the_middle_of_its_removals_goes_on_with_those_t
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(how)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == (-9 if how is signal.SIGKILL else 143)
     left = portal.links() & surplus
     assert 0 < len(left) < len(surplus)
@@ -449,7 +449,7 @@ def test_a_sync_that_is_gone_on_with_after_its_rollback_can_be_undone_again(
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert bulklink("rollback", "one", "--link-rate", "2000/s").returncode == 0
     assert portal.links() == wanted | surplus
     assert json.loads(bulklink("status", "one", "--json").stdout)["status"] == "rolled_back"

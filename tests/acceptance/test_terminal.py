@@ -48,7 +48,7 @@ class Tmux:
             capture_output=True,
             text=True,
             check=True,
-            timeout=20,
+            timeout=60,
         )
         return done.stdout
 
@@ -123,7 +123,7 @@ def is_one_line(tmux: Tmux, width: int, sign: str = " rows, ") -> bool:
 
 def eventually(holds: "Callable[[], bool]") -> bool:
     """Whether it comes to hold, and a while later still does: several redraws, each a fifth of a second."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.5)

@@ -197,7 +197,7 @@ def test_a_rollback_that_is_stopped_goes_on_where_it_was(
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(stop)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     if stop is signal.SIGTERM:
         assert process.returncode == 143
         assert told.splitlines()[-1].endswith("nothing is lost, go on with: bulklink rollback one")

@@ -73,7 +73,7 @@ def spawn(folder: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
 
 def looked(process: subprocess.Popen[str], folder: Path, text: str | None = None) -> tuple[Any, ...]:
     with process:
-        out, err = process.communicate(text, timeout=30)
+        out, err = process.communicate(text, timeout=60)
     assert process.returncode == 0, err
     return json.loads((folder / "seen.json").read_text()), out, err
 
@@ -173,9 +173,9 @@ print("end")
 """
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with fork(program, **options) as forked:
-        said = forked.communicate(timeout=30)
+        said = forked.communicate(timeout=60)
     with spawn(tmp_path, **options) as spawned:
-        expected = spawned.communicate(timeout=30)
+        expected = spawned.communicate(timeout=60)
 
     assert said[0] == expected[0] == "end\nthread\nat exit\n"
     words = [
@@ -203,7 +203,7 @@ def test_chance_is_dealt_anew_in_each(fork: Start) -> None:
     drawn = set()
     for _ in range(2):
         with fork("import random; print(random.random())", stdout=subprocess.PIPE) as process:
-            drawn.add(process.communicate(timeout=30)[0])
+            drawn.add(process.communicate(timeout=60)[0])
     assert len(drawn) == 2
 
 
@@ -212,4 +212,4 @@ def test_it_has_imported_what_a_verb_needs(fork: Start) -> None:
         "import sys; before = set(sys.modules); import worker.cli.work; print(set(sys.modules) - before)"
     )
     with fork(program, stdout=subprocess.PIPE) as process:
-        assert process.communicate(timeout=30)[0] == "set()\n"
+        assert process.communicate(timeout=60)[0] == "set()\n"
