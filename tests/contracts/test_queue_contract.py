@@ -289,6 +289,43 @@ async def test_requeued_letters_are_new_messages_with_their_old_identity(lab: La
     assert (letter.identity, letter.failure.reason, letter.deliveries) == (identities[2], "again", 1)
 
 
+async def test_each_requeue_begins_a_life_that_every_later_delivery_bears(lab: Lab) -> None:
+    """Else nobody could tell what is to be tried anew from what is only handed out again."""
+    await publish(lab, ("x", b"body"))
+    queue, letters = await lab.queue(), await lab.dead_letters()
+    lives: list[set[str]] = []
+    for _ in range(3):
+        message = await take_one(queue)
+        seen = {message.life}
+        for delay in (0.0, 0.2, 0.2, 0.0):
+            await queue.release(message.handle, delay)
+            message = await take_one(queue)
+            seen.add(message.life)
+        await queue.close()
+        queue = await lab.queue()
+        message = await take_one(queue)
+        lives.append({*seen, message.life})
+        await queue.dead(message.handle, FAILURE)
+        assert await letters.requeue(10) == 1
+    assert lives[0] == {""}
+    assert [len(seen) for seen in lives] == [1, 1, 1]
+    assert len(set.union(*lives)) == 3
+
+
+async def test_a_life_goes_on_when_its_worker_is_killed(lab: Lab) -> None:
+    await publish(lab, ("x", b"body"))
+    queue, letters = await lab.queue(), await lab.dead_letters()
+    await queue.dead((await take_one(queue)).handle, FAILURE)
+    assert await letters.requeue(10) == 1
+    message = await take_one(queue)
+    await queue.release(message.handle, 0.0)
+    await queue.close()
+    await lab.die_with(1)
+    again = await take_one(await lab.queue(), within=LEASE + MARGIN)
+    assert (again.life, again.deliveries) == (message.life, 3)
+    assert again.life != ""
+
+
 async def test_what_a_killed_worker_held_goes_to_another(lab: Lab) -> None:
     identities = await publish_numbers(lab, 5)
     # Long enough to have renewed its leases, which is no delivery.

@@ -18,6 +18,9 @@ from worker.models import Pair, PreState, Reject, Row, Status, ids_of
 _DIGEST_BYTES = 7  # SQLite keeps integers of eight, with a sign
 _Intent = tuple[float | None, int | None]  # when, and in which session
 
+_GIVEN_UP = {Status.REJECTED, Status.DUPLICATE}
+"""Last words that a message keeps, until it is put back from the dead letters: here, or by another worker."""
+
 WORN_OUT = "too_many_deliveries"
 """Reason of a message that was handed out again and again, and never settled."""
 
@@ -30,6 +33,7 @@ class Delivery:
         row: its cells; number and line are given by the ledger.
         again: it was handed out before, so whoever had it then may have sent it.
         worn_out: it was handed out so often that it is not to be sent again.
+        life: another one each time that it was put back from the dead letters; empty if it never was.
     """
 
     identity: str
@@ -37,6 +41,7 @@ class Delivery:
     verdict: Pair | Reject
     again: bool = False
     worn_out: bool = False
+    life: str = ""
 
     @property
     def content(self) -> int:
@@ -57,6 +62,7 @@ class Arrival:
         reason: of its status.
         pair: to be sent now, its intent is noted; None if there is nothing to send, or it is being sent.
         fresh: it was never seen before.
+        instead_of: the last word that was taken back for ``status``; None if there was none.
     """
 
     row: int
@@ -64,6 +70,7 @@ class Arrival:
     reason: str
     pair: Pair | None
     fresh: bool
+    instead_of: Status | None = None
 
 
 class Intake:
@@ -77,9 +84,10 @@ class Intake:
         """Take messages in, each of them once, and note those to be sent as about to be.
 
         A message that comes again is the row that it was: the same identity with the same pair. If its last
-        word was that another try is worth it, it gets that try. A pair that waits for its outcome in another
-        row makes a duplicate; one that is settled does not, for the link may have been removed since, and is
-        asked for again.
+        word was that another try is worth it, it gets that try. If it was given up, it gets one each time it
+        was put back from the dead letters, and none for being handed out again. A pair that waits for its
+        outcome in another row makes a duplicate; one that is settled does not, for the link may have been
+        removed since, and is asked for again.
 
         Args:
             deliveries: the messages.
@@ -98,6 +106,7 @@ class Intake:
         )
         if fresh.rowcount:
             self._last += 1
+            self._is_new_life(self._last, delivery)
             return self._enter(delivery, self._last, intent)
         return self._meet_again(delivery, intent)
 
@@ -144,6 +153,8 @@ class Intake:
             " WHERE identity = ? AND content = ?",
             (delivery.identity, delivery.content),
         ).fetchone()
+        if self._is_new_life(row, delivery) and status in _GIVEN_UP and not delivery.worn_out:
+            return self._live_again(delivery, row, Status(status), reason, intent)
         if status not in {Status.RETRYABLE, Status.UNKNOWN} or delivery.worn_out:
             return Arrival(row, status and Status(status), reason, None, fresh=False)
         self._db.execute(
@@ -154,3 +165,27 @@ class Intake:
         doubt = delivery.again or status == Status.UNKNOWN
         pair = Pair(row, row, *ids_of(key), doubt, PreState(pre or PreState.UNREAD))
         return Arrival(row, Status(status), reason, pair, fresh=False)
+
+    def _is_new_life(self, row: int, delivery: Delivery) -> bool:
+        """Note which life of a message this is; whether it was not taken in before, and is not the first."""
+        if not delivery.life:
+            return False
+        noted = self._db.execute("INSERT OR IGNORE INTO lives VALUES (?, ?)", (row, delivery.life))
+        return noted.rowcount > 0
+
+    def _live_again(
+        self, delivery: Delivery, row: int, before: Status, reason: str, intent: _Intent
+    ) -> Arrival:
+        """Take in one that was given up as if it had never been sent: no link is there because of it."""
+        assert isinstance(delivery.verdict, Pair)  # noqa: S101 - what is none is invalid, whatever its life
+        key = delivery.verdict.key
+        status, why = self._hold(key, row)
+        waits = status is None
+        self._db.execute(
+            "UPDATE rows SET status = ?, reason = ?, http_status = NULL, settled_at = ?, sent_at = ?,"
+            " session = ?, pre = NULL WHERE row = ?",
+            (status, why, *((None, *intent) if waits else (time.time(), None, None)), row),
+        )
+        if status is not None:
+            return Arrival(row, status, why, None, fresh=False, instead_of=before)
+        return Arrival(row, before, reason, Pair(row, row, *ids_of(key), delivery.again), fresh=False)

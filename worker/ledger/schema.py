@@ -61,6 +61,11 @@ CREATE TABLE messages (  -- of a queue only
     row INTEGER NOT NULL,
     PRIMARY KEY (identity, content)
 ) WITHOUT ROWID;
+CREATE TABLE lives (  -- of messages that were put back from the dead letters: those that were taken in
+    row INTEGER NOT NULL,
+    life TEXT NOT NULL,
+    PRIMARY KEY (row, life)
+) WITHOUT ROWID;
 CREATE TABLE origins (  -- of a retry only: what its rows are in the run that read them first
     row INTEGER PRIMARY KEY,
     identity TEXT NOT NULL,

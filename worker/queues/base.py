@@ -17,12 +17,15 @@ class Message:
             name them as they like.
         body: as it was published.
         deliveries: how often it was handed out, this time included.
+        life: another one each time that it was put back from the dead letters, and the same for each delivery
+            from then on; empty before.
     """
 
     handle: str
     identity: str
     body: bytes
     deliveries: int
+    life: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,8 @@ class DeadLetters(Protocol):
     async def requeue(self, most: int) -> int:
         """Put the oldest back on the queue as new messages with their old identity; gives how many.
 
-        Each is on the queue before it leaves the dead letters: a crash in between leaves it in both.
+        Each begins a life of its own, see :class:`Message`, which tells it from what is only handed out
+        again. Each is on the queue before it leaves the dead letters: a crash in between leaves it in both.
         """
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ class _Entry:
     identity: str
     body: bytes
     deliveries: int = 0
+    life: str = ""
 
 
 class MemoryBroker:
@@ -78,7 +79,7 @@ class MemoryBroker:
             entry = replace(entry, deliveries=entry.deliveries + 1)
             handle = str(next(self._numbers))
             self._held[handle] = holder, entry
-            messages.append(Message(handle, entry.identity, entry.body, entry.deliveries))
+            messages.append(Message(handle, entry.identity, entry.body, entry.deliveries, entry.life))
         return messages
 
     async def change(self, until: float) -> None:
@@ -120,7 +121,9 @@ class MemoryBroker:
     def requeue(self, most: int) -> int:
         """Put the oldest dead letters back."""
         letters = [self._dead.popleft() for _ in range(min(most, len(self._dead)))]
-        self.put([(letter.identity, letter.body) for letter in letters])
+        for letter in letters:
+            self._waiting.append(_Entry(letter.identity, letter.body, life=str(next(self._numbers))))
+        self._wake()
         return len(letters)
 
     @property

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -80,7 +81,8 @@ class QueueSupply:
         self._retry = BrokerRetry(tell, Random())  # noqa: S311 - spreads tries
         self._acknowledger = Acknowledger(queue, results, self._retry)
         self._acknowledging: asyncio.Task[None] | None = None
-        self._open: dict[int, list[Message]] = {}
+        # By row, for each time that it is sent: a message may come anew before we are told of its outcome.
+        self._open: dict[int, deque[list[Message]]] = {}
         self._ready: deque[Pair] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -120,7 +122,10 @@ class QueueSupply:
 
     async def settled(self, outcome: Outcome) -> None:
         """Hand the message of this outcome over to be settled."""
-        messages = self._open.pop(outcome.pair.row)
+        tries = self._open[outcome.pair.row]
+        messages = tries.popleft()
+        if not tries:
+            del self._open[outcome.pair.row]
         self._room.set()
         result = MessageResult(
             outcome.pair,
@@ -135,8 +140,8 @@ class QueueSupply:
     async def close(self) -> None:
         """Settle what has an outcome, give back the rest, as far as the broker can be reached."""
         if self._acknowledging is not None:
-            for messages in self._open.values():
-                for message in messages:
+            for tries in self._open.values():
+                for message in chain.from_iterable(tries):
                     self._acknowledger.add(Acknowledgement(message.handle, release_after=0.0))
             flushed = asyncio.create_task(self._acknowledger.flush(FLUSH_SECONDS))
             await asyncio.wait({self._acknowledging, flushed}, return_when=asyncio.FIRST_COMPLETED)
@@ -200,6 +205,7 @@ class QueueSupply:
                     judge(row),
                     again=message.deliveries > 1,
                     worn_out=message.deliveries > self._plan.max_deliveries,
+                    life=message.life,
                 )
             )
         arrivals = await self._ledger.take_in(deliveries, look_first=self._plan.look_first)
@@ -210,16 +216,16 @@ class QueueSupply:
     def _arrived(self, message: Message, delivery: Delivery, arrival: Arrival) -> None:
         self._count(arrival)
         if arrival.pair is not None:
-            self._open[arrival.row] = [message]
+            self._open.setdefault(arrival.row, deque()).append([message])
             self._ready.append(arrival.pair)
         elif arrival.status is not None:
             asked = delivery.verdict if isinstance(delivery.verdict, Pair) else None
             # Of one that is settled here, all was published: a copy without its Contact would hide that.
-            news = arrival.fresh or arrival.status in _AGAIN
+            news = arrival.fresh or arrival.instead_of is not None or arrival.status in _AGAIN
             self._acknowledge([message], MessageResult(asked, arrival.status, arrival.reason), publish=news)
         elif arrival.row in self._open:
             # Handed out again while we work on it, or published twice: whatever its outcome, all handles go.
-            self._open[arrival.row].append(message)
+            self._open[arrival.row][-1].append(message)
         else:
             # Its outcome came between the ledger's answer and now: the next time it will be found.
             self._acknowledger.add(Acknowledgement(message.handle, release_after=0.0))
@@ -229,8 +235,10 @@ class QueueSupply:
         tally.rows += arrival.fresh
         if arrival.pair is not None and arrival.status is not None:
             tally.settled[arrival.status] -= 1
-        elif arrival.fresh and arrival.status is not None:
+        elif arrival.status is not None and (arrival.fresh or arrival.instead_of is not None):
             tally.settled[arrival.status] += 1
+            if arrival.instead_of is not None:
+                tally.settled[arrival.instead_of] -= 1
 
     def _acknowledge(
         self, messages: Sequence[Message], result: MessageResult, *, publish: bool = True

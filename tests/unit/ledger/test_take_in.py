@@ -37,10 +37,12 @@ def delivery(
     again: bool = False,
     worn_out: bool = False,
     cells: tuple[str, ...] = (),
+    life: str = "",
 ) -> Delivery:
     """A message about a pair; about none if there are no ids."""
     verdict = Reject(0, 0, "contact_id is empty") if ids is None else Pair(0, 0, *ids)
-    return Delivery(identity, Row(0, 0, cells, None, None), verdict, again=again, worn_out=worn_out)
+    row = Row(0, 0, cells, None, None)
+    return Delivery(identity, row, verdict, again=again, worn_out=worn_out, life=life)
 
 
 def settle(store: Store, pair: Pair | None, status: Status) -> None:
@@ -173,6 +175,102 @@ def test_a_message_put_back_after_it_was_worn_out_is_tried_anew(store: Store) ->
     take(store, delivery("a", worn_out=True))
     arrival = take(store, delivery("a"))
     assert arrival.pair == Pair(1, 1, 1, 1)
+    settle(store, arrival.pair, Status.LINKED)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_rejected_message_that_was_put_back_is_tried_anew_once_for_each_time(
+    path: Path, store: Store, *, again: bool
+) -> None:
+    settle(store, take(store, delivery("a", cells=("x",))).pair, Status.REJECTED)
+    for life in ("1", "2"):
+        arrival = take(store, delivery("a", again=again, life=life))
+        anew = Pair(1, 1, 1, 1, in_doubt=again)
+        assert arrival == Arrival(1, Status.REJECTED, "not_found", anew, fresh=False)
+        assert take(store, delivery("a", again=True, life=life)) == Arrival(1, None, "", None, fresh=False)
+        settle(store, arrival.pair, Status.REJECTED)
+        # Handed out again, of whichever life: what is known of it is its last word.
+        for known in ("", "1", life):
+            assert take(store, delivery("a", again=True, life=known)) == Arrival(
+                1, Status.REJECTED, "not_found", None, fresh=False
+            )
+    assert [(r.row, r.status, r.attempts) for r in records(path)] == [(1, Status.REJECTED, 3)]
+    settle(store, take(store, delivery("a", life="3")).pair, Status.LINKED)
+    assert records(path) == [RowRecord(1, 1, ("x",), 1, 1, Status.LINKED, "", 201, 4)]
+
+
+@pytest.mark.parametrize("look_first", [False, True])
+def test_of_a_message_that_is_tried_anew_nothing_is_taken_for_known(
+    path: Path, store: Store, *, look_first: bool
+) -> None:
+    """In the dead letters it may have lain for a week, and others may have linked the pair."""
+    settle(store, take(store, delivery("a")).pair, Status.REJECTED)
+    store.looked([1])
+    (arrival,) = store.take_in([delivery("a", life="1")], look_first=look_first)
+    assert arrival.pair == Pair(1, 1, 1, 1)
+    state = Status.NOT_ATTEMPTED if look_first else Status.UNKNOWN
+    assert [(r.status, r.http_status, r.attempts) for r in records(path)] == [(state, None, 1)]
+    store.looked([1])
+    settle(store, arrival.pair, Status.REJECTED)
+
+
+def test_a_message_that_another_worker_put_among_the_dead_letters_is_known_by_its_life(store: Store) -> None:
+    settle(store, take(store, delivery("a", life="1")).pair, Status.REJECTED)
+    assert take(store, delivery("a", again=True, life="1")).pair is None
+    assert take(store, delivery("a", life="2")).pair == Pair(1, 1, 1, 1)
+    # One that came while it was tried has had that try.
+    assert take(store, delivery("a", life="3")).pair is None
+    settle(store, Pair(1, 1, 1, 1), Status.REJECTED)
+    assert take(store, delivery("a", again=True, life="3")).pair is None
+
+
+@pytest.mark.parametrize("status", [Status.LINKED, Status.ALREADY_LINKED])
+def test_a_message_that_is_linked_is_not_sent_again_though_it_was_put_back(
+    path: Path, store: Store, status: Status
+) -> None:
+    settle(store, take(store, delivery("a")).pair, status)
+    before = records(path)
+    assert take(store, delivery("a", life="1")).pair is None
+    assert records(path) == before
+
+
+def test_what_is_no_pair_stays_so_though_it_was_put_back(path: Path, store: Store) -> None:
+    take(store, delivery("a", None))
+    before = records(path)
+    assert take(store, delivery("a", None, life="1")) == Arrival(
+        1, Status.INVALID, "contact_id is empty", None, fresh=False
+    )
+    assert records(path) == before
+
+
+def test_a_message_that_comes_worn_out_in_a_new_life_keeps_its_last_word(path: Path, store: Store) -> None:
+    settle(store, take(store, delivery("a")).pair, Status.REJECTED)
+    before = records(path)
+    assert take(store, delivery("a", again=True, worn_out=True, life="1")).pair is None
+    assert records(path) == before
+
+
+def test_of_two_messages_for_a_pair_that_are_put_back_together_one_is_a_duplicate(
+    path: Path, store: Store
+) -> None:
+    settle(store, take(store, delivery("a")).pair, Status.REJECTED)
+    settle(store, take(store, delivery("b")).pair, Status.REJECTED)
+    first, second = store.take_in([delivery("a", life="1"), delivery("b", life="2")])
+    assert first.pair == Pair(1, 1, 1, 1)
+    assert second == Arrival(
+        2, Status.DUPLICATE, "same pair as line 1", None, fresh=False, instead_of=Status.REJECTED
+    )
+    settle(store, first.pair, Status.LINKED)
+    assert [(r.status, r.attempts) for r in records(path)] == [(Status.LINKED, 1 + 1), (Status.DUPLICATE, 1)]
+
+
+def test_a_duplicate_that_another_worker_gave_up_is_tried_when_it_is_put_back(store: Store) -> None:
+    """Its acknowledgement came too late, so it was handed to another, and is more than a duplicate now."""
+    first, second = store.take_in([delivery("a"), delivery("b")])
+    assert second.status is Status.DUPLICATE
+    settle(store, first.pair, Status.LINKED)
+    arrival = take(store, delivery("b", life="1"))
+    assert arrival == Arrival(2, Status.DUPLICATE, "same pair as line 1", Pair(2, 2, 1, 1), fresh=False)
     settle(store, arrival.pair, Status.LINKED)
 
 
@@ -318,6 +416,7 @@ class TakingInAgainstModel(RuleBasedStateMachine):
         self.names: dict[tuple[str, tuple[int, int] | None], int] = {}
         self.holder: dict[tuple[int, int], int] = {}
         self.waiting: dict[int, Pair] = {}
+        self.lives: set[tuple[int, str]] = set()
 
     def teardown(self) -> None:
         self.db.close()
@@ -330,20 +429,21 @@ class TakingInAgainstModel(RuleBasedStateMachine):
                 st.none() | st.tuples(st.just(1), st.integers(1, 3)),
                 st.booleans(),
                 st.sampled_from([False, False, True]),
+                st.sampled_from(["", "", "1", "2", "3"]),
             ),
             max_size=4,
         )
     )
-    def take_in(self, came: list[tuple[str, tuple[int, int] | None, bool, bool]]) -> None:
+    def take_in(self, came: list[tuple[str, tuple[int, int] | None, bool, bool, str]]) -> None:
         deliveries, expected = [], []
-        for name, ids, again, worn_out in came:
-            deliveries.append(delivery(name, ids, again=again, worn_out=worn_out))
-            expected.append(self.foretell(name, ids, again=again, worn_out=worn_out))
+        for name, ids, again, worn_out, life in came:
+            deliveries.append(delivery(name, ids, again=again, worn_out=worn_out, life=life))
+            expected.append(self.foretell(name, ids, again=again, worn_out=worn_out, life=life))
         found = self.store.take_in(deliveries)
         assert [(a.row, a.status, a.pair, a.fresh) for a in found] == expected
 
     def foretell(
-        self, name: str, ids: tuple[int, int] | None, *, again: bool, worn_out: bool
+        self, name: str, ids: tuple[int, int] | None, *, again: bool, worn_out: bool, life: str
     ) -> tuple[int, Status | None, Pair | None, bool]:
         fresh = (name, ids) not in self.names
         row = self.names.setdefault((name, ids), len(self.rows) + 1)
@@ -354,6 +454,8 @@ class TakingInAgainstModel(RuleBasedStateMachine):
         if ids is None:
             known.status = Status.INVALID
             return row, known.status, None, fresh
+        anew = life != "" and (row, life) not in self.lives
+        self.lives.add((row, life))
         send = False
         if fresh:
             rival = self.holder.get(ids)
@@ -364,6 +466,12 @@ class TakingInAgainstModel(RuleBasedStateMachine):
                 send = not worn_out
                 known.status = None if send else Status.RETRYABLE
             before = known.status
+        elif before in {Status.REJECTED, Status.DUPLICATE} and anew and not worn_out:
+            if self.holder[ids] in self.waiting:
+                known.status = Status.DUPLICATE
+            else:
+                self.holder[ids] = row
+                send, known.status = True, None
         elif before in AGAIN and not worn_out:
             send, known.status = True, None
         if not send:
@@ -372,7 +480,7 @@ class TakingInAgainstModel(RuleBasedStateMachine):
         self.waiting[row] = pair
         return row, before, pair, fresh
 
-    @rule(at=st.integers(0, 10), status=st.sampled_from([*FINAL[::2], *AGAIN]))
+    @rule(at=st.integers(0, 10), status=st.sampled_from([*FINAL[::2], Status.REJECTED, *AGAIN]))
     def settle_one(self, at: int, status: Status) -> None:
         if self.waiting:
             row = list(self.waiting)[at % len(self.waiting)]

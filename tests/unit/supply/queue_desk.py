@@ -274,6 +274,10 @@ class Desk:
         assert self.tally.rows == rows.total()
         return rows
 
+    def requeue(self) -> None:
+        """As a user does it who puts all dead letters back."""
+        self.broker.requeue(10_000)
+
     def dead(self) -> list[DeadLetter]:
         return self.broker.letters(10_000)
 

@@ -34,6 +34,7 @@ from worker.models import Ask, Attempt, Kind, Outcome, Pair, PreState, Request, 
 from worker.operations.base import Again
 from worker.operations.compare import Pairs, compare, looks
 from worker.operations.policy import RetryPolicy
+from worker.queues import Failure
 from worker.queues.memory import MemoryBroker, MemoryQueue
 from worker.sources import MESSAGE_COLUMNS
 from worker.supply.queue import FLUSH_SECONDS, QueueSupply
@@ -323,6 +324,108 @@ def test_a_redelivery_after_its_settlement_is_acknowledged_without_being_sent(vi
             assert len(desk.sent) == 1
             assert desk.queue.said == [("ack", "m1"), ("ack", "m1")]
             assert desk.states() == {Status.LINKED: 1}
+
+    virtual_time(story())
+
+
+def test_what_is_put_back_from_the_dead_letters_while_a_worker_runs_is_tried_anew(virtual_time: Run) -> None:
+    async def story() -> None:
+        async with desk_of(planned(drain=False, limit=2), results=True) as desk:
+            answers = iter([NO, NO, OK, OK])
+            desk.portal = lambda _: next(answers)
+            desk.put_pairs(1, 1)
+            loop = asyncio.get_running_loop()
+            for at in (10.0, 20.0):
+                loop.call_later(at, desk.requeue)
+            loop.call_later(30.0, desk.put_pairs, 2, 2)
+            await desk.work()
+            assert [pair.contact_id for pair in desk.sent] == [1, 1, 1, 2]
+            assert desk.states() == {Status.LINKED: 2}
+            assert desk.queue.said == [
+                *[("publish", "m1"), ("dead", "m1")] * 2,
+                *[("publish", "m1"), ("ack", "m1"), ("publish", "m2"), ("ack", "m2")],
+            ]
+            assert desk.dead() == []
+            assert desk.broker.is_drained
+
+    virtual_time(story())
+
+
+def test_what_is_put_back_and_only_handed_out_again_then_is_not_sent_a_second_time(virtual_time: Run) -> None:
+    """The connection was lost between the outcome and its acknowledgement."""
+
+    async def story() -> None:
+        async with desk_of() as desk:
+            desk.portal = lambda _: NO
+            desk.put_pairs(1, 1)
+            await desk.work()
+            desk.requeue()
+            desk.queue.trouble.words = iter(["fine", "fine", "cut"])
+            await desk.open()
+            await desk.work()
+            assert [verb for verb, _ in desk.queue.said] == ["dead"] * 4
+            assert len(desk.sent) == 2
+            (letter,) = desk.dead()
+            assert letter.deliveries == 2
+            assert desk.states() == {Status.REJECTED: 1}
+
+    virtual_time(story())
+
+
+def test_of_two_messages_for_a_pair_that_are_put_back_one_is_a_duplicate_and_counted_so(
+    virtual_time: Run,
+) -> None:
+    async def story() -> None:
+        async with desk_of(planned(prefetch=4), results=True) as desk:
+            desk.portal = lambda _: NO
+            body = {"opportunity_id": 1, "contact_id": 1}
+            for name in "ab":
+                desk.put((name, body))
+                await desk.work()
+                await desk.open()
+            assert desk.states() == {Status.REJECTED: 2}
+            desk.requeue()
+            desk.portal, desk.seconds = lambda _: OK, 1.0
+            await desk.work()
+            assert desk.states() == {Status.LINKED: 1, Status.DUPLICATE: 1}
+            assert desk.results is not None
+            assert [(name, said["status"]) for name, said in desk.results.kept[2:]] == [
+                ("b", "duplicate"),
+                ("a", "linked"),
+            ]
+            assert desk.broker.is_drained
+
+    virtual_time(story())
+
+
+def test_a_message_that_comes_anew_before_its_outcome_is_told_has_a_second_one(virtual_time: Run) -> None:
+    """The ledger knows that it was rejected; each of its lives is settled, and by its own end."""
+
+    async def story() -> None:
+        async with desk_of(planned(drain=False, prefetch=4)) as desk:
+            desk.put_pairs(1, 1)
+            working = asyncio.create_task(desk.work(0))
+            (first,) = await desk.supply.take(1)
+            status, attempt = NO
+            outcome = Outcome(first, status, (attempt,), attempt.reason, attempt.http_status)
+            await desk.ledger.settle([outcome])
+
+            other = MemoryQueue(desk.broker)  # another worker gives up what was published twice
+            desk.put_pairs(1, 1)
+            desk.broker.bury(other, desk.broker.take(other, 1)[0].handle, Failure("not_found", "rejected"))
+            desk.requeue()
+            (second,) = await desk.supply.take(1)
+            assert second.row == first.row
+            desk.tally.recorded(outcome)
+            await desk.supply.settled(outcome)
+            await desk.settle(second, OK)
+            await later(1.0)
+            assert desk.queue.said == [("ack", "m1"), ("dead", "m1")]
+            assert desk.states() == {Status.LINKED: 1}
+            assert desk.broker.is_drained
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
 
     virtual_time(story())
 

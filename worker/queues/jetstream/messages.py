@@ -21,6 +21,7 @@ _HTTP_STATUS = "Bulklink-Http-Status"
 _ATTEMPTS = "Bulklink-Attempts"
 _DELIVERIES = "Bulklink-Deliveries"
 _DEAD_AT = "Bulklink-Dead-At"
+_LIFE = "Bulklink-Life"
 
 _PLAIN = "".join(sorted({*string.punctuation, " "} - {"%"}))
 _LONGEST_TEXT = 1_000
@@ -48,8 +49,13 @@ def message_headers(identity: str, body: bytes) -> dict[str, str]:
 
 
 def requeued_headers(identity: str, nats_id: str) -> dict[str, str]:
-    """Headers of a message that was there before under another id."""
-    return {NATS_ID: nats_id, _ID: quoted(identity)}
+    """Headers of a message that was there before under another id; the new one names its new life."""
+    return {NATS_ID: nats_id, _ID: quoted(identity), _LIFE: nats_id}
+
+
+def life_of(headers: Mapping[str, str] | None) -> str:
+    """Which life of a message it is, see :class:`worker.queues.base.Message`."""
+    return str((headers or {}).get(_LIFE, ""))
 
 
 def identity_of(headers: Mapping[str, str] | None, otherwise: str) -> str:

@@ -21,7 +21,7 @@ from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.base import Failure, Message
 from worker.queues.jetstream.connection import CALL_SECONDS, Connection
-from worker.queues.jetstream.messages import dead_letter_headers, identity_of
+from worker.queues.jetstream.messages import dead_letter_headers, identity_of, life_of
 from worker.queues.jetstream.publisher import publish_all
 from worker.queues.jetstream.pull import ENDED, LOST, PullSubscription
 from worker.queues.jetstream.topology import dead_letter_stream
@@ -208,7 +208,7 @@ class JetStreamQueue:
             return
         handle = self._handles[sequence] = f"{self._session}.{next(self._numbers)}"
         identity = identity_of(it.headers, f"{self.name}.{sequence}")
-        message = Message(handle, identity, it.data, it.metadata.num_delivered)
+        message = Message(handle, identity, it.data, it.metadata.num_delivered, life_of(it.headers))
         until = asyncio.get_running_loop().time() + _CERTAIN * self._lease
         self._held[handle] = _Held(message, sequence, it.reply, until)
         self._fetched.append(message)

@@ -59,9 +59,8 @@ class RabbitDeadLetters:
             broker = await channel.get_underlay_channel()
             found = await self._get(broker, most)
             if found:
-                await self._sender.send(
-                    self._address.name, [requeued_copy(letter) for letter in found], channel
-                )
+                name = self._address.name
+                await self._sender.send(name, [requeued_copy(letter, name) for letter in found], channel)
                 # Exact: this channel was given nothing else.
                 last = int(found[-1].delivery_tag or 0)
                 await broker.basic_ack(last, multiple=True, wait=False)

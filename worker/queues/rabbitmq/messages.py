@@ -11,6 +11,7 @@ from aiormq.abc import DeliveredMessage
 from worker.queues.base import DeadLetter, Failure
 
 _CARRIED = "x-bulklink-deliveries"
+_LIFE = "x-bulklink-life"
 _FAILURE = ("reason", "status", "http_status", "attempts", "deliveries", "dead_at")
 
 # Of no use in a copy, or harmful: the broker drops a message whose x-death says that it died in the queue it
@@ -48,6 +49,11 @@ def deliveries_of(message: DeliveredMessage) -> int:
     return 1 + earlier + _count(headers, _CARRIED)
 
 
+def life_of(message: DeliveredMessage) -> str:
+    """Which life of a message it is, see :class:`worker.queues.base.Message`."""
+    return str(_headers(message).get(_LIFE) or "")
+
+
 def delayed_copy(message: DeliveredMessage, identity: str) -> aio_pika.Message:
     """The same message for another delivery."""
     return _copy(message, identity, {_CARRIED: deliveries_of(message)})
@@ -68,9 +74,18 @@ def dead_copy(message: DeliveredMessage, identity: str, failure: Failure) -> aio
     return _copy(message, identity, headers)
 
 
-def requeued_copy(message: DeliveredMessage) -> aio_pika.Message:
-    """A dead letter as the new message it once was."""
-    return _copy(message, identity_of(message), {})
+def requeued_copy(message: DeliveredMessage, queue: str) -> aio_pika.Message:
+    """A dead letter as the new message it once was; the time of its death names its new life.
+
+    A requeue that was cut off and is made again gives the same life, and so is no second one.
+
+    Args:
+        message: as the broker gave it.
+        queue: name of the queue where it was alive.
+    """
+    letter = dead_letter_of(message, queue)
+    life = repr(letter.dead_at) if letter.dead_at else uuid4().hex
+    return _copy(message, letter.identity, {_LIFE: life})
 
 
 def dead_letter_of(message: DeliveredMessage, queue: str) -> DeadLetter:

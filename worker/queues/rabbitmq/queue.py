@@ -16,7 +16,7 @@ from worker.errors import QueueError, QueueMissing
 from worker.queues.address import QueueAddress
 from worker.queues.base import Failure, Message
 from worker.queues.rabbitmq.connection import Connection
-from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of
+from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of, life_of
 from worker.queues.rabbitmq.names import GivenNames
 from worker.queues.rabbitmq.publisher import ConfirmedSender
 from worker.queues.rabbitmq.topology import DELAY_STEPS, dead_letter_queue, delay_queue
@@ -172,7 +172,8 @@ class RabbitQueue:
                 return
             handle, identity = f"{tag}.{message.delivery_tag}", self._names.of(message)
             self._held[handle] = message, identity
-            self._fetched.append(Message(handle, identity, message.body, deliveries_of(message)))
+            deliveries, life = deliveries_of(message), life_of(message)
+            self._fetched.append(Message(handle, identity, message.body, deliveries, life))
             self._enough.set()
 
         async def begin(channel: AbstractChannel) -> None:

@@ -4,7 +4,7 @@ import codecs
 import json
 from collections.abc import Mapping, Sequence
 
-from worker.queues.base import DeadLetter, Failure
+from worker.queues.base import DeadLetter, Failure, Message
 
 
 def text_of(value: bytes) -> str:
@@ -17,16 +17,24 @@ def number_of(value: bytes | None) -> int:
     return int(value) if value is not None and value.isdigit() else 0
 
 
-def content_of(entry: str, fields: Mapping[bytes, bytes]) -> tuple[str, bytes, int]:
-    """Identity, body and earlier deliveries of an entry of the stream, whoever added it."""
+def message_of(entry: str, fields: Mapping[bytes, bytes], handle: str, times: int) -> Message:
+    """The message that an entry of the stream is, whoever added it.
+
+    Args:
+        entry: its id.
+        fields: of the entry.
+        handle: of this delivery.
+        times: how often this very entry was handed out.
+    """
     if b"body" in fields:
         identity = text_of(fields.get(b"id", b"")) or entry
-        return identity, fields[b"body"], number_of(fields.get(b"deliveries"))
+        times += number_of(fields.get(b"deliveries"))
+        return Message(handle, identity, fields[b"body"], times, text_of(fields.get(b"life", b"")))
     for name in (b"data", b"message", b"payload"):
         if name in fields and (len(fields) == 1 or _is_object(fields[name])):
-            return entry, fields[name], 0
+            return Message(handle, entry, fields[name], times)
     flat = {text_of(name): text_of(value) for name, value in fields.items()}
-    return entry, json.dumps(flat, ensure_ascii=False).encode(), 0
+    return Message(handle, entry, json.dumps(flat, ensure_ascii=False).encode(), times)
 
 
 def _is_object(value: bytes) -> bool:

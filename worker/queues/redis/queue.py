@@ -16,7 +16,7 @@ from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.base import Failure, Message
 from worker.queues.redis.connection import Connection, LostGroupError
-from worker.queues.redis.messages import content_of, dead_letter_fields, text_of
+from worker.queues.redis.messages import dead_letter_fields, message_of, text_of
 from worker.queues.redis.scripts import (
     ACK,
     CLAIM,
@@ -226,8 +226,7 @@ class RedisQueue:
         return len(found)
 
     def _take(self, entry: str, fields: dict[bytes, bytes], times: int) -> None:
-        identity, body, earlier = content_of(entry, fields)
-        message = Message(f"{entry}/{next(self._numbers)}", identity, body, earlier + times)
+        message = message_of(entry, fields, f"{entry}/{next(self._numbers)}", times)
         self._held[entry] = message
         self._fetched.append(message)
 
@@ -316,8 +315,8 @@ def _entry(handle: str) -> str:
     return handle.partition("/")[0]
 
 
-def _copy(message: Message, deliveries: int) -> tuple[str, str, bytes, int]:
-    return _entry(message.handle), message.identity, message.body, deliveries
+def _copy(message: Message, deliveries: int) -> tuple[str, str, bytes, int, str]:
+    return _entry(message.handle), message.identity, message.body, deliveries, message.life
 
 
 def _hear(fetching: "asyncio.Task[None]") -> None:

@@ -14,6 +14,14 @@ local function time()
   local now = redis.call('TIME')
   return now[1] * 1000 + now[2] / 1000
 end
+local function add(id, body, deliveries, life)
+  local fields = {'id', id, 'body', body, 'deliveries', deliveries}
+  if life and life ~= '' then
+    fields[7] = 'life'
+    fields[8] = life
+  end
+  redis.call('XADD', KEYS[1], '*', unpack(fields))
+end
 """
 
 # In all of them the copy is made first: a server without memory refuses it, and then nothing has changed.
@@ -25,16 +33,16 @@ for i = 3, #ARGV do
 end
 """
 
-# milliseconds, then for each: entry, identity, body, deliveries
+# milliseconds, then for each: entry, identity, body, deliveries, life
 RELEASE = f"""{_OWN}
-for i = 4, #ARGV, 4 do
-  local entry, id, body, deliveries = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = 4, #ARGV, 5 do
+  local entry, id, body, deliveries, life = unpack(ARGV, i, i + 4)
   if is_own(entry) then
     if tonumber(ARGV[3]) > 0 then
       local due = string.format('%.3f', time() + ARGV[3])
-      redis.call('ZADD', KEYS[2], due, cmsgpack.pack({{entry, id, body, deliveries}}))
+      redis.call('ZADD', KEYS[2], due, cmsgpack.pack({{entry, id, body, deliveries, life}}))
     else
-      redis.call('XADD', KEYS[1], '*', 'id', id, 'body', body, 'deliveries', deliveries)
+      add(id, body, deliveries, life)
     end
     forget(entry)
   end
@@ -51,12 +59,12 @@ if is_own(ARGV[3]) then
 end
 """
 
-# for each: entry, identity, body, deliveries. Of what was trimmed away while we hold it; it cannot be lost
-# between the two steps, for we would ask again.
+# for each: entry, identity, body, deliveries, life. Of what was trimmed away while we hold it; it cannot be
+# lost between the two steps, for we would ask again.
 RESTORE = f"""{_OWN}
-for i = 3, #ARGV, 4 do
+for i = 3, #ARGV, 5 do
   if is_own(ARGV[i]) then
-    redis.call('XADD', KEYS[1], '*', 'id', ARGV[i + 1], 'body', ARGV[i + 2], 'deliveries', ARGV[i + 3])
+    add(unpack(ARGV, i + 1, i + 4))
     forget(ARGV[i])
   end
 end
@@ -71,7 +79,7 @@ local now = time()
 local upto = string.format('%.3f', now)
 for _, packed in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', upto, 'LIMIT', 0, 500)) do
   local it = cmsgpack.unpack(packed)
-  redis.call('XADD', KEYS[1], '*', 'id', it[2], 'body', it[3], 'deliveries', it[4])
+  add(unpack(it, 2, 5))
   redis.call('ZREM', KEYS[2], packed)
 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
@@ -150,13 +158,14 @@ for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 """
 
-# how many; gives how many there were
+# how many; gives how many there were. No two letters ever have the same entry, so it names the life.
 REQUEUE = """
 local letters = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', ARGV[1])
 for _, letter in ipairs(letters) do
   local it = {}
   for i = 1, #letter[2], 2 do it[letter[2][i]] = letter[2][i + 1] end
-  redis.call('XADD', KEYS[1], '*', 'id', it['id'] or letter[1], 'body', it['body'] or '')
+  local id, body = it['id'] or letter[1], it['body'] or ''
+  redis.call('XADD', KEYS[1], '*', 'id', id, 'body', body, 'life', letter[1])
   redis.call('XDEL', KEYS[3], letter[1])
 end
 return #letters
