@@ -84,7 +84,9 @@ def check(
         _opened(input_path, settings) as source,
         checked(source, settings.limit, sample) as result,
     ):
-        lines = [*first, f"{source.name}: {_counts(result)}", f"  {_form(source)}"]
+        lines = [*first, f"{source.name}: {_counts(result)}", f"  {_form(result)}"]
+        if result.not_utf8.cells and not first:
+            lines.append(f"  {_not_utf8(result)}")  # of a mended copy it was just said
         if settings.portal and settings.dry_run and result.pairs:
             lines.append(f"  {_plan(result.pairs, settings)}")
         asked = None
@@ -156,8 +158,9 @@ def _counts(result: CheckResult) -> str:
     return ", ".join(filter(None, counts))
 
 
-def _form(source: Source) -> str:
+def _form(result: CheckResult) -> str:
     """Which columns hold the ids, and how the input is written."""
+    source = result.source
     parts = []
     for which in (OPPORTUNITY, CONTACT):
         column = source.ids.get(which.role)
@@ -171,7 +174,33 @@ def _form(source: Source) -> str:
     dialect = source.dialect
     written = "an object a line" if source.format == "jsonl" else _DELIMITERS.get(dialect.delimiter)
     encoding = ("UTF-8" if dialect.encoding == "utf-8" else "UTF-16") + (" with a BOM" if dialect.bom else "")
+    if result.not_utf8.cells:
+        encoding += f" but for {_cells(result)}"
     return f"{', '.join(parts)}; {written or shown([dialect.delimiter])}, {encoding}"
+
+
+def _cells(result: CheckResult) -> str:
+    # A line of JSON with such bytes is none, and has no cells.
+    return counted(result.not_utf8.cells, "line" if result.source.format == "jsonl" else "cell")
+
+
+def _not_utf8(result: CheckResult) -> str:
+    """Where the first cell is that is not UTF-8, and what mends it."""
+    found, one = result.not_utf8, result.not_utf8.cells == 1
+    what = f"{_cells(result)} with bytes that are not UTF-8, "
+    first = "" if one else "the first in "
+    if result.source.format == "jsonl":
+        return f"{what}{first}line {found.line}: save the file as UTF-8"
+    if found.line is None:
+        # By its number: its name is what cannot be read.
+        where = f"the header (column {result.source.columns.index(found.column) + 1})"
+    else:
+        where = f"line {found.line}" + (f" ({shown([found.column])})" if found.column else "")
+    it = ("it is", "in ", "it") if one else ("they are", "", "them")
+    return (
+        f"{what}kept as {it[0]}, {it[1]}{first}{where}: check --fix OUT.csv --fix-also cp1252 (Western)"
+        f" or cp1251 (Cyrillic) reads {it[2]} in that code page"
+    )
 
 
 def _opened(input_path: str, settings: Settings) -> Source:
@@ -216,6 +245,7 @@ def _json(result: CheckResult, asked: _Asked | None, more: Mapping[str, object])
             name: getattr(result, name)
             for name in ("rows", "blank", "pairs", "duplicates", "invalid", "broken")
         },
+        **({"not_utf8": asdict(result.not_utf8)} if source.format != "xlsx" else {}),
         **({"portal": asked.facts} if asked else {}),
     }
     yield json.dumps(facts, indent=2).removesuffix("\n}") + ",\n"

@@ -1,9 +1,10 @@
 """Read and judge an input without a network."""
 
 import json
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from itertools import islice
@@ -44,17 +45,45 @@ class Suspicion:
     advice: str
 
 
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What a byte becomes that is none of UTF-8. UTF-16 is right or refused, and a sheet has no bytes."""
+
+
+@dataclass(slots=True)
+class NotUtf8:
+    """Cells with bytes that are not UTF-8, and where the first of them is.
+
+    Attributes:
+        line: None for the header.
+        column: its name; empty if it is beyond the header, or of a row that cannot be taken apart.
+    """
+
+    cells: int = 0
+    line: int | None = None
+    column: str = ""
+
+    def look_at(self, line: int | None, cells: Sequence[str], columns: Sequence[str]) -> None:
+        """Count those of a row, or of the header."""
+        for at, cell in enumerate(cells):
+            if _NOT_UTF8.search(cell):
+                if not self.cells:
+                    self.line, self.column = line, columns[at] if at < len(columns) else ""
+                self.cells += 1
+
+
 @dataclass(slots=True)
 class CheckResult:
     """What an input holds.
 
     Attributes:
         source: what was read, closed by whoever opened it.
+        not_utf8: cells that are not what the encoding says.
         blank: lines and rows without any text; they are no rows.
         broken: where and why the input broke off; empty if it was read to its end.
     """
 
     source: Source
+    not_utf8: NotUtf8
     rows: int = 0
     blank: int = 0
     pairs: int = 0
@@ -93,7 +122,7 @@ def checked(source: Source, limit: int | None, sample: Sample | None = None) -> 
     """
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
         path = Path(folder) / "found.jsonl"
-        result = CheckResult(source, _found=path)
+        result = CheckResult(source, NotUtf8(), _found=path)
         try:
             with path.open("w", encoding="ascii") as found:
                 _check(result, Distinct(Path(folder)), found, limit, sample)
@@ -113,9 +142,14 @@ def _check(
     add = pairs.add if sample is None else _both(pairs.add, sample.add)
     last: Row | None = None
     line = sys.maxsize  # of the last row
+    has_bytes = source.format != "xlsx"
+    if has_bytes:
+        result.not_utf8.look_at(None, source.columns, source.columns)
     try:
         for row in islice(source.rows(), limit):
             result.rows += 1
+            if has_bytes and not "".join(row.cells).isascii():
+                result.not_utf8.look_at(row.line, row.cells, () if row.fault else source.columns)
             key = key_of(row)
             # More than a line further: blank ones were between, or the last row had several.
             if row.line - line > 1:

@@ -60,7 +60,7 @@ class FixResult:
         rows: of the input; they are the rows of the copy, and the duplicates that were dropped.
         mended: rows of which a cell was changed.
         left: rows that are no pair, and are copied as they are.
-        not_text: rows with bytes that are no UTF-8.
+        not_text: cells with bytes that are no UTF-8.
         rules: how often each was applied; also to what is no row.
     """
 

@@ -81,6 +81,7 @@ def test_a_script_is_told_the_same(command: "Command", tmp_path: Path) -> None:
         "pairs": 1,
         "duplicates": 1,
         "invalid": 4,
+        "not_utf8": {"cells": 0, "line": None, "column": ""},
         "broken": "",
         "suspicions": [],
     }
@@ -123,8 +124,9 @@ def test_the_text_at_fault_is_one_harmless_line_and_not_too_long(command: "Comma
 
     out = command("check", "pairs.csv").out
 
-    assert out.count("\n") == len(out.splitlines()) == 7
-    assert all(line.isprintable() and len(line) < 120 for line in out.splitlines())
+    assert out.count("\n") == len(out.splitlines()) == 8
+    assert all(line.isprintable() for line in out.splitlines())
+    assert all(len(line) < 120 for line in out.splitlines() if "code page" not in line)
     assert out.splitlines()[-1] == "  line 7: unclosed quote: " + repr('5,"open')[1:-1]
 
 
@@ -220,9 +222,11 @@ ILL = (
     "1234;gr\udcfcn;92\n"
 )
 
+FORM = "opportunity_id: Deal ID (column 1), contact_id: Contact ID (column 2)"
 ROUNDED = "a spreadsheet has rounded it, its digits are gone: take them from where it came from"
 SWALLOWED = "in a cell that a quote opens and closes too late: mend the quotes"
 SWAPPED = "if that is the id, --columns contact=Note"
+READS = "check --fix OUT.csv --fix-also cp1252 (Western) or cp1251 (Cyrillic) reads them in that code page"
 NOT_TEXT = "kept as they are: --fix-also cp1252 (Western) or cp1251 (Cyrillic) reads them in that code page"
 
 
@@ -232,7 +236,10 @@ def test_what_is_suspicious_is_named_with_its_cell_and_what_to_do(command: "Comm
     words = command("check", "ill.csv").out.splitlines()
     told = json.loads(command("check", "ill.csv", "--json", "-q").out)
 
-    assert words[2:] == [
+    assert words[1] == f"  {FORM}; semicolons, UTF-8 but for 1 cell"
+    what = "1 cell with bytes that are not UTF-8, kept as it is, in line 8 (Contact ID)"
+    assert words[2] == f"  {what}: {READS.replace('them', 'it')}"
+    assert words[3:] == [
         '  line 2: opportunity_id is not a whole number: ="1234"',
         '  line 2: Deal ID ="1234": check --fix OUT.csv makes 1234 of it',
         "  line 2: Contact ID 88.0: check --fix OUT.csv makes 88 of it",
@@ -260,6 +267,62 @@ def test_what_is_suspicious_is_named_with_its_cell_and_what_to_do(command: "Comm
     }
 
 
+@pytest.mark.parametrize(
+    ("data", "form", "said"),
+    [
+        (
+            b'deal,contact,note\n1,2,M\xc3\xbcller\n1,3,M\xfcller\n1,4,"a\nb\xe9"\n1,5,\xe9,\xe9\n',
+            "commas, UTF-8 but for 4 cells",
+            f"4 cells with bytes that are not UTF-8, kept as they are, the first in line 3 (note): {READS}",
+        ),
+        (
+            b"deal;contact;f\xfcr\n1;2;ok\n",
+            "semicolons, UTF-8 but for 1 cell",
+            f"1 cell with bytes that are not UTF-8, kept as it is, in the header (column 3): {READS}".replace(
+                "them", "it"
+            ),
+        ),
+        (b'deal,contact,note\n1,2,M\xc3\xbcller\n1,3,"\xed\x95\x9c"\n', "commas, UTF-8", ""),
+    ],
+)
+def test_bytes_of_a_code_page_are_said_wherever_they_stand(
+    command: "Command", tmp_path: Path, data: bytes, form: str, said: str
+) -> None:
+    """Also in columns that nobody needs: they come back as they were, and look wrong to a reader of UTF-8."""
+    (tmp_path / "pairs.csv").write_bytes(data)
+
+    lines = command("check", "pairs.csv").out.splitlines()
+    told = json.loads(command("check", "pairs.csv", "--json", "-q").out)["not_utf8"]
+
+    assert lines[1].endswith(f"; {form}")
+    assert [line for line in lines if "not UTF-8" in line] == ([f"  {said}"] if said else [])
+    assert told["cells"] == (int(form.split()[-2]) if said else 0)
+    where = (3, "note") if "(note)" in said else (None, "f\udcfcr" if said else "")
+    assert (told["line"], told["column"]) == where
+
+
+def test_what_is_advised_of_bytes_of_a_code_page_helps(command: "Command", tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_bytes(b"deal,contact,note\n1,2,M\xfcller\n")
+
+    done = command("check", "pairs.csv", "--fix", "well.csv")
+    assert done.out.count("code page") == 1
+    assert done.out.splitlines()[-1].endswith("; commas, UTF-8 but for 1 cell")
+    done = command("check", "pairs.csv", "--fix", "well.csv", "--fix-also", "cp1252")
+    assert done.out.splitlines()[-1].endswith("; commas, UTF-8")
+    assert (tmp_path / "well.csv").read_text(encoding="utf-8") == "deal,contact,note\n1,2,Müller\n"
+
+
+def test_a_line_of_json_in_a_code_page_is_not_advised_what_is_refused(
+    command: "Command", tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.jsonl").write_bytes(b'{"deal": 1, "contact": 2}\n{"deal": 1, "note": "M\xfcller"}\n')
+
+    lines = command("check", "pairs.jsonl").out.splitlines()
+
+    assert lines[1].endswith("; an object a line, UTF-8 but for 1 line")
+    assert lines[2] == "  1 line with bytes that are not UTF-8, line 2: save the file as UTF-8"
+
+
 def test_a_header_that_is_further_down_is_found_for_whoever_has_it_mended(
     command: "Command", tmp_path: Path
 ) -> None:
@@ -284,7 +347,7 @@ def test_a_mended_copy_is_written_listed_and_checked_again(command: "Command", t
         "  1 x before_header, 1 x formula, 1 x decimal, 1 x blank, 2 x left",
         f"  1 cell with bytes that are not UTF-8, {NOT_TEXT}",
         "well.csv: 4 rows, 2 pairs, 2 invalid",
-        "  opportunity_id: Deal ID (column 1), contact_id: Contact ID (column 2); semicolons, UTF-8",
+        f"  {FORM}; semicolons, UTF-8 but for 1 cell",
     ]
     assert (tmp_path / "well.csv").read_bytes().startswith(b"Deal ID;Contact ID;Note\n1234;88;first\n")
 
