@@ -45,12 +45,13 @@ class JetStreamDeadLetters:
             page = await self._oldest(min(_LETTERS_AT_ONCE, most - moved))
             if not page:
                 break
+            room = await self._connection.most_bytes()
             back: list[Outgoing] = []
             for raw in page:
                 # Not its old id, which the server may remember; but if we are cut off, the same as next time.
                 nats_id = f"{(raw.headers or {}).get(NATS_ID) or uuid4().hex}.again"
                 letter = self._letter_of(raw)
-                back.append((requeued_headers(letter.identity, nats_id), letter.body))
+                back.append((requeued_headers(letter, nats_id, room), letter.body))
             await publish_all(self._connection, await self._connection.subject(), back)
             for raw in page:
                 await self._forget(raw)

@@ -48,9 +48,12 @@ def message_headers(identity: str, body: bytes) -> dict[str, str]:
     return {NATS_ID: f"{value}.{hashlib.blake2b(body, digest_size=8).hexdigest()}", _ID: value}
 
 
-def requeued_headers(identity: str, nats_id: str) -> dict[str, str]:
-    """Headers of a message that was there before under another id; the new one names its new life."""
-    return {NATS_ID: nats_id, _ID: quoted(identity), _LIFE: nats_id}
+def requeued_headers(letter: DeadLetter, nats_id: str, most_bytes: int) -> dict[str, str]:
+    """Headers of a message that was there before under another id; the new one names its new life.
+
+    Those are left out for which there is no room beside the body.
+    """
+    return _fitting({NATS_ID: nats_id, _ID: quoted(letter.identity), _LIFE: nats_id}, letter.body, most_bytes)
 
 
 def life_of(headers: Mapping[str, str] | None) -> str:
@@ -69,18 +72,25 @@ def identity_of(headers: Mapping[str, str] | None, otherwise: str) -> str:
 
 
 def dead_letter_headers(message: Message, failure: Failure, nats_id: str, most_bytes: int) -> dict[str, str]:
-    """Headers of a dead letter; if there is little room beside the body, the reason is cut."""
+    """Headers of a dead letter; if there is little room beside the body, the reason is cut.
+
+    If there is less, as much is said as there is room for, the first things first: a body may be as large as
+    a message without any headers.
+    """
     headers = {
         NATS_ID: nats_id,
         _ID: quoted(message.identity),
-        _REASON: "",
         _STATUS: quoted(failure.status[:_LONGEST_TEXT]),
+        _REASON: "",
         _HTTP_STATUS: "" if failure.http_status is None else str(failure.http_status),
+        _DEAD_AT: f"{time.time():.6f}",
         _ATTEMPTS: str(failure.attempts),
         _DELIVERIES: str(message.deliveries),
-        _DEAD_AT: f"{time.time():.6f}",
     }
-    room = max(most_bytes - size_of(headers, message.body), 0)
+    headers = _fitting(headers, message.body, most_bytes)
+    if _REASON not in headers:
+        return headers
+    room = most_bytes - size_of(headers, message.body)
     reason = failure.reason[:_LONGEST_TEXT]
     while len(quoted(reason)) > room:
         reason = reason[: len(reason) // 2]
@@ -94,19 +104,30 @@ def dead_letter_of(raw: RawStreamMsg, otherwise: str) -> DeadLetter:
         identity=identity_of(headers, otherwise),
         body=raw.data or b"",
         failure=Failure(
-            reason=unquoted(headers.get(_REASON, "")),
+            reason=unquoted(headers.get(_REASON, "unknown")),
             status=unquoted(headers.get(_STATUS, "")),
             http_status=_number(headers.get(_HTTP_STATUS)),
             attempts=_number(headers.get(_ATTEMPTS)) or 0,
         ),
         deliveries=_number(headers.get(_DELIVERIES)) or 0,
-        dead_at=_seconds(headers.get(_DEAD_AT)),
+        # Without a time of its own it has that of its message.
+        dead_at=_seconds(headers.get(_DEAD_AT)) or (raw.time.timestamp() if raw.time else 0.0),
     )
 
 
 def size_of(headers: Mapping[str, str], body: bytes) -> int:
     """Bytes that the server counts."""
-    return _OVERHEAD + sum(len(name) + len(value) + 4 for name, value in headers.items()) + len(body)
+    overhead = _OVERHEAD if headers else 0
+    return overhead + sum(len(name) + len(value) + 4 for name, value in headers.items()) + len(body)
+
+
+def _fitting(headers: Mapping[str, str], body: bytes, most_bytes: int) -> dict[str, str]:
+    """The headers that there is room for beside the body, in their order."""
+    fitting: dict[str, str] = {}
+    for name, value in headers.items():
+        if size_of({**fitting, name: value}, body) <= most_bytes:
+            fitting[name] = value
+    return fitting
 
 
 def _number(value: str | None) -> int | None:

@@ -82,7 +82,9 @@ async def _publish_some(connection: Connection, subject: str, messages: Sequence
         confirmations: list[asyncio.Future[PubAck]] = []
         try:
             for headers, body in messages:
-                confirmations.append(await js.publish_async(subject, body, headers=dict(headers)))
+                # None at all: the library would send a line even for an empty collection of them.
+                beside = dict(headers) or None
+                confirmations.append(await js.publish_async(subject, body, headers=beside))
             answers = await asyncio.gather(*confirmations, return_exceptions=True)
         finally:
             for confirmation in confirmations:

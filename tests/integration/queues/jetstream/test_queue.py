@@ -656,6 +656,35 @@ async def test_a_message_that_barely_fits_can_die(
     assert (identity, len(body)) == (f"{address.name}.1", 1_048_576 - 600)
 
 
+@pytest.mark.parametrize("room", [0, 1, 12, 40, 90, 120, 150, 200, 250, 400])
+async def test_a_message_that_fills_all_that_a_server_takes_can_die_and_be_put_back(
+    js: JetStreamContext, queue: JetStreamQueue, address: QueueAddress, room: int
+) -> None:
+    """Else it would end one worker after another; what there is no room for is left out of its letter."""
+    body = b'{"opportunity_id":1,"contact_id":2}'.ljust(1_048_576 - room)
+    await js.publish(address.name, body)
+    letters = JetStreamDeadLetters(address)
+    await letters.open()
+    messages = []
+    for _ in range(2):
+        messages += await take(queue, 1)
+        await queue.dead(messages[-1].handle, FAILURE)
+        (letter,) = await letters.letters(10)
+        assert letter.body == body
+        assert FAILURE.reason.startswith(letter.failure.reason) or letter.failure.reason == "unknown"
+        assert abs(letter.dead_at - time.time()) < 10.0
+        assert letter.failure == FAILURE or room < 400
+        assert await letters.requeue(10) == 1
+        assert await letters.letters(10) == []
+    messages += await take(queue, 1)
+    assert [message.body for message in messages] == [body] * 3
+    assert len({message.life for message in messages}) == 3 or room < 400
+    assert {message.identity for message in messages} == {f"{address.name}.1"} or room < 400
+    await queue.ack([messages[-1].handle])
+    assert await is_soon_drained(queue)
+    await letters.close()
+
+
 async def test_a_worker_that_was_frozen_does_not_take_back_what_others_have_got(
     js: JetStreamContext, publisher: JetStreamPublisher, queue: JetStreamQueue, address: QueueAddress
 ) -> None:
