@@ -75,6 +75,9 @@ class Dialect:
         bom: whether it begins with a byte order mark.
         line_end: LF, CR or both.
         sep_line: whether its first line tells Excel the delimiter.
+
+    Raises:
+        ValueError: no input is written like this; a ledger that says so is damaged.
     """
 
     delimiter: str = ","

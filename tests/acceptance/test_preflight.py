@@ -25,6 +25,7 @@ def assert_only_read(portal: "SimulatedPortal") -> None:
     books = portal.books()
     assert (books["posts"], books["stored"], books["removed"]) == (0, 0, 0)
     visits = portal.books("/visits")
+    assert visits
     assert {(kind, method) for _, method, kind, *_ in visits} <= {
         ("members", "GET"),
         ("self", "GET"),

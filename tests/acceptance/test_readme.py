@@ -199,9 +199,12 @@ def test_the_crontab_line_works_with_the_little_that_cron_gives(
 
 
 def test_no_file_of_the_project_is_missing_from_readme_that_it_names() -> None:
-    for name in re.findall(r"`((?:configs|tests)/[\w./]+)`", README):
+    files, tests = (re.findall(form, README) for form in (r"`((?:configs|tests)/[\w./]+)`", r"`(test_\w+)`"))
+    assert len(files) > 20
+    assert len(tests) > 8
+    for name in files:
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"`(test_\w+)`", README):
+    for name in tests:
         assert any(f"def {name}(" in path.read_text() for path in (ROOT / "tests").rglob("test_*.py")), name
 
 

@@ -429,6 +429,7 @@ def test_a_permit_is_held_until_a_reread_is_recorded(virtual_time: Run) -> None:
     world = World(portal, pairs(8), concurrency=1, record_seconds=2.0, policy=policy)
     virtual_time(world.run())
     rereads = [sent for sent in portal.books if sent.kind is Kind.LOOK]
+    assert sorted(sent.row for sent in rereads) == list(range(1, 9))
     for earlier, later in pairwise(rereads):
         assert later.time >= world.recorded_at[earlier.row]
 

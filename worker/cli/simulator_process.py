@@ -13,14 +13,22 @@ from worker.errors import WorkerError
 
 @contextmanager
 def simulator(scenario: str) -> Iterator[str]:
-    """Give the address of a simulated portal that lives as long as the block."""
+    """Give the address of a simulated portal that lives as long as the block.
+
+    Raises:
+        WorkerError: it did not start.
+    """
     with serving("worker.simulator", "--port", "0", "--scenario", scenario) as url:
         yield url
 
 
 @contextmanager
 def serving(module: str, *words: str) -> Iterator[str]:
-    """Give the address at which a module says that it listens, for as long as the block lasts."""
+    """Give the address at which a module says that it listens, for as long as the block lasts.
+
+    Raises:
+        WorkerError: it said something else, or nothing.
+    """
     command = [sys.executable, "-m", module, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         try:

@@ -109,7 +109,11 @@ def add_sample(store: Store, sample: Sample) -> None:
 
 
 def sessions_of(reader: LedgerReader) -> list[SessionRecord]:
-    """All sessions, in order."""
+    """All sessions, in order.
+
+    Raises:
+        LedgerError: the ledger is not sound.
+    """
     found = reader.query(
         "SELECT session, started_at, seconds, paused_seconds, version, settings, end_code, end_message"
         " FROM sessions ORDER BY session"

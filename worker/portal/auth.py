@@ -16,7 +16,11 @@ LOGIN_INTERVAL = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the user gave us; a token wins over a user name. Values are never shown."""
+    """What the user gave us; a token wins over a user name. Values are never shown.
+
+    Raises:
+        UsageError: it is not enough to get in.
+    """
 
     token: SecretStr | None = None
     token_file: Path | None = None

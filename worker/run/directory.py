@@ -110,7 +110,11 @@ def new_run(runs_dir: Path, run_id: str | None) -> tuple[RunDirectory, RunLock]:
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
-    """All runs with a ledger, oldest first."""
+    """All runs with a ledger, oldest first; none if there is no such folder.
+
+    Raises:
+        UsageError: the folder cannot be looked into.
+    """
     try:
         there = [path for path in runs_dir.iterdir() if not path.name.startswith(CONDEMNED)]
         found = [RunDirectory(path) for path in there if _has_ledger(path)]
@@ -125,7 +129,7 @@ def find_run(runs_dir: Path, name: str | None) -> RunDirectory:
     """A run by its name or its path; without a name the latest.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the folder cannot be looked into.
     """
     if name is None:
         runs = list_runs(runs_dir)

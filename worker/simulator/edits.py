@@ -23,6 +23,9 @@ class Edit:
         at_call: done just before this call is answered: calls are counted from 1, alone or as items of a
             batch, those included that go wrong; those that never reach the API are not.
         after_seconds: done when so long has passed since the first call. If both are given, both must be so.
+
+    Raises:
+        ValueError: a side is missing, or too many.
     """
 
     do: EditKind = "link"

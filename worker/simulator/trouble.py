@@ -119,6 +119,9 @@ class Fault(Trouble):
             seed says.
         item: which result of a batch a kind of ``SHAPES`` changes, counted from 1; 0 for one that the seed
             picks. ``cut_items`` shows so many.
+
+    Raises:
+        ValueError: the share is none, or the kind does not go with what it is meant for.
     """
 
     on: FaultOn = "post"
@@ -153,6 +156,9 @@ class Outage(Trouble):
     Attributes:
         after: it starts when this many link POSTs have arrived; 0 for at once.
         seconds: how long it lasts; 0 for ever.
+
+    Raises:
+        ValueError: the kind is one of batches only.
     """
 
     after: int = 0

@@ -47,7 +47,11 @@ class _Shape(NamedTuple):
 
 
 class JsonlFile(FileSource):
-    """Rows of a JSONL file."""
+    """Rows of a JSONL file.
+
+    Raises:
+        UsageError: a column is wanted by its number, and keys have none.
+    """
 
     format = "jsonl"
 

@@ -58,6 +58,9 @@ class RawInput:
     Attributes:
         name: base name of the path; ``-`` for what can be read once only, standard input or a pipe.
         label: how messages call it; never more than one line.
+
+    Raises:
+        InputError: it cannot be opened.
     """
 
     def __init__(self, path: str, stdin: BinaryIO | None) -> None:

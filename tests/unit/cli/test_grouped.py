@@ -70,6 +70,7 @@ def test_an_example_stands_whole_on_its_line_and_what_it_is_for_beside_or_below(
 
     assert "\\b" not in shown
     rows = shown.partition("\nExamples:\n")[2].splitlines()
+    assert bool(rows) == bool(getattr(command, "examples", ())) == ("\nExamples:\n" in shown)
     for line, _ in getattr(command, "examples", ()):
         assert any(row.startswith(f"  {line}") for row in rows)
     assert all(len(row.split()) > 1 for row in rows), "a column so narrow that each word is a line of it"

@@ -222,6 +222,16 @@ def test_no_link_goes_that_is_outside_the_plan_or_changed_since(seed: int, prune
     assert not (removed and unlinked)
 
 
+def test_states_as_these_have_something_to_remove_and_something_to_leave() -> None:
+    """Or the stories around it would say nothing."""
+    removed, left = 0, 0
+    for state in map(State, range(50)):
+        gone = state.remove(all_of(*state.surpluses()))
+        removed += len(gone)
+        left += sum(map(len, state.portal.values())) - len(gone)
+    assert removed > 20 < left
+
+
 @given(st.integers(0, 2**32))
 def test_what_may_be_touched_is_as_the_input_says_and_a_second_sync_does_nothing(seed: int) -> None:
     state = State(seed)

@@ -199,7 +199,7 @@ async def test_a_batch_that_broke_off_however_soon_makes_none_larger(answer: Rep
 async def test_an_answer_that_is_too_large_makes_batches_smaller_for_good() -> None:
     world = World(Failure("too_large", "answer above", 0.5), reply([good(number) for number in range(8)]))
     exchange = await world.send()
-    assert all(attempt.shared for attempt in exchange.attempts)
+    assert [attempt.shared for attempt in exchange.attempts] == [True] * 8
     assert world.batch.size == 4
     for _ in range(20):
         await world.send()

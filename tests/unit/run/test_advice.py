@@ -99,12 +99,13 @@ def test_a_run_of_a_queue_is_gone_on_with_by_another_over_the_queue(monkeypatch:
 
 
 def test_a_verb_that_is_told_a_flag_again_takes_it() -> None:
-    for name, option in options().items():
-        for verb in option.again:
-            assert verb in VERBS
-            command = bulklink.get_command(click.Context(bulklink), verb)
-            assert command is not None
-            assert option_name(name) in {parameter.name for parameter in command.params}
+    told = [(option_name(name), verb) for name, option in options().items() for verb in option.again]
+    assert ("on_end", "resume") in told
+    for name, verb in told:
+        assert verb in VERBS
+        command = bulklink.get_command(click.Context(bulklink), verb)
+        assert command is not None
+        assert name in {parameter.name for parameter in command.params}
 
 
 def test_a_folder_that_is_gone_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
