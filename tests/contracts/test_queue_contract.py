@@ -112,6 +112,26 @@ async def test_a_body_may_be_any_bytes_on_every_path(lab: Lab, body: bytes) -> N
     await queue.ack([await is_whole()])
 
 
+async def test_an_identity_may_be_of_any_length_and_different_ones_stay_different(lab: Lab) -> None:
+    names = ["n" * 255, "n" * 256, *("n" * 10_000 + end for end in "ab"), "\u00fc\u20ac" * 100]
+    await publish(lab, *((name, b"body") for name in (*names, names[-1])))
+    queue, letters = await lab.queue(), await lab.dead_letters()
+    messages = await take(queue, len(names), within=MARGIN)
+    found = [message.identity for message in messages]
+    assert found[0] == names[0]
+    assert len(set(found)) == len(names)
+    for name, identity in zip(names, found, strict=True):
+        assert identity[:70] == name[:70]
+    for message in messages:
+        await queue.dead(message.handle, FAILURE)
+    for message in await queue.receive(1, 1.0):  # where a broker does not swallow what was published twice
+        assert message.identity == found[-1]
+        await queue.ack([message.handle])
+    assert [letter.identity for letter in await letters.letters(10)] == found
+    assert await letters.requeue(10) == len(names)
+    assert {message.identity for message in await take(queue, len(names))} == set(found)
+
+
 async def test_receive_gives_no_more_than_was_asked_for(lab: Lab) -> None:
     identities = await publish_numbers(lab, 10)
     queue = await lab.queue()

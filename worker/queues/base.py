@@ -123,7 +123,8 @@ class Publisher(Protocol):
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Add (identity, body) messages, in order; returns when the broker has confirmed every one.
 
-        Another body under the same identity is another message.
+        Another body under the same identity is another message. An identity that is longer than the broker
+        can hold is handed out shorter; different ones stay different, and the same stays the same.
         """
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """What a message of RabbitMQ carries besides its body: its name, how often it was handed out, why it died."""
 
+import hashlib
 import time
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,8 @@ from worker.queues.base import DeadLetter, Failure
 
 _CARRIED = "x-bulklink-deliveries"
 _LIFE = "x-bulklink-life"
+_LONGEST_NAME = 255
+_DIGEST_BYTES = 16
 _FAILURE = ("reason", "status", "http_status", "attempts", "deliveries", "dead_at")
 
 # Of no use in a copy, or harmful: the broker drops a message whose x-death says that it died in the queue it
@@ -125,7 +128,18 @@ def dead_letter_of(message: DeliveredMessage, queue: str) -> DeadLetter:
 
 def new_message(identity: str, body: bytes) -> aio_pika.Message:
     """A message that outlives a restart of the broker."""
-    return aio_pika.Message(body, message_id=identity, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    return aio_pika.Message(
+        body, message_id=_fitting(identity), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+    )
+
+
+def _fitting(identity: str) -> str:
+    """An identity as the broker can hold it: of a longer one the beginning, and a digest of all of it."""
+    name = identity.encode()
+    if len(name) <= _LONGEST_NAME:
+        return identity
+    digest = hashlib.blake2b(name, digest_size=_DIGEST_BYTES).hexdigest()
+    return f"{name[: _LONGEST_NAME - len(digest) - 1].decode(errors='ignore')}~{digest}"
 
 
 def _copy(message: DeliveredMessage, identity: str, headers: dict[str, Any]) -> aio_pika.Message:

@@ -13,7 +13,6 @@ from worker.queues.rabbitmq.connection import Connection, UnroutableError
 from worker.queues.rabbitmq.messages import new_message
 from worker.queues.rabbitmq.topology import QueueDeclaration, dead_letter_queue, work_queue
 
-_LONGEST_NAME = 255
 _AT_ONCE = 500
 # The broker writes the name of a new queue down half a second late. If it is killed before that, the queue
 # never works again, and what it had confirmed is gone.
@@ -46,9 +45,6 @@ class RabbitPublisher:
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Add (identity, body) messages, in order; returns when the broker has confirmed every one."""
-        for identity, _ in messages:
-            if len(identity.encode()) > _LONGEST_NAME:
-                raise QueueError(f"{self._address.shown}: a message id is too long: {identity[:40]}...")
         made = [new_message(identity, body) for identity, body in messages]
         await self._sender.put(self._address.name, made)
 
