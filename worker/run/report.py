@@ -14,6 +14,9 @@ from worker.settings import Settings
 MERGED = "merged"
 """Kind of input of a run that was made of others; nothing can be resumed in it."""
 
+PARTS = "parts"
+"""Of a merged run: name and first moment of each run that is in it, also of those that were merged before."""
+
 MOST_CHANGES = 200
 
 _SAME = {"portal": "portals", "columns": "columns"}
@@ -26,7 +29,7 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
     stands, and told of too, also in the report.
 
     Raises:
-        UsageError: they do not belong together, or one is named twice.
+        UsageError: they do not belong together, or one is named twice, or is part of another.
         LedgerError: one of them cannot be read, or none has begun.
     """
     if len({run.path.resolve() for run in runs}) < len(runs):
@@ -39,6 +42,7 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
     facts = list(begun.values())
     for run, one in begun.items():
         refuse_plan(run, settings, one)
+    parts = _parts(begun)
     for key, what in _SAME.items():
         # A worker that was killed before it read anything does not say what columns it would have found.
         said = [(run.run_id, one[key]) for run, one in begun.items() if key in one]
@@ -46,7 +50,6 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
         if other is not None:
             raise UsageError(f"runs {said[0][0]} and {other} have different {what}")
     names = {one["input_name"] for one in facts}
-    run_ids = [run.run_id for run in begun]
     directory = RunDirectory.create(settings.runs_dir, settings.run_id)
     try:
         merge_ledgers(
@@ -62,7 +65,8 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
                 "input_name": names.pop() if len(names) == 1 else f"{len(begun)} runs",
                 "input_kind": MERGED,
                 "input_complete": all(_is_complete(one) for one in facts),
-                "merged": run_ids,
+                "merged": [name for name, _ in parts],
+                PARTS: parts,
                 "merged_at": time.time(),
                 "merged_queue": all(one.get("input_kind") == "queue" for one in facts),
                 "settings": facts[0]["settings"],
@@ -82,6 +86,22 @@ def merge_runs(settings: Settings, runs: Sequence[RunDirectory], tell: Callable[
         directory.discard()
         raise
     return directory
+
+
+def _parts(begun: Mapping[RunDirectory, Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """All runs that are in these.
+
+    Raises:
+        UsageError: one is in several: its rows would count once, but not its requests.
+    """
+    found: dict[tuple[str, float], RunDirectory] = {}
+    for run, facts in begun.items():
+        for name, began in facts[PARTS]:
+            other = found.setdefault((name, began), run)
+            if other != run:
+                twice = f"run {name} is in both {other.run_id} and {run.run_id}, and would count twice"
+                raise UsageError(f"{twice}: name each run once")
+    return list(found)
 
 
 def _whole_input(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -131,12 +151,16 @@ def _named(run: RunDirectory, at_work: frozenset[RunDirectory]) -> str:
 
 
 def _begun(runs: Sequence[RunDirectory], tell: Callable[[str], None]) -> dict[RunDirectory, dict[str, Any]]:
+    """What is known of each; of one that was not merged, that it is its own part."""
     begun: dict[RunDirectory, dict[str, Any]] = {}
     never: NeverBegan | None = None
     for run in runs:
         try:
             with LedgerReader(run.ledger) as reader:
-                begun[run] = reader.facts()
+                facts = reader.facts()
+                # A copy of it elsewhere is the same run, and another of its name is not.
+                itself = [(facts["run_id"], at) for at, *_ in reader.sessions()][:1]
+                begun[run] = {PARTS: itself, **facts}
         except NeverBegan as error:
             never = error
             tell(f"run {run.run_id} was killed before it began: left out")

@@ -1,5 +1,6 @@
 """Runs that are made into one: which belong together, and what a worker that was killed early leaves."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -138,6 +139,52 @@ def test_no_run_is_merged_twice(settings: Settings, run: Callable[..., RunDirect
     one = run("one", links=1, **BEGUN, **READING)
     with pytest.raises(UsageError, match="named twice"):
         merged(settings, [one, one])
+
+
+def test_nor_is_one_that_is_already_in_another_that_is_named(
+    settings: Settings, run: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    """Its rows would count once, and its requests and tries twice."""
+    one, two, three = (run(name, links=1, **BEGUN, **READING) for name in ("one", "two", "three"))
+    both = merge_runs(settings, [one, two], lambda _: None)
+    others = merge_runs(settings.model_copy(update={"run_id": "others"}), [two, three], lambda _: None)
+    again = settings.model_copy(update={"run_id": "again"})
+    for runs, part, where in (
+        ([one, two, both], "one", "one and all"),
+        ([three, both, two], "two", "all and two"),
+        ([both, others], "two", "all and others"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            merged(again, runs)
+        assert (
+            str(caught.value) == f"run {part} is in both {where}, and would count twice: name each run once"
+        )
+    assert not (tmp_path / "again").exists()
+
+
+def test_what_was_merged_can_be_merged_with_what_is_not_in_it(
+    settings: Settings, run: Callable[..., RunDirectory], tmp_path: Path
+) -> None:
+    one, two, three = (run(name, links=1, **BEGUN, **READING) for name in ("one", "two", "three"))
+    both = merge_runs(settings, [one, two], lambda _: None)
+    more = merge_runs(settings.model_copy(update={"run_id": "more"}), [both, three], lambda _: None)
+    with LedgerReader(more.ledger) as reader:
+        assert reader.counts()[Status.LINKED] == 3
+        # A rollback asks which others are parts of it.
+        assert reader.facts()["merged"] == ["one", "two", "three"]
+    last = settings.model_copy(update={"run_id": "last"})
+    with pytest.raises(UsageError, match="run one is in both more and one"):
+        merged(last, [more, one])
+
+    # A copy is the same run; another of its name, of another machine, is not.
+    shutil.copytree(one.path, tmp_path / "copies" / "one")
+    with pytest.raises(UsageError, match="run one is in both more and one"):
+        merged(last, [more, RunDirectory(tmp_path / "copies" / "one")])
+    with closing(connect(RunDirectory.create(tmp_path / "elsewhere", "one").ledger, mode="rwc")) as db:
+        Store(db).put_meta({"run_id": "one", **BEGUN, **READING})
+        Store(db).begin_session()
+    _, linked, _ = merged(last, [more, RunDirectory(tmp_path / "elsewhere" / "one")])
+    assert linked == 3
 
 
 def test_a_run_that_is_being_worked_on_is_taken_as_it_stands_and_told_of(
