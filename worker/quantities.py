@@ -14,6 +14,9 @@ _ERRORS = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?", re.ASCII)
 _SHARE_COUNTS_FROM = 100
 _RATE = re.compile(r"(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|sec|m|min|h|d)", re.ASCII)
 
+_SHORTEST_WINDOW = 0.01
+"""Seconds. A turn may be late by a part of its window, and a timer always is, by tenths of a millisecond."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -42,12 +45,15 @@ def parse_rate(text: str) -> Rate:
     """Read ``50/s``, ``500/10s`` or ``1500/min``.
 
     Raises:
-        ValueError: not such a rate, or a limit or period of zero.
+        ValueError: not such a rate, a limit or period of zero, or a period that is too short.
     """
     match = _RATE.fullmatch(text.strip().lower()) if len(text) <= _LONGEST else None
     if not match or not int(match[1]) or (match[2] is not None and not float(match[2])):
         raise ValueError(f"{text!r} is not a rate like 50/s, 500/10s or 1500/min")
-    return Rate(limit=int(match[1]), period=float(match[2] or 1) * _UNITS[match[3]])
+    period = float(match[2] or 1) * _UNITS[match[3]]
+    if period < _SHORTEST_WINDOW:
+        raise ValueError(f"{text!r}: no timer keeps to a window of less than {_SHORTEST_WINDOW * 1000:.0f}ms")
+    return Rate(limit=int(match[1]), period=period)
 
 
 @dataclass(frozen=True, slots=True)

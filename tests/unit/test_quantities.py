@@ -91,6 +91,15 @@ def test_a_rate_is_read_as_the_portal_states_it(text: str, rate: Rate) -> None:
     assert parse_rate(text) == rate
 
 
+@pytest.mark.parametrize("text", ["1/1ms", "500/9ms", "1/0.001s", "1/ms"])
+def test_a_window_that_no_timer_can_keep_to_is_refused(text: str) -> None:
+    """Each turn would come too late to be used, and another be waited for."""
+    with pytest.raises(ValueError, match="no timer keeps to a window of less than 10ms") as caught:
+        parse_rate(text)
+    assert str(caught.value).startswith(repr(text))
+    assert parse_rate("5/10ms") == Rate(5, 0.01)
+
+
 def test_a_rate_per_milliseconds_is_read() -> None:
     rate = parse_rate("7/100ms")
     assert rate.limit == 7

@@ -22,7 +22,9 @@ DOCUMENTED = Timetable(Rate(500, 10.0))
 ENVIRONMENT = "env"
 """In place of a proxy: the one that the usual variables name."""
 
-_WHOLE = re.compile(r"\s*[+-]?[0-9][0-9_]*\s*")
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+(?:_[0-9]+)*\s*")
+
+_LONGEST_NUMBER, _BITS = 40, 63
 
 _NEXT_ID = re.compile(r",\s*(?=(?:opportunity|contact)=)")
 
@@ -46,7 +48,7 @@ def _columns(value: object) -> object:
 
 
 def _portal(value: str | None) -> str | None:
-    return value and portal_url(value)
+    return None if value is None else portal_url(value)
 
 
 def _proxy(value: object) -> object:
@@ -63,7 +65,18 @@ def _whole(value: object) -> object:
     # pydantic would take true for 1, and 2.0 for 2: as likely a mistake in the file as a wish.
     if isinstance(value, (bool, float)) or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
         raise PydanticCustomError("int_type", "not a whole number")
+    if isinstance(value, (int, str)) and _is_beyond(value):
+        raise ValueError("there is nothing of which there are so many")
     return value
+
+
+def _is_beyond(number: int | str) -> bool:
+    """Whether it is more than 64 bits can hold: it is saved and logged as such."""
+    if isinstance(number, str):
+        if len(number) > _LONGEST_NUMBER:
+            return True
+        number = int(number)
+    return number.bit_length() > _BITS
 
 
 def _auto(value: object) -> object:
@@ -82,7 +95,7 @@ def _link_rate(value: object) -> Timetable | None:
 
 def _timezone(value: str | None) -> str | None:
     try:
-        return value and ZoneInfo(value).key
+        return None if value is None else ZoneInfo(value).key
     except (ValueError, OSError, ZoneInfoNotFoundError):
         raise ValueError(f"{value!r} is no time zone that is known here, like Europe/Berlin") from None
 
@@ -93,6 +106,13 @@ def _run_id(value: str) -> str:
         raise ValueError(
             f"{value!r} is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"
         )
+    return value
+
+
+def _some(value: object) -> object:
+    # As a path it would be this folder: not what is meant by "$FOLDER" where that is not set.
+    if value == "":
+        raise ValueError("'' is no path")
     return value
 
 
@@ -154,10 +174,10 @@ FailedPairs = Annotated[
 ]
 """``100`` or ``5%``."""
 
-FilePath = Annotated[Path, AfterValidator(_path)]
+FilePath = Annotated[Path, BeforeValidator(_some), AfterValidator(_path)]
 """A path as it was given."""
 
-SavedPath = Annotated[Path, AfterValidator(lambda path: _path(path).absolute())]
+SavedPath = Annotated[Path, BeforeValidator(_some), AfterValidator(lambda path: _path(path).absolute())]
 """One that a later session finds, too, wherever that is started."""
 
 Columns = Annotated[dict[str, str] | None, BeforeValidator(_columns)]
@@ -166,5 +186,5 @@ Columns = Annotated[dict[str, str] | None, BeforeValidator(_columns)]
 SheetName = Annotated[str | None, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A sheet, by name or by number."""
 
-RunId = Annotated[str | None, AfterValidator(lambda value: value and _run_id(value))]
+RunId = Annotated[str | None, AfterValidator(lambda value: None if value is None else _run_id(value))]
 """A name that can be a folder's, and be typed as a word of a command line."""

@@ -152,6 +152,35 @@ def test_all_options_of_a_number_are_tried_here() -> None:
     assert {option_name(name) for name in numbers} == set(_WHOLE)
 
 
+@pytest.mark.parametrize("name", ["limit", "min_rows", "allow_removals"])
+def test_a_number_beyond_all_rows_is_refused(toml: Callable[[str], str], name: str) -> None:
+    """It is saved and logged as a number of 64 bits."""
+    for number in (2**63, 10**400):
+        config = toml(f"{name} = {number}")
+        assert refused({"config": config}) == f"{config}: {name}: there is nothing of which there are so many"
+        assert refused({name: str(number)}).endswith("so many")
+    assert getattr(load_settings({name: 2**63 - 1}), name) == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("portal", "'' is not an address like https://portal.example.com"),
+        ("runs_dir", "'' is no path"),
+        ("log_file", "'' is no path"),
+        ("ca_file", "'' is no path"),
+        ("token_file", "'' is no path"),
+        ("run_id", "'' is no run id: letters, digits, '-', '_' and '.' only, no '-' or '.' first"),
+        ("timezone", "'' is no time zone that is known here, like Europe/Berlin"),
+    ],
+)
+def test_nothing_is_not_taken_for_a_value(toml: Callable[[str], str], name: str, why: str) -> None:
+    """As of a shell whose variable is not set: it would be another folder, or portal, than is meant."""
+    config = toml(f'{name} = ""')
+    assert refused({"config": config}) == f"{config}: {name}: {why}"
+    assert refused({name: ""}).endswith(why)
+
+
 @pytest.mark.parametrize("name", ["timeout", "grace", "max_duration", "retry_delay"])
 def test_a_time_beyond_all_numbers_is_refused(toml: Callable[[str], str], name: str) -> None:
     config = toml(f"{name} = {'9' * 400}")
