@@ -89,7 +89,7 @@ def test_a_sync_that_only_reads(bulklink: "CommandLine", simulate: "Simulate") -
     (bulklink.folder / "pairs.csv").write_text("opportunity_id,contact_id\n1,1\n1,x\n")
     code, said = quiet(bulklink, *words)
     assert code == 3
-    assert said.startswith("bulklink: pairs.csv: exit code 3: 1 opportunity not touched (1): ")
+    assert said.startswith("bulklink: pairs.csv: exit code 3: 1 invalid; 1 opportunity not touched (1): ")
 
 
 def test_sync(bulklink: "CommandLine", simulate: "Simulate") -> None:

@@ -276,6 +276,21 @@ def test_a_dry_run_says_what_it_would_do_and_sends_nothing_but_gets(
         assert "2 links to add, 1 to remove, 1 pair that cannot be told\n  remove 1,2\n" in words
 
 
+def test_a_dry_run_says_what_of_the_input_is_no_pair_and_minds_how_much_there_should_be(
+    bulklink: "CommandLine", simulate: "Simulate"
+) -> None:
+    portal = simulate(holding({(1, 1)}))
+    write(bulklink, {(1, 1), (2, 2)}, "3,x", ",4")
+    words = ("sync", "pairs.csv", "--portal", portal.url, "-n")
+    done = bulklink(*words)
+    assert (done.returncode, done.stdout) == (3, "pairs.csv: 1 link to add, 0 to remove, 2 rows invalid\n")
+    assert json.loads(bulklink(*words, "--json").stdout)["invalid"] == 2
+    before = portal.books()["requests"]
+    done = bulklink(*words, "--min-rows", "5")
+    assert (done.returncode, "only 4 rows, expected are 5" in done.stderr) == (2, True)
+    assert portal.books()["requests"] == before
+
+
 def test_syncs_that_are_merged_tell_once_what_became_of_each_link_and_are_undone_to_what_was_before(
     bulklink: "CommandLine", simulate: "Simulate"
 ) -> None:

@@ -10,7 +10,7 @@ from worker.cli.finish import plan_words, summed_up
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
-from worker.errors import Exit, one_line
+from worker.errors import Exit, UsageError, one_line
 from worker.ledger import LedgerReader, run_lock
 from worker.quantities import counted
 from worker.report.plan import PLAN_JSON
@@ -34,6 +34,8 @@ def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
     one state and every file says what the ledger says, else 1.
     """
     settings = load_settings(flags)
+    if flags["run_id"] is not None and (check or len(runs) <= 1):
+        raise UsageError("--run-id is the name of what several runs are merged into; leave it out here")
     found = [find_run(settings.runs_dir, run) for run in runs or (None,)]
     if check:
         return max(_check(directory, settings) for directory in found)

@@ -8,12 +8,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from worker.dashboard.about import Page
-from worker.errors import Exit
+from worker.errors import Exit, TooFewRows
 from worker.ledger import Ledger, LedgerReader, named_opportunities
+from worker.models import Status
 from worker.operations.members import MemberList
 from worker.operations.prune import Decision, Surplus, surplus
 from worker.quantities import counted
-from worker.reasons import INCOMPLETE, INVALID_ROW
+from worker.reasons import INCOMPLETE
 from worker.report.sync import UntouchedPart, guards_spoken, untouched_parts
 from worker.run.access import access_of, shared_rate
 from worker.run.directory import RunDirectory, list_runs
@@ -37,6 +38,7 @@ class Preview(BaseModel):
 
     Attributes:
         rows: of the input.
+        invalid: rows that are no pair.
         add: pairs that are not there yet; the portal may refuse some of them.
         unread: pairs of opportunities whose members could not be read, or that are not found.
         remove: links that would go, or would be withheld; opportunity and contact.
@@ -49,6 +51,7 @@ class Preview(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: int
+    invalid: int
     add: int
     unread: int
     remove: tuple[tuple[int, int], ...]
@@ -62,13 +65,15 @@ class Preview(BaseModel):
         """What the sync would end with, as far as it can be told."""
         if self.why_withheld or INCOMPLETE in self.untouched:
             return Exit.DIFFERENCES
-        return Exit.REJECTED if INVALID_ROW in self.untouched else Exit.OK
+        return Exit.REJECTED if self.invalid else Exit.OK
 
     def left(self, name: str) -> str:
         """Why the exit code is another than 0, in one line; empty if it is not. ``name`` is the input's."""
         if not self.exit_code:
             return ""
         why = guards_spoken((), 0, self.untouched)
+        if self.invalid:
+            why.insert(0, f"{self.invalid:,} invalid")
         if self.why_withheld:
             why.insert(0, f"nothing would be removed: {self.why_withheld}")
         return f"{name}: exit code {self.exit_code}: {'; '.join(why)}"
@@ -77,7 +82,8 @@ class Preview(BaseModel):
         """The same in words; ``name`` is the input's."""
         links = f"{counted(self.add, 'link')} to add, {len(self.remove):,} to remove"
         unread = f", {counted(self.unread, 'pair')} that cannot be told" if self.unread else ""
-        lines = [f"{name}: {links}{unread}"]
+        invalid = f", {counted(self.invalid, 'row')} invalid" if self.invalid else ""
+        lines = [f"{name}: {links}{unread}{invalid}"]
         lines += [f"  remove {opportunity},{contact}" for opportunity, contact in self.remove[:_SHOWN]]
         if len(self.remove) > _SHOWN:
             lines.append(f"  and {len(self.remove) - _SHOWN:,} more; --json names all")
@@ -95,7 +101,7 @@ def preview(settings: Settings, source: Source, show: Show) -> Preview:
         show: called often with the counts so far.
 
     Raises:
-        InputError: the input cannot be read to its end.
+        InputError: the input cannot be read to its end, or has fewer rows than it should.
         WorkerError: the portal refuses us, or has failed for too long.
     """
     single = settings.model_copy(update={"transport": "single"})  # a batch is a POST, whatever is in it
@@ -132,6 +138,8 @@ async def _preview(
             run_id="preview", portal=settings.portal, input_path="", input_name="", settings={}
         )
         await ingest(source, ledger, nothing, rows, settings.limit)
+        if rows.rows < (settings.min_rows or 0):
+            raise TooFewRows(source.name, rows.rows, settings.min_rows or 0)
         with LedgerReader(directory.ledger) as reader:
             untouched = dict(untouched_by_input(reader, reader.facts()))
             untold = count_untold(reader, reader.facts())
@@ -156,6 +164,7 @@ async def _preview(
         )
     return Preview(
         rows=rows.rows,
+        invalid=rows.settled[Status.INVALID],
         add=add,
         unread=unread,
         remove=tuple((one.opportunity_id, one.contact_id) for one in decision.removals),

@@ -11,6 +11,7 @@ from worker.settings import option_name, options
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
 
+MERGED = "--run-id is the name of what several runs are merged into; leave it out here"
 SECRETS = [f"--{option_name(name).replace('_', '-')}" for name, option in options().items() if option.secret]
 
 
@@ -82,6 +83,8 @@ def test_a_secret_as_a_flag_is_told_where_it_belongs_and_is_not_repeated(
         (("simulate", "--port", "-1"), "--port: '-1' is not a whole number from 0 to 65535"),
         (("simulate", "--scenario", "stormy"), "--scenario: 'stormy' is neither a file nor in --list"),
         (("simulate", "--scenario", "/"), "--scenario: /: Is a directory"),
+        (("report", "x", "--run-id", "y"), MERGED),
+        (("report", "x", "y", "--check", "--run-id", "z"), MERGED),
         (("bench", "limits", "--seed", "-1"), "--seed: '-1' is not a whole number from 0 on"),
         (("bench", "--pairs", "5"), "--pairs: '5' is not a whole number from 200 to 1000000"),
     ],
