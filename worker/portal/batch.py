@@ -22,7 +22,7 @@ from worker.models import Ask, Attempt, Exchange, Kind, Request, Result
 from worker.portal.calls import HARMLESS, Call, Read, attempt_of, call_for, judge, read_answer
 from worker.portal.classify import Verdict, read_body
 from worker.portal.client import Finding, PortalClient
-from worker.portal.doubt import PATIENCE, Doubt
+from worker.portal.doubt import Doubt
 from worker.portal.identity import WHO, User, read_profile, user_in
 from worker.portal.single import Single
 from worker.reasons import BLOCKED, NO_ITEM, NOT_FOUND, RENEWED, TIMEOUT, TOO_LARGE
@@ -58,14 +58,15 @@ class Batch:
         self._single = Single(client)
         self._forbidden = False
         self._alone = False
-        self._doubt = Doubt()
+        self._of_lost = Doubt(first=2, then=1, heard=4)
+        self._of_throttled = Doubt(first=3, then=3, heard=3)
         self._taken = 0  # bytes of the largest that was answered
 
     @property
     def size(self) -> int:
         """Most operations that the next request carries."""
-        goes_alone = self._alone or self._forbidden or self._doubt.wants_one_alone
-        return 1 if goes_alone else self._size.size
+        is_doubted = self._of_lost.wants_one_alone or self._of_throttled.wants_one_alone
+        return 1 if self._alone or self._forbidden or is_doubted else self._size.size
 
     @property
     def sizes(self) -> BatchSize:
@@ -84,10 +85,10 @@ class Batch:
         """
         if len(asks) == 1:
             return await self._send_alone(asks)
-        lost_before = self._doubt.lost
+        lost_before, throttled_before = self._of_lost.lost, self._of_throttled.lost
         exchange = await self._send(asks)
         self._single.first_look.learn(asks, exchange.attempts)
-        self._learn(exchange, lost_before)
+        self._learn(exchange, lost_before, throttled_before)
         return exchange
 
     async def _send_alone(self, asks: Sequence[Ask]) -> Exchange:
@@ -95,7 +96,8 @@ class Batch:
         exchange = await self._single.send(asks)
         (attempt,) = exchange.attempts
         is_answered = attempt.result in _ANSWERED
-        self._doubt.one_sent(answered=is_answered)
+        self._of_lost.one_sent(answered=is_answered)
+        self._of_throttled.one_sent(answered=is_answered)
         if self._size.size == 1 and (is_answered or attempt.reason == TIMEOUT):
             # Batches that had to become as small as that grow again by it, or they never would.
             self._size.observe(1, attempt.seconds)
@@ -133,18 +135,22 @@ class Batch:
         else:
             self._give_up(f"the portal stopped taking batches: {finding.detail} {finding.verdict.reason}")
 
-    def _learn(self, exchange: Exchange, lost_before: int) -> None:
+    def _learn(self, exchange: Exchange, lost_before: int, throttled_before: int) -> None:
         request = exchange.request
+        is_last = False
         if any(attempt.result in _ANSWERED for attempt in exchange.attempts):
-            self._doubt.batch_answered()
-        elif request.result in _FAILED:  # to be throttled is no loss: it says that we are too fast
-            in_a_row = self._doubt.lost
-            is_last = self._doubt.batch_lost(lost_before)
-            if PATIENCE <= self._doubt.lost > in_a_row:
+            self._of_lost.batch_answered()
+            self._of_throttled.batch_answered()
+        elif request.result is _THROTTLED:
+            is_last = self._of_throttled.batch_lost(throttled_before)
+        elif request.result in _FAILED:
+            in_a_row = self._of_lost.lost
+            is_last = self._of_lost.batch_lost(lost_before)
+            if self._of_lost.is_grave and self._of_lost.lost > in_a_row:
                 self._size.lost()
-            if is_last:
-                status = "" if request.http_status is None else f"HTTP {request.http_status} "
-                self._give_up(f"batches fail, requests of one do not: {status}{request.reason}")
+        if is_last:
+            status = "" if request.http_status is None else f"HTTP {request.http_status} "
+            self._give_up(f"batches fail, requests of one do not: {status}{request.reason}")
 
     def _give_up(self, why: str) -> None:
         if not self._forbidden:  # several may be on their way

@@ -17,6 +17,7 @@ from worker.limits import Limiter
 from worker.limits.batch_size import BatchSize
 from worker.models import Ask, Attempt, Exchange, Kind, Result
 from worker.operations.base import MOST_LOST
+from worker.operations.policy import RetryPolicy
 from worker.portal.auth import Credentials
 from worker.portal.batch import Batch, FirstBatch, first_batch
 from worker.portal.client import PortalClient
@@ -295,11 +296,40 @@ async def test_batches_that_get_lost_while_requests_of_one_are_answered_are_give
 
 @pytest.mark.parametrize("throttled", [page(503), page(429)])
 async def test_to_be_throttled_neither_ends_batches_nor_makes_them_smaller(throttled: Reply) -> None:
-    """Under a limit a request of one gets through where the batch before it came too early, over and over."""
+    """Under a limit a batch that comes too early is refused, and one that was waited for is taken."""
     world = World()
     size = world.batch.size
-    assert await lose(world, throttled, ALONE) == 40
+    for number in range(40):
+        is_alone = world.batch.size == 1
+        taken = ALONE if is_alone else reply([good(number) for number in range(8)])
+        world.wire.answers = [throttled if number % 3 < 2 else taken]
+        await world.send(ASKS[:1] if is_alone else ASKS)
     assert (world.forbidden, world.batch.size) == ([], size)
+
+
+@pytest.mark.parametrize("throttled", [page(503), page(429)])
+async def test_batches_that_are_refused_after_each_pause_where_requests_of_one_are_not_are_given_up(
+    throttled: Reply,
+) -> None:
+    """Before their pairs are: those are tried twenty times, if others get through."""
+    world = World()
+    assert await lose(world, throttled, ALONE) == 10 < RetryPolicy().max_unexplained
+    (why,) = world.forbidden
+    assert why.startswith(f"batches fail, requests of one do not: HTTP {throttled.status} ")
+
+
+@pytest.mark.parametrize("throttled", [page(503), page(429)])
+async def test_a_portal_that_throttles_requests_of_one_as_well_has_its_batches_again_when_it_is_free(
+    throttled: Reply,
+) -> None:
+    world = World()
+    size = world.batch.size
+    await lose(world, throttled, throttled)
+    assert world.forbidden == []
+    if world.batch.size == 1:
+        world.wire.answers = [ALONE]
+        await world.send(ASKS[:1])
+    assert world.batch.size == size
 
 
 @pytest.mark.parametrize("lost", LOST)
@@ -344,12 +374,6 @@ async def test_batches_that_are_lost_together_make_those_after_them_smaller_once
     for _ in range(2):
         await asyncio.gather(*(world.batch.send(ASKS) for _ in range(4)))
     assert world.size.size == 10
-
-
-async def test_a_portal_that_asks_for_less_speed_takes_batches_all_the_same() -> None:
-    world = World()
-    await lose(world, page(429), ALONE)
-    assert (world.forbidden, world.batch.size) == ([], 8)
 
 
 async def test_a_portal_that_refuses_us_ends_the_run() -> None:

@@ -3,11 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.portal.doubt import HEARD, PATIENCE, Doubt
+from worker.portal.doubt import Doubt
+
+PATIENCE, HEARD = 2, 4
+
+
+def lost_ones() -> Doubt:
+    return Doubt(first=PATIENCE, then=1, heard=HEARD)
 
 
 def test_after_two_in_a_row_one_goes_alone_and_then_one_after_each_further_loss() -> None:
-    doubt, told = Doubt(), []
+    doubt, told = lost_ones(), []
     for _ in range(4):
         doubt.batch_lost(doubt.lost)
         told.append(doubt.wants_one_alone)
@@ -16,14 +22,22 @@ def test_after_two_in_a_row_one_goes_alone_and_then_one_after_each_further_loss(
     assert told == [False, True, True, True]
 
 
+def test_where_it_takes_several_each_time_one_goes_alone_after_as_many_more() -> None:
+    doubt, told = Doubt(first=3, then=3, heard=3), []
+    while not doubt.batch_lost(doubt.lost):
+        told.append(doubt.wants_one_alone)
+        doubt.one_sent(answered=True)
+    assert told == [False, False, True] * 3
+
+
 def test_batches_in_flight_together_are_one_loss() -> None:
-    doubt = Doubt()
+    doubt = lost_ones()
     assert not any(doubt.batch_lost(0) for _ in range(20))
     assert (doubt.lost, doubt.wants_one_alone) == (1, False)
 
 
 def test_one_loss_is_followed_by_one_request_that_counts() -> None:
-    doubt = Doubt()
+    doubt = lost_ones()
     for _ in range(PATIENCE):
         doubt.batch_lost(doubt.lost)
     for _ in range(20):
@@ -32,7 +46,7 @@ def test_one_loss_is_followed_by_one_request_that_counts() -> None:
 
 
 def test_a_late_loss_says_nothing_once_another_was_answered() -> None:
-    doubt = Doubt()
+    doubt = lost_ones()
     for _ in range(PATIENCE):
         doubt.batch_lost(doubt.lost)
     doubt.batch_answered()
@@ -47,7 +61,7 @@ EVENTS = st.lists(st.sampled_from(["answered", "lost", "late", "heard", "unheard
 def test_batches_are_given_up_only_when_several_were_lost_and_as_many_alone_answered_since_the_last_answer(
     events: list[str],
 ) -> None:
-    doubt, lost, heard = Doubt(), 0, 0
+    doubt, lost, heard = lost_ones(), 0, 0
     for event in events:
         if event == "answered":
             doubt.batch_answered()
