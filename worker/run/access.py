@@ -32,6 +32,7 @@ from worker.portal.client import PortalClient
 from worker.portal.tls import tls_context
 from worker.portal.transport import BatchLimits, choose
 from worker.portal.tries import Waiting
+from worker.quantities import Rate
 from worker.queues import open_rate, parse_rate_address
 from worker.run.directory import RunDirectory
 from worker.run.log import open_log
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
 REMEMBER_EVERY = 60.0
 """Seconds."""
+
+_SILENT = 5.0
+"""Seconds after which whoever waits for a first turn is told of it."""
 
 
 LARGEST_LOG = 20_000_000
@@ -102,6 +106,24 @@ async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def told_if_slow(rate: Rate, tell: Callable[[str], None]) -> AsyncIterator[None]:
+    """Within the block, say that turns are rare, if they are and it lasts: nothing else is seen then."""
+    step, told = 1 / rate.per_second, False
+
+    async def say() -> None:
+        nonlocal told
+        await asyncio.sleep(_SILENT)
+        told = step > 1.0
+        if told:
+            tell(f"at {rate} there is a turn every {step:.3g} s: waiting for one")
+
+    async with beside(say):
+        yield
+    if told:
+        tell("")
 
 
 def _turns_of_this_machine(
@@ -216,13 +238,14 @@ async def open_site(
         proxy=proxy_of(settings),
     )
     await stack.enter_async_context(client)
-    await client.probe()
     limits = BatchLimits(settings.batch_size, settings.timeout, settings.grace, learned.batch_size)
 
     def forbidden(why: str) -> None:
         site.take_no_more_batches(why)
 
-    route = await choose(client, settings.transport, limits, forbidden)
+    async with told_if_slow(rate, tell):
+        await client.probe()
+        route = await choose(client, settings.transport, limits, forbidden)
     site = Site(
         client,
         limiter,
