@@ -169,14 +169,15 @@ def _form(result: CheckResult) -> str:
         else:
             number = "" if column.number is None else f" (column {column.number})"
             parts.append(f"{which.name}: {shown([column.name])}{number}")
+    ids = f"{', '.join(parts)}; {'' if source.has_header else 'no header, '}"
     if source.format == "xlsx":
-        return f"{', '.join(parts)}; sheet {shown([source.sheet])}"
+        return f"{ids}sheet {shown([source.sheet])}"
     dialect = source.dialect
     written = "an object a line" if source.format == "jsonl" else _DELIMITERS.get(dialect.delimiter)
     encoding = ("UTF-8" if dialect.encoding == "utf-8" else "UTF-16") + (" with a BOM" if dialect.bom else "")
     if result.not_utf8.cells:
         encoding += f" but for {_cells(result)}"
-    return f"{', '.join(parts)}; {written or shown([dialect.delimiter])}, {encoding}"
+    return f"{ids}{written or shown([dialect.delimiter])}, {encoding}"
 
 
 def _cells(result: CheckResult) -> str:
@@ -236,6 +237,7 @@ def _json(result: CheckResult, asked: _Asked | None, more: Mapping[str, object])
         **more,
         "name": source.name,
         "format": source.format,
+        "header": source.has_header,
         "columns": source.columns,
         "ids": {role: {"name": one.name, "number": one.number} for role, one in source.ids.items()},
         **({"delimiter": dialect["delimiter"]} if source.format == "csv" else {}),

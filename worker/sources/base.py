@@ -52,6 +52,10 @@ class Source(Protocol):
         """The columns that hold the ids, by role; those of a JSONL file show up as it is read."""
 
     @property
+    def has_header(self) -> bool:
+        """Whether its columns are named in it, as keys are; if not, their names are ours."""
+
+    @property
     def format(self) -> Literal["csv", "jsonl", "xlsx"]:
         """Lines of cells, an object a line, or rows of a sheet."""
 
@@ -91,11 +95,13 @@ class FileSource(ABC):
     """A source over one :class:`RawInput`, which it owns; the format is up to the subclass.
 
     Attributes:
+        has_header: its columns are named in it.
         format: lines of cells, an object a line, or rows of a sheet.
         sheet: the one of a workbook that is read.
         dialect: how it is written.
     """
 
+    has_header: bool = True
     format: Literal["csv", "jsonl", "xlsx"]
     sheet: str = ""
     dialect: Dialect

@@ -90,6 +90,7 @@ class Table(FileSource):
             raise InputError(f"{label} has {len(header)} columns; {MAX_COLUMNS} is the most")
         layout = headerless(header, wanted)
         if layout is not None:
+            self.has_header = False
             self._records = chain((record,), self._records)
             return layout
         while len(header) > 1 and header[-1] == EXTRA:

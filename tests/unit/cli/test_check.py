@@ -67,6 +67,7 @@ def test_a_script_is_told_the_same(command: "Command", tmp_path: Path) -> None:
     assert told == {
         "name": "pairs.csv",
         "format": "csv",
+        "header": True,
         "columns": ["Deal ID", "Contact ID", "Note"],
         "ids": {
             "opportunity": {"name": "Deal ID", "number": 1},
@@ -94,7 +95,10 @@ def test_a_script_is_told_the_same(command: "Command", tmp_path: Path) -> None:
         (
             "a.csv",
             "1\t2\n",
-            "opportunity_id: opportunity_id (column 1), contact_id: contact_id (column 2); tabs, UTF-8",
+            (
+                "opportunity_id: opportunity_id (column 1), contact_id: contact_id (column 2);"
+                " no header, tabs, UTF-8"
+            ),
         ),
         (
             "a.csv",
@@ -108,6 +112,13 @@ def test_what_was_chosen_is_said(command: "Command", tmp_path: Path, name: str, 
     (tmp_path / name).write_text(text)
 
     assert command("check", name).out.splitlines()[1] == f"  {form}"
+
+
+def test_a_script_is_told_that_there_is_no_header(command: "Command", tmp_path: Path) -> None:
+    """Which of the two columns is which was taken from their order alone."""
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+
+    assert json.loads(command("check", "a.csv", "--json", "-q").out)["header"] is False
 
 
 def test_a_column_and_a_delimiter_that_were_named_are_said_too(command: "Command", tmp_path: Path) -> None:
