@@ -13,7 +13,7 @@ _READER_WAITS = 10_000
 _WRITER_WAITS = 60_000
 """Milliseconds for which a statement waits while another program writes."""
 
-SCHEMA_VERSION = "8"
+SCHEMA_VERSION = "9"
 
 PAGE_SIZE = 8_192
 """Bytes: three Contacts fit in; of a page of 4,096 one would leave nearly half empty."""
