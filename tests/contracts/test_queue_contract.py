@@ -309,6 +309,20 @@ async def test_requeued_letters_are_new_messages_with_their_old_identity(lab: La
     assert (letter.identity, letter.failure.reason, letter.deliveries) == (identities[2], "again", 1)
 
 
+async def test_however_many_letters_are_put_back_none_stays_behind(lab: Lab) -> None:
+    """One that did would be put back a second time, as another message."""
+    identities = await publish_numbers(lab, 130)
+    queue, letters = await lab.queue(lease=LONG), await lab.dead_letters()
+    for message in await take(queue, 130):
+        await queue.dead(message.handle, FAILURE)
+    assert await letters.requeue(1_000) == 130
+    assert await letters.letters(10) == []
+    assert await letters.requeue(1_000) == 0
+    again = await take(queue, 130)
+    assert sorted(message.identity for message in again) == sorted(identities)
+    assert not await queue.receive(1, 0.2)
+
+
 async def test_each_requeue_begins_a_life_that_every_later_delivery_bears(lab: Lab) -> None:
     """Else nobody could tell what is to be tried anew from what is only handed out again."""
     await publish(lab, ("x", b"body"))

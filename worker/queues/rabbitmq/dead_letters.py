@@ -10,7 +10,10 @@ from worker.queues.base import DeadLetter
 from worker.queues.rabbitmq.messages import dead_letter_of, requeued_copy
 from worker.queues.rabbitmq.publisher import ConfirmedSender
 
-_AT_ONCE = 100
+_AT_ONCE = 20
+"""Letters moved in one channel. For a quorum queue the acknowledgement of each is a command of its own; the
+broker holds back those beyond 32, and forgets them when the channel closes."""
+
 _SECONDS_EACH = 0.05
 
 
