@@ -84,7 +84,9 @@ def test_batches_that_are_refused_without_a_time_are_sent_again_whole(
 
     assert (report.exit_code, report.counts["linked"], len(portal.links())) == (0, PAIRS, PAIRS)
     assert 1 <= portal.books()["by_status"]["503"] == report.requests.throttled <= 30
-    assert portal.books()["repeats"] == 0
+    books = portal.books()
+    assert books["stored"] == PAIRS
+    assert books["repeats"] < books["by_status"]["503"]  # of those that went alone to see if it is batches
 
 
 @pytest.mark.parametrize("announces", ["ietf", "ratelimit", "x-ratelimit"])
