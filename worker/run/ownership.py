@@ -1,10 +1,9 @@
 """Whose a link is: what all runs in a folder say of it, of which the last word counts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 from worker.errors import LedgerError
 from worker.ledger import LedgerReader, last_words, made_at
@@ -32,17 +31,9 @@ def owned_links(
         Each with when its contact was created, as the portal said when the link was made.
     """
     latest: dict[int, tuple[float, bool, datetime | None]] = {}
-    for run in runs:
-        try:
-            with LedgerReader(run.ledger) as reader:
-                facts = reader.facts()
-                if facts["portal"] != portal:
-                    continue
-                for key, at, made, created in _said(reader, facts, keys):
-                    if key not in latest or at >= latest[key][0]:
-                        latest[key] = at, made, created
-        except LedgerError as error:
-            tell(f"run {run.run_id} cannot be read, so no link counts as made by it: {error}")
+    for _, key, at, made, created in _said_by(runs, portal, keys, tell):
+        if key not in latest or at >= latest[key][0]:
+            latest[key] = at, made, created
     return {key: created for key, (_, made, created) in latest.items() if made}
 
 
@@ -59,25 +50,19 @@ def touched_since(directory: RunDirectory, tell: Tell) -> frozenset[int]:
         facts, ours = reader.facts(), made_at(reader)
     if not ours:
         return frozenset()
-    first, found = min(ours.values()), set[int]()
-    for run in list_runs(directory.path.parent):
-        if run.path.name == directory.path.name or _written_at(run) + _SLACK <= first:
-            continue
-        try:
-            with LedgerReader(run.ledger) as reader:
-                others = reader.facts()
-                if others["portal"] != facts["portal"]:
-                    continue
-                of_it = others["run_id"] in facts.get("merged", ())
-                found |= {
-                    key
-                    for key, at, made, _ in _said(reader, others, ours.keys())
-                    # What it made is in the ledger of both.
-                    if at > ours[key] and not (made and of_it)
-                }
-        except LedgerError as error:
-            tell(f"run {run.run_id} cannot be read, so no link counts as made or removed by it: {error}")
-    return frozenset(found)
+    first = min(ours.values())
+    others = [
+        run
+        for run in list_runs(directory.path.parent)
+        if run.path.name != directory.path.name and _written_at(run) + _SLACK > first
+    ]
+    parts = facts.get("merged", ())
+    return frozenset(
+        key
+        for run_id, key, at, made, _ in _said_by(others, facts["portal"], ours.keys(), tell)
+        # What a part of it made is in the ledger of both.
+        if at > ours[key] and not (made and run_id in parts)
+    )
 
 
 def _written_at(run: RunDirectory) -> float:
@@ -89,11 +74,22 @@ def _written_at(run: RunDirectory) -> float:
     return found
 
 
-def _said(
-    reader: LedgerReader, facts: Mapping[str, Any], keys: AbstractSet[int]
-) -> Iterator[tuple[int, float, bool, datetime | None]]:
-    """What a run did with some links; of one that was merged, what the others do not say themselves."""
-    is_merged, since = facts.get("input_kind") == MERGED, facts.get("merged_at", 0.0)
-    for key, at, made, created in last_words(reader, keys):
-        if not is_merged or (not made and at > since):
-            yield key, at, made, created
+def _said_by(
+    runs: Sequence[RunDirectory], portal: str, keys: AbstractSet[int], tell: Tell
+) -> Iterator[tuple[str, int, float, bool, datetime | None]]:
+    """What runs for a portal did with some links, each with the run's name.
+
+    Of a run that was merged, what the others do not say themselves.
+    """
+    for run in runs:
+        try:
+            with LedgerReader(run.ledger) as reader:
+                facts = reader.facts()
+                if facts["portal"] != portal:
+                    continue
+                is_merged, since = facts.get("input_kind") == MERGED, facts.get("merged_at", 0.0)
+                for key, at, made, created in last_words(reader, keys):
+                    if not is_merged or (not made and at > since):
+                        yield facts["run_id"], key, at, made, created
+        except LedgerError as error:
+            tell(f"run {run.run_id} cannot be read, so no link counts as made or removed by it: {error}")
