@@ -51,6 +51,26 @@ def wait_after_loss(attempt: Attempt) -> float:
     return LOST_WAITS[attempt.reason == TIMEOUT]
 
 
+class CanBeLost:
+    """Counts the requests of many in which something was lost: after :data:`MOST_LOST` it goes alone."""
+
+    __slots__ = ("_lost",)
+
+    def __init__(self) -> None:
+        self._lost = 0
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether it was lost with others too often."""
+        return self._lost >= MOST_LOST
+
+    def is_lost_again(self, attempt: Attempt) -> bool:
+        """Whether this is one more, and no failure of its own; counts it."""
+        is_one_more = is_lost(attempt) and self._lost < MOST_LOST
+        self._lost += is_one_more
+        return is_one_more
+
+
 class Operation(Protocol[T_co]):
     """One thing that has to become true; ``T_co`` is what it gives when it is over."""
 

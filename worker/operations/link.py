@@ -5,7 +5,7 @@ from random import Random
 from msgspec.structs import replace
 
 from worker.models import Ask, Attempt, Kind, Outcome, Pair, Result
-from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
+from worker.operations.base import Again, CanBeLost, wait_after_loss
 from worker.operations.policy import Reread, RetryIn, RetryPolicy, Settle, Step
 from worker.reasons import NOT_STORED, PERHAPS_LINKED
 
@@ -13,7 +13,7 @@ from worker.reasons import NOT_STORED, PERHAPS_LINKED
 _LINK, _LOOK = Kind.LINK, Kind.LOOK
 
 
-class Link:
+class Link(CanBeLost):
     """A pair on its way to its outcome.
 
     Args:
@@ -31,7 +31,6 @@ class Link:
         "_compares",
         "_looking",
         "_looks",
-        "_lost",
         "_on_its_way",
         "_policy",
         "_recovers",
@@ -43,6 +42,7 @@ class Link:
     )
 
     def __init__(self, pair: Pair, policy: RetryPolicy, rng: Random) -> None:
+        super().__init__()
         self.pair = pair
         self.attempts: tuple[Attempt, ...] = ()
         self._policy = policy
@@ -54,7 +54,6 @@ class Link:
         self._spent = 0.0
         self._because = ""
         self._on_its_way = False
-        self._lost = 0
         self._recovers = False  # looks for what a request of many did before it broke off
         self._compares = False  # looks which of two things the last answer meant
 
@@ -71,11 +70,6 @@ class Link:
         """The link, or a look for it among the members."""
         kind = _LOOK if self._looking else _LINK
         return Ask(kind, self.pair.opportunity_id, (self.pair.contact_id,), self._because)
-
-    @property
-    def goes_alone(self) -> bool:
-        """Whether it was lost with others too often."""
-        return self._lost >= MOST_LOST
 
     def leaves(self) -> None:
         """From here on the portal may hold the link."""
@@ -106,8 +100,7 @@ class Link:
         return Again(step.seconds, is_retry, absent=self._recovers and attempt.reason == NOT_STORED)
 
     def _step(self, attempt: Attempt) -> Step:
-        if is_lost(attempt) and self._lost < MOST_LOST:
-            self._lost += 1
+        if self.is_lost_again(attempt):
             return self._after_loss(attempt)
         return self._looked(attempt) if self._looking else self._answered(attempt)
 

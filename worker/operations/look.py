@@ -5,7 +5,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from worker.models import Ask, Attempt, Kind, Result
-from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
+from worker.operations.base import Again, CanBeLost, wait_after_loss
 from worker.operations.policy import RetryPolicy
 
 MOST_SOUGHT = 100
@@ -37,7 +37,7 @@ class Told(Generic[_T]):
         return self.last.result in (Result.OK, Result.PERMANENT)
 
 
-class Look(Generic[_T]):
+class Look(CanBeLost, Generic[_T]):
     """A look at some members of one opportunity.
 
     Args:
@@ -54,7 +54,6 @@ class Look(Generic[_T]):
         "_contact_ids",
         "_counted",
         "_ids_only",
-        "_lost",
         "_opportunity_id",
         "_policy",
         "_rng",
@@ -71,6 +70,7 @@ class Look(Generic[_T]):
         *,
         ids_only: bool = False,
     ) -> None:
+        super().__init__()
         self.about = about
         self._opportunity_id = opportunity_id
         self._contact_ids = contact_ids
@@ -79,17 +79,11 @@ class Look(Generic[_T]):
         self._ids_only = ids_only
         self._attempts: tuple[Attempt, ...] = ()
         self._counted: tuple[Attempt, ...] = ()
-        self._lost = 0
 
     def ask(self) -> Ask:
         """The members that are sought."""
         because = self._attempts[-1].reason if self._attempts else ""
         return Ask(Kind.LOOK, self._opportunity_id, self._contact_ids, because, self._ids_only)
-
-    @property
-    def goes_alone(self) -> bool:
-        """Whether it was lost with others too often."""
-        return self._lost >= MOST_LOST
 
     def leaves(self) -> None:
         """To look changes nothing at the portal."""
@@ -100,8 +94,7 @@ class Look(Generic[_T]):
     def take(self, attempt: Attempt) -> Again | Told[_T]:
         """What the answer says, or that it is to be asked for again."""
         self._attempts += (attempt,)
-        if is_lost(attempt) and self._lost < MOST_LOST:
-            self._lost += 1
+        if self.is_lost_again(attempt):
             return Again(wait_after_loss(attempt))
         self._counted += (attempt,)
         again = self._policy.look_again(self._counted, self._rng)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from worker.models import Ask, Attempt, Kind, Page, Result
-from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
+from worker.operations.base import Again, CanBeLost, wait_after_loss
 from worker.operations.policy import RetryPolicy
 from worker.reasons import INCOMPLETE
 
@@ -27,7 +27,7 @@ class MemberList:
     trouble: str = ""
 
 
-class ReadMembers:
+class ReadMembers(CanBeLost):
     """Reads the members of one opportunity to the end.
 
     The list has no order (contract 5.1), and the portal's own ``nextIndex`` is off by one (5.4): pages are
@@ -40,26 +40,21 @@ class ReadMembers:
         rng: source of jitter.
     """
 
-    __slots__ = ("_because", "_counted", "_found", "_lost", "_opportunity_id", "_policy", "_rng", "_total")
+    __slots__ = ("_because", "_counted", "_found", "_opportunity_id", "_policy", "_rng", "_total")
 
     def __init__(self, opportunity_id: int, policy: RetryPolicy, rng: Random) -> None:
+        super().__init__()
         self._opportunity_id = opportunity_id
         self._policy = policy
         self._rng = rng
         self._because = ""
         self._counted: tuple[Attempt, ...] = ()
-        self._lost = 0
         self._found: dict[int, bytes] = {}
         self._total: int | None = None
 
     def ask(self) -> Ask:
         """The next page."""
         return Ask(Kind.MEMBERS, self._opportunity_id, (), self._because, start=len(self._found))
-
-    @property
-    def goes_alone(self) -> bool:
-        """Whether it was lost with others too often."""
-        return self._lost >= MOST_LOST
 
     def leaves(self) -> None:
         """To read changes nothing at the portal."""
@@ -70,8 +65,7 @@ class ReadMembers:
     def take(self, attempt: Attempt) -> Again | MemberList:
         """What the answer says: another page, the same one again, or the end."""
         self._because = attempt.reason
-        if is_lost(attempt) and self._lost < MOST_LOST:
-            self._lost += 1
+        if self.is_lost_again(attempt):
             return Again(wait_after_loss(attempt))
         self._counted += (attempt,)
         again = self._policy.look_again(self._counted, self._rng)

@@ -10,7 +10,7 @@ from random import Random
 
 from worker.contact import created_at
 from worker.models import Ask, Attempt, Kind, Result
-from worker.operations.base import MOST_LOST, Again, is_lost, wait_after_loss
+from worker.operations.base import Again, CanBeLost, wait_after_loss
 from worker.operations.look import Told
 from worker.operations.policy import RetryIn, RetryPolicy
 from worker.reasons import ANOTHER_CONTACT, NO_OPPORTUNITY, NOT_FOUND, STILL_THERE, TOUCHED_SINCE
@@ -27,7 +27,7 @@ class Removed:
     last: Attempt
 
 
-class Unlink:
+class Unlink(CanBeLost):
     """A link that is being removed; of CommunityServer only, for AppServer removes them all.
 
     Args:
@@ -40,7 +40,6 @@ class Unlink:
         "_because",
         "_counted",
         "_looks",
-        "_lost",
         "_policy",
         "_rng",
         "_spent",
@@ -49,12 +48,12 @@ class Unlink:
     )
 
     def __init__(self, link: Made, policy: RetryPolicy, rng: Random) -> None:
+        super().__init__()
         self.link = link
         self._policy = policy
         self._rng = rng
         self._because = ""
         self._counted: tuple[Attempt, ...] = ()
-        self._lost = 0
         self._spent = 0.0
         self._unanswered: Attempt | None = None
         self._looks: tuple[Attempt, ...] = ()
@@ -65,11 +64,6 @@ class Unlink:
         if self._unanswered is not None:
             return Ask(Kind.LOOK, *of, self._because, ids_only=True)
         return Ask(Kind.UNLINK, *of, self._because)
-
-    @property
-    def goes_alone(self) -> bool:
-        """Whether it was lost with others too often."""
-        return self._lost >= MOST_LOST
 
     def leaves(self) -> None:
         """That it is asked for was noted before."""
@@ -82,8 +76,7 @@ class Unlink:
         if self._unanswered is not None:
             return self._looked(self._unanswered, attempt)
         self._because = attempt.reason
-        if is_lost(attempt) and self._lost < MOST_LOST:
-            self._lost += 1
+        if self.is_lost_again(attempt):
             self._unanswered = attempt if attempt.result is Result.AMBIGUOUS else None
             self._looks = ()
             return Again(wait_after_loss(attempt))
@@ -97,8 +90,7 @@ class Unlink:
 
     def _looked(self, unanswered: Attempt, look: Attempt) -> Again | Removed:
         """What a look says of a removal that had no answer; it is repeated while it tells nothing."""
-        if is_lost(look) and self._lost < MOST_LOST:
-            self._lost += 1
+        if self.is_lost_again(look):
             return Again(wait_after_loss(look))
         self._looks += (look,)
         if (again := self._policy.look_again(self._looks, self._rng)) is not None:
