@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.brokers import free_port
+from tests.memory_queue import MemoryBroker, MemoryDeadLetters, MemoryPublisher, MemoryQueue
 from worker.queues import (
     DeadLetters,
     Publisher,
@@ -21,7 +22,6 @@ from worker.queues import (
     open_queue,
     parse_address,
 )
-from worker.queues.memory import MemoryBroker, MemoryDeadLetters, MemoryPublisher, MemoryQueue
 
 LEASE = 1.0
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.memory_queue import MemoryBroker, MemoryDeadLetters, MemoryPublisher, MemoryQueue
 from worker.errors import QueueUnavailable
-from worker.queues.memory import MemoryBroker, MemoryDeadLetters, MemoryPublisher, MemoryQueue
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.memory_queue import MemoryBroker
 from worker.errors import (
     Exit,
     InputError,
@@ -31,7 +32,6 @@ from worker.errors import (
 from worker.ledger import LedgerReader, audit, run_lock
 from worker.models import Status
 from worker.queues import Publisher
-from worker.queues.memory import MemoryBroker
 from worker.run.directory import RunDirectory
 from worker.run.publish import LEDGER, Publishing
 from worker.run.signals import SIGNALS

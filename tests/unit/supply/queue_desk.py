@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from tests.memory_queue import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.errors import QueueError, QueueUnavailable
 from worker.ledger import Ledger, LedgerReader, RowRecord, audit
 from worker.ledger.intake import Arrival, Delivery
@@ -19,7 +20,6 @@ from worker.ledger.ledger import _Job, _resolve
 from worker.ledger.store import Store
 from worker.models import Attempt, Outcome, Pair, Result, Status
 from worker.queues import DeadLetter, Failure, Message
-from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.supply.queue import QueuePlan, QueueSupply
 from worker.tally import RunTally
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.memory_queue import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues import Failure
-from worker.queues.memory import MemoryBroker, MemoryPublisher, MemoryQueue
 from worker.supply.acknowledger import LINGER, Acknowledgement, Acknowledger
 from worker.supply.broker_retry import BrokerRetry
 

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import VirtualLoop
+from tests.memory_queue import MemoryBroker, MemoryQueue
 from tests.unit.supply.queue_desk import (
     ENDLESS,
     LATER,
@@ -35,7 +36,6 @@ from worker.operations.base import Again
 from worker.operations.compare import Pairs, compare, looks
 from worker.operations.policy import RetryPolicy
 from worker.queues import Failure
-from worker.queues.memory import MemoryBroker, MemoryQueue
 from worker.sources import MESSAGE_COLUMNS
 from worker.supply.queue import FLUSH_SECONDS, QueueSupply
 from worker.tally import RunTally

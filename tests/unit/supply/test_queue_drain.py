@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.memory_queue import MemoryQueue
 from tests.unit.supply.queue_desk import LATER, NO, OK, Run, desk_of, planned
 from worker.models import Status
-from worker.queues.memory import MemoryQueue
 
 
 @pytest.mark.parametrize("limit", [1, 7, 16, 40])

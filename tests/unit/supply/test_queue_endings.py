@@ -3,11 +3,11 @@
 import asyncio
 import json
 
+from tests.memory_queue import MemoryQueue
 from tests.unit.supply.queue_desk import LATER, LINKED, NO, OK, UNKNOWN, Run, desk_of, planned
 from worker.ledger import WORN_OUT
 from worker.models import Status
 from worker.queues import Failure
-from worker.queues.memory import MemoryQueue
 from worker.supply.queue import LONGEST_DELAY
 
 

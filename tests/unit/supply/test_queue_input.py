@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.memory_queue import MemoryBroker, MemoryQueue
 from tests.unit.supply.queue_desk import PLAN, HereLedger, Results, Run
 from worker.errors import QueueMissing, QueueUnavailable
-from worker.queues.memory import MemoryBroker, MemoryQueue
 from worker.supply.queue import QueueSupply
 from worker.supply.queue_input import QueueInput
 from worker.tally import RunTally
