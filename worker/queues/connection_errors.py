@@ -14,7 +14,7 @@ _NOBODY = {
     errno.EHOSTUNREACH: "no route to it",
     errno.ENETUNREACH: "no route to it",
 }
-_CUT = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
+_CUT = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 # asyncio puts the errors of all addresses of a host into the text of one, which has no number then.
 _NUMBERS = re.compile(r"\[Errno (\d+)\]")
 
@@ -30,7 +30,7 @@ def connection_error(address: QueueAddress, error: BaseException) -> QueueError 
             return QueueError(f"{where} answers, but not with TLS")
         if isinstance(one, socket.gaierror):
             return QueueUnavailable(f"no broker at {where} (the name of the host is not known)")
-        if isinstance(one, OSError) and one.errno in _CUT:
+        if isinstance(one, _CUT):
             return QueueUnavailable(f"{address.shown}: the connection was lost")
         if isinstance(one, OSError) and (nobody := _nobody(one)):
             return QueueUnavailable(f"no broker at {where} ({nobody})")

@@ -100,6 +100,10 @@ async def started(bulklink: "CommandLine", *words: str, queue: str) -> "AsyncIte
         running = Running(process)
         try:
             yield running
+        except BaseException as error:
+            process.kill()
+            error.add_note("it said:\n" + "\n".join(await running.output))
+            raise
         finally:
             process.kill()
             await running.output
@@ -149,17 +153,20 @@ async def assert_all_is_done(
     assert checked.returncode == 0, checked.stderr
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110 - in another process
-        await asyncio.sleep(0.02)
+async def until(happened: Callable[[], bool], *, while_there_is: Running) -> None:
+    """Wait for what a command brings about; it has two minutes, and may not end before."""
+    async with asyncio.timeout(120):
+        while not happened():
+            assert not while_there_is.is_over
+            await asyncio.sleep(0.02)
 
 
-async def until_posted(portal: "SimulatedPortal", count: int) -> None:
-    await until(lambda: portal.books()["posts"] >= count)
+async def until_posted(portal: "SimulatedPortal", count: int, *, by: Running) -> None:
+    await until(lambda: portal.books()["posts"] >= count, while_there_is=by)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)  # longer than all that is waited for in it
 async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
     bench: Bench, bulklink: "CommandLine", simulate: "Simulate"
 ) -> None:
@@ -169,13 +176,13 @@ async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
     budgets = [rng.randrange(1, 8_000) for _ in range(6)]
     bench.proxy.budget = lambda: budgets.pop() if budgets else None
     async with started(bulklink, *work(portal), "--wait-for-broker", "60s", queue=bench.indirect) as worker:
-        await until(lambda: not budgets)
+        await until(lambda: not budgets, while_there_is=worker)
         cut = 0
         while cut < 6:
             await asyncio.sleep(rng.uniform(0.05, 0.3))
             assert not worker.is_over
             cut += bench.proxy.cut()
-        await until_posted(portal, 200)
+        await until_posted(portal, 200, by=worker)
         bench.proxy.refuses = True
         bench.proxy.cut()  # if there is a connection just now
         await asyncio.sleep(2.5)  # longer than the lease of what it holds
@@ -186,7 +193,7 @@ async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)  # longer than all that is waited for in it
 @pytest.mark.parametrize(
     # RabbitMQ needs more than a minute to give a connection up; test_rabbitmq.py has a shorter form.
     "bench",
@@ -199,13 +206,13 @@ async def test_connections_that_fall_silent_are_given_up(
     portal = simulate(SLOW)
     await bench.fill()
     async with started(bulklink, *work(portal), queue=bench.indirect) as worker:
-        await until_posted(portal, 50)
+        await until_posted(portal, 50, by=worker)
         assert bench.proxy.hush()
         report = await worker.report()
     await assert_all_is_done(report, bulklink, portal, bench)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)  # longer than all that is waited for in it
 async def test_publish_over_connections_that_break_puts_every_message_on_the_queue(
     bench: Bench, bulklink: "CommandLine"
 ) -> None:

@@ -54,6 +54,7 @@ def tls_error(reason: str) -> ssl.SSLError:
             "no broker at h:6379 (the name of the host is not known)",
         ),
         (ConnectionResetError(104, "x"), QueueUnavailable, f"{SHOWN}: the connection was lost"),
+        (ConnectionResetError("Connection lost"), QueueUnavailable, f"{SHOWN}: the connection was lost"),
         (BrokenPipeError(32, "x"), QueueUnavailable, f"{SHOWN}: the connection was lost"),
         (
             certificate_error(),

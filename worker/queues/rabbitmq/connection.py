@@ -14,10 +14,12 @@ from aio_pika.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     DeliveryError,
+    ProtocolSyntaxError,
     PublishError,
 )
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused
+from pamqp.exceptions import PAMQPException
 
 from worker.errors import QueueError, QueueUnavailable
 from worker.queues.address import QueueAddress
@@ -43,6 +45,10 @@ _FINAL = (
 )
 _IS_STREAM = re.compile(r"of queue type \w*stream")
 _CUT_OFF = "Server connection unexpectedly closed"
+# What the library raises of itself, in texts that name its objects: when a channel or a connection goes away
+# under a call, and when it cannot read what it got.
+_GONE = (asyncio.CancelledError, RuntimeError, StopAsyncIteration)
+_UNREADABLE = (ProtocolSyntaxError, PAMQPException)
 # The same words stand before these, which pass: a node starts up, or somebody else disconnects.
 _PASSING = (" is down", "down or inaccessible", " is reached")
 
@@ -292,11 +298,13 @@ def _said(address: QueueAddress, error: BaseException) -> QueueError:
     if (fault := connection_error(address, error)) is not None:
         return fault
     text = " ".join(" ".join(str(word) for word in error.args).split())
-    if isinstance(error, asyncio.CancelledError) or not text or _CUT_OFF in text:
+    if isinstance(error, _GONE) or not text or _CUT_OFF in text:
         text = "the connection was lost"
     if "Connection.OpenOk" in text and "Connection.Close" in text:
         # The library keeps the server's own words to itself when the virtual host is refused.
         return QueueError(f"{address.shown}: no such virtual host, or no access to it")
+    if isinstance(error, _UNREADABLE):
+        text = "what answers does not speak AMQP 0-9-1"
     if any(word in text for word in _FINAL) and not any(word in text for word in _PASSING):
         return QueueError(f"{address.shown}: {text}")
     return QueueUnavailable(f"{address.shown}: {text}")
