@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import ONE_BY_ONE
 from tests.proxy import Proxy
 from worker.queues import open_dead_letters, open_publisher, open_queue, parse_address
 
@@ -32,7 +33,7 @@ NOBODY = {f"m{number}" for number in range(9, MESSAGES, 50)}
 PAIRS = {
     (number // 20 + 1, number % 20 + 1) for number in range(MESSAGES) if f"m{number}" not in POISON | NOBODY
 }
-SLOW = "[latency]\nseconds = 0.05\n"
+SLOW = "[latency]\nseconds = 0.1\n"
 PARAMETER = {"redis": "stream", "rabbitmq": "queue", "nats": "stream"}
 
 
@@ -132,7 +133,7 @@ class Running:
 
 def work(portal: "SimulatedPortal") -> tuple[str, ...]:
     limits = ("--rate", "1000/s", "--concurrency", "4", "--lease", "2s", "--run-id", "one")
-    return "work", "--drain", "--portal", portal.url, *limits
+    return "work", "--drain", "--portal", portal.url, *limits, *ONE_BY_ONE
 
 
 async def assert_all_is_done(
@@ -177,6 +178,7 @@ async def test_work_goes_on_over_connections_that_are_torn_reset_and_refused(
     bench.proxy.budget = lambda: budgets.pop() if budgets else None
     async with started(bulklink, *work(portal), "--wait-for-broker", "60s", queue=bench.indirect) as worker:
         await until(lambda: not budgets, while_there_is=worker)
+        await until_posted(portal, 1, by=worker)  # before, it waits a minute for the broker and no longer
         cut = 0
         while cut < 6:
             await asyncio.sleep(rng.uniform(0.05, 0.3))
