@@ -176,6 +176,8 @@ def test_quiet_says_why_a_run_ended_before_its_rows_did(
     assert line.startswith("bulklink: run it: aborted, exit code 6: ")
     assert "payment_required" in line
     assert line.endswith("; nothing is lost; go on with: bulklink resume it")
+    again = bulklink("report", "it", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (6, "", done.stderr)
 
 
 def test_rows_behind_the_end_of_a_run_are_in_retry_csv(bulklink: "CommandLine", simulate: "Simulate") -> None:

@@ -137,8 +137,8 @@ def test_a_dirty_file_goes_over_the_queue_to_the_portal_and_what_failed_can_be_t
     assert "rejected: not_found (HTTP 404), 1 attempt, 1 delivery  {" in listed.stdout
     assert len(listed.stdout.splitlines()) == 1
 
-    again = bulklink("dead", queue, "--requeue")
-    assert (again.returncode, again.stdout) == (0, "")
+    again = bulklink("dead", queue, "--requeue", "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, {"queue": queue, "put_back": 1})
     assert again.stderr.endswith(": 1 put back\n")
     assert letters(bulklink, queue) == {}
     assert "no dead letters" in bulklink("dead", queue).stderr

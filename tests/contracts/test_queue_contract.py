@@ -147,7 +147,7 @@ async def test_receive_gives_up_after_the_wait(lab: Lab) -> None:
     for wait in (0.0, 0.5, 1.5):
         began = time.monotonic()
         assert await queue.receive(5, wait) == []
-        assert wait - 0.05 <= time.monotonic() - began <= wait + 1.0
+        assert wait - 0.05 <= time.monotonic() - began <= wait + MARGIN / 2
 
 
 async def test_receive_does_not_wait_for_more_than_there_is(lab: Lab) -> None:
@@ -182,13 +182,13 @@ async def test_other_calls_do_not_wait_for_a_receive(lab: Lab) -> None:
     await publish_numbers(lab, 3)
     queue = await lab.queue()
     one, two, three = await take(queue, 3)
-    receiving = asyncio.create_task(queue.receive(1, 4.0))
+    receiving = asyncio.create_task(queue.receive(1, MARGIN))
     await asyncio.sleep(0.2)
     began = time.monotonic()
     await queue.ack([one.handle])
     await queue.dead(two.handle, FAILURE)
     assert not await queue.is_drained()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < MARGIN / 2
     await queue.release(three.handle, 0.2)
     assert [message.identity for message in await receiving] == [three.identity]
 
@@ -214,7 +214,7 @@ async def test_a_released_message_comes_after_its_delay_and_not_before(lab: Lab)
     began = time.monotonic()
     await queue.release(message.handle, 1.5)
     again = await take_one(other)
-    assert 1.5 <= time.monotonic() - began < 5.0
+    assert 1.5 <= time.monotonic() - began < MARGIN
     assert (again.identity, again.body, again.deliveries) == ("x", b"body", 2)
     assert again.handle != message.handle
 

@@ -1,6 +1,7 @@
 """``bulklink dead QUEUE_URL``: what was given up, and putting it back."""
 
 import json
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,10 @@ from worker.errors import one_line
 from worker.quantities import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.queues import DeadLetter
+    from worker.settings import Settings
 
 _SHOWN = 100
 
@@ -20,11 +24,12 @@ _SHOWN = 100
 @click.command("dead")
 @click.argument("queue_url", metavar="[QUEUE_URL]", required=False)
 @click.option("--requeue", is_flag=True, help="Put them back on the queue.")
-@settings_options("limit", "as_json", "quiet", of="dead")
+@settings_options("limit", "as_json", "progress", "quiet", of="dead")
 def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     """List the messages that a queue's workers gave up, oldest first, with the reason; 100 without --limit.
 
-    With --requeue they go back on the queue, to be tried anew: the first --limit, or all, 100,000 at most.
+    With --requeue they go back on the queue, to be tried anew: the first --limit, or all, 100,000 at most;
+    --json then says how many did.
     """
     from worker.cli.output import hand_over, say  # noqa: PLC0415 - brings in what --help does not need
     from worker.cli.queue_url import queue_url_of  # noqa: PLC0415 - same
@@ -36,8 +41,10 @@ def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     address = parse_address(queue_url_of(queue_url, settings))
     letters = open_dead_letters(address)
     if requeue:
-        count = requeue_letters(letters, settings.limit)
+        count = requeue_letters(letters, settings.limit, _shown_by(settings))
         say(settings, f"{address.shown}: {count:,} put back")
+        if settings.as_json:
+            hand_over(json.dumps({"queue": address.shown, "put_back": count}))
         return 0
     found = list_letters(letters, settings.limit or _SHOWN)
     for letter in found:
@@ -47,6 +54,26 @@ def command(queue_url: str | None, *, requeue: bool, **flags: Any) -> int:
     elif len(found) == (settings.limit or _SHOWN):
         say(settings, f"{address.shown}: there may be more; --limit shows them")
     return 0
+
+
+def _shown_by(settings: "Settings") -> "Callable[[int, int], None]":
+    from worker.cli.progress import progress  # noqa: PLC0415 - brings in what --help does not need
+    from worker.tally import LinkTally  # noqa: PLC0415 - same
+
+    draw, started = progress(settings.progress, quiet=settings.quiet), time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        draw(
+            LinkTally(
+                unit="put back",
+                total=total,
+                done=done,
+                seconds=time.monotonic() - started,
+                ended=done == total,
+            )
+        )
+
+    return show
 
 
 def _as_line(letter: "DeadLetter") -> str:

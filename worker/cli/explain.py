@@ -9,7 +9,7 @@ import click
 from worker.cli.completing import words
 from worker.cli.options import settings_options
 from worker.cli.output import hand_over
-from worker.cli.topics import EXIT_CODES, STATES
+from worker.cli.topics import AFTERWARDS, EXIT_CODES, STATES
 from worker.errors import UsageError
 from worker.reasons import HINTS, HINTS_OF_ROLLBACK, HINTS_OF_SYNC
 
@@ -19,7 +19,8 @@ def _known() -> dict[str, tuple[str, str]]:
     known = {
         code: ("exit code", meaning) for codes, meaning in EXIT_CODES.items() for code in codes.split(", ")
     }
-    known |= {state: ("state", f"{meaning}; see {file}") for state, (meaning, file) in STATES.items()}
+    states = {**STATES, **AFTERWARDS}
+    known |= {state: ("state", f"{meaning}; see {file}") for state, (meaning, file) in states.items()}
     removals = {**HINTS_OF_ROLLBACK, **HINTS_OF_SYNC}
     of_removals = {word: f"{text[:1].upper()}{text[1:]}." for word, text in removals.items()}
     return known | {word: ("reason", text) for word, text in {**of_removals, **HINTS}.items()}
@@ -31,7 +32,8 @@ def _known() -> dict[str, tuple[str, str]]:
 def command(word: str | None, **flags: Any) -> int:
     """Say what REASON means and what to do; without it, list all reasons.
 
-    REASON is a word of a report or of the column _reason. A state of a row or an exit code will do, too.
+    REASON is a word of a report or of the column _reason. A state of a row or of a link, or an exit code,
+    will do, too.
     """
     known = _known()
     if word is not None and word not in known:

@@ -64,9 +64,7 @@ def work_and_report(
             _tell_of_error(settings.on_end, error, directory)
         raise
     say(settings, *summed_up(report, directory, settings))
-    why = ending(report, _next(report, directory, settings)) or left(report, shown(directory.path))
-    if settings.quiet and why:
-        complain(why)
+    complain_if_quiet(report, directory, settings)
     _pass_on(report, directory, settings)
     return report.exit_code
 
@@ -92,6 +90,13 @@ def _tell_of_error(command: str, error: WorkerError, directory: RunDirectory) ->
 def summed_up(report: Report, directory: RunDirectory, settings: Settings) -> list[str]:
     """What became of a run, and the command that goes on with it."""
     return summary(report, shown(directory.path), _next(report, directory, settings))
+
+
+def complain_if_quiet(report: Report, directory: RunDirectory, settings: Settings) -> None:
+    """With --quiet, where no summary says it: in one line, why the exit code of a run is not 0."""
+    why = ending(report, _next(report, directory, settings)) or left(report, shown(directory.path))
+    if settings.quiet and why:
+        complain(why)
 
 
 def told_again(directory: RunDirectory, settings: Settings) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from worker.cli.completing import runs
-from worker.cli.finish import plan_words, summed_up
+from worker.cli.finish import complain_if_quiet, plan_words, summed_up
 from worker.cli.grouped import GroupedCommand
 from worker.cli.options import settings_options
 from worker.cli.output import answer, complain, hand_over, say, shown
@@ -49,6 +49,8 @@ def command(runs: tuple[str, ...], *, check: bool, **flags: Any) -> int:
         report = write_files(directory)
     kept = shown(directory.path / "report.json")
     answer(settings, summed_up(report, directory, settings), report.to_json(), kept=kept)
+    if not settings.as_json:  # which says all
+        complain_if_quiet(report, directory, settings)
     return report.exit_code
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from worker.cli.options import settings_options
-from worker.cli.output import complain, hand_over, say
+from worker.cli.output import complain, hand_over, say, shown
 from worker.errors import LedgerError, UsageError, one_line
 from worker.quantities import counted, parse_duration
 from worker.run.directory import list_runs
@@ -35,8 +35,8 @@ def command(prune: str | None, *, yes: bool, **flags: Any) -> int:
     settings = load_settings(flags)
     if prune is not None:
         return _prune(settings, prune, yes=yes)
-    found = []
-    for run in list_runs(settings.runs_dir):
+    found, runs = [], list_runs(settings.runs_dir)
+    for run in runs:
         try:
             found.append(listed_run(run))
         except LedgerError as error:
@@ -46,6 +46,8 @@ def command(prune: str | None, *, yes: bool, **flags: Any) -> int:
             hand_over(json.dumps(listed.to_dict()))
     elif found:
         hand_over(*_table(found))
+    if not runs:
+        say(settings, f"no runs in {shown(settings.runs_dir)}")
     return 0
 
 

@@ -41,6 +41,28 @@ STATES: Mapping[str, tuple[str, str]] = {
     "not_attempted": ("the run ended first", "`retry.csv`"),
 }
 
+_BOTH = "`rollback.csv`, `removed.csv`"
+
+AFTERWARDS: Mapping[str, tuple[str, str]] = {
+    "missing": ("the run says that the link is there, and it is not", "`verify.csv`"),
+    "there_again": ("the link was removed, and is there again", "`verify.csv`"),
+    "unread": ("nobody could look whether the link is there", "`verify.csv`"),
+    "removed": ("the link was there, and is no more", _BOTH),
+    "kept": (
+        "the link was left as it is, and will be again; the reason says why",
+        _BOTH,
+    ),
+    "gone": ("the link was not there any more", _BOTH),
+    "there": ("the link is there; of one that was removed: somebody has made it again", _BOTH),
+    "restored": ("the link that sync had removed was made again", _BOTH),
+    "refused": ("the portal will not make the link again, whenever it is asked", _BOTH),
+    "failed": (
+        "the link could not be removed or made again: worth another try",
+        _BOTH,
+    ),
+}
+"""What verify, rollback and sync say of links of a run that has ended, and in which file."""
+
 FILES: Mapping[str, str] = {
     "ledger.db": "the truth, from which all others can be made: one SQLite file",
     "contacts.jsonl": "a line for each link, with the Contact as the portal sent it",

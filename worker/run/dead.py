@@ -1,7 +1,9 @@
 """List the messages that a queue's workers gave up, and put them back."""
 
 import asyncio
+from collections.abc import Callable
 
+from worker.errors import QueueError, QueueUnavailable
 from worker.queues import DeadLetter, DeadLetters
 
 _AT_ONCE = 500
@@ -17,13 +19,18 @@ def list_letters(letters: DeadLetters, most: int) -> list[DeadLetter]:
     return asyncio.run(_list(letters, most))
 
 
-def requeue_letters(letters: DeadLetters, limit: int | None) -> int:
+def requeue_letters(letters: DeadLetters, limit: int | None, show: Callable[[int, int], None]) -> int:
     """Put back ``limit`` letters, or all that there are; those that die again meanwhile are left alone.
 
+    Args:
+        letters: not open yet.
+        limit: most of them; None for all.
+        show: told again and again how many are put back, and of how many.
+
     Raises:
-        QueueError: the broker cannot be reached, or says no.
+        QueueError: the broker cannot be reached, or says no; the text says how many are put back.
     """
-    return asyncio.run(_requeue(letters, limit))
+    return asyncio.run(_requeue(letters, limit, show))
 
 
 async def _list(letters: DeadLetters, most: int) -> list[DeadLetter]:
@@ -34,18 +41,23 @@ async def _list(letters: DeadLetters, most: int) -> list[DeadLetter]:
         await letters.close()
 
 
-async def _requeue(letters: DeadLetters, limit: int | None) -> int:
+async def _requeue(letters: DeadLetters, limit: int | None, show: Callable[[int, int], None]) -> int:
     await letters.open()
+    done = 0
     try:
-        done = 0
         if limit is None:
             limit = len(await letters.letters(_MOST))
         while done < limit:
             most = min(_AT_ONCE, limit - done)
             count = await letters.requeue(most)
             done += count
+            show(done, limit)
             if count < most:
                 break
+    except QueueError as error:
+        kind = QueueUnavailable if isinstance(error, QueueUnavailable) else QueueError
+        raise kind(f"{error}; {done:,} put back, the same command goes on") from error
+    else:
         return done
     finally:
         await letters.close()

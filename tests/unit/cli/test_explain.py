@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from worker.cli.topics import AFTERWARDS
 from worker.errors import Exit
 from worker.models import Status
 from worker.reasons import HINTS, HINTS_OF_ROLLBACK, HINTS_OF_SYNC
@@ -34,6 +35,12 @@ def test_each_reason_says_what_to_do(command: "Command", reason: str) -> None:
 @pytest.mark.parametrize("state", list(Status))
 def test_each_state_says_in_which_file_it_is(command: "Command", state: str) -> None:
     assert ".csv" in command("explain", state).out or state == Status.DUPLICATE
+
+
+@pytest.mark.parametrize("state", [word for word in AFTERWARDS if word not in HINTS])
+def test_each_word_about_a_link_afterwards_says_in_which_file_it_is(command: "Command", state: str) -> None:
+    assert command("explain", state).out.startswith(f"state {state}: ")
+    assert ".csv" in command("explain", state).out
 
 
 @pytest.mark.parametrize("code", list(Exit))

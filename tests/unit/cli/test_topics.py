@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.cli.topics import EXIT_CODES, STATES, TOPICS
+from worker.cli.topics import AFTERWARDS, EXIT_CODES, STATES, TOPICS
 from worker.errors import Exit
 from worker.models import Status
+from worker.removals import Restored, Undo
+from worker.run.verify import BACK, GONE, MISSING, THERE, UNREAD
 from worker.settings import PREFIX, Settings, option_name
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ def test_states_are_those_of_readme_and_of_the_program() -> None:
 
     assert said == table("States and files")
     assert list(STATES) == list(Status)
+
+
+def test_what_is_said_of_links_afterwards_are_the_words_of_the_program() -> None:
+    assert set(AFTERWARDS) == {*Undo, *Restored, THERE, GONE, MISSING, BACK, UNREAD}
+    assert not set(AFTERWARDS) & set(STATES)
 
 
 @pytest.mark.parametrize("topic", TOPICS)

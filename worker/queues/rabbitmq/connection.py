@@ -21,7 +21,7 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.exceptions import PAMQPException
 
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues.address import QueueAddress
 from worker.queues.connection_errors import connection_error
 from worker.queues.rabbitmq.decoding import read_on
@@ -58,7 +58,7 @@ for _library in ("aio_pika", "aiormq"):
 read_on()
 
 
-class UnroutableError(QueueError):
+class UnroutableError(QueueMissing):
     """There is no queue of the name that a message was sent to."""
 
 
@@ -220,7 +220,7 @@ class Connection:
             call.channel = await self._open_channel()
             return await work(call.channel)
         except PublishError as error:
-            raise UnroutableError(f"{self._address.shown}: there is no queue {error.args[1]}") from error
+            raise UnroutableError(self._address.shown, "queue", str(error.args[1])) from error
         except DeliveryError as error:
             raise QueueUnavailable(f"{self._address.shown}: the queue takes no message just now") from error
         except (*CONNECTION_EXCEPTIONS, asyncio.CancelledError) as error:

@@ -603,7 +603,7 @@ async def test_nobody_at_the_address_is_told_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(QueueUnavailable) as caught:
         await JetStreamPublisher(address).open()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 4.0
     assert "s3cret" not in str(caught.value)
 
 

@@ -328,14 +328,14 @@ async def test_a_delay_lasts_at_least_as_long_as_asked_and_holds_up_no_shorter_o
     await publisher.publish([("long", b"1"), ("short", b"2")])
     long, short = await queue.receive(2, 5.0)
     start = time.monotonic()
-    await queue.release(long.handle, 1.2)
+    await queue.release(long.handle, 3.0)
     await queue.release(short.handle, 0.3)
 
     (first,) = await queue.receive(1, 5.0)
     assert (first.identity, time.monotonic() - start >= 0.3) == ("short", True)
-    assert time.monotonic() - start < 1.2
+    assert time.monotonic() - start < 3.0
     (second,) = await queue.receive(1, 5.0)
-    assert (second.identity, time.monotonic() - start >= 1.2) == ("long", True)
+    assert (second.identity, time.monotonic() - start >= 3.0) == ("long", True)
 
 
 def test_each_delay_is_rounded_up_to_one_of_a_few(address: QueueAddress) -> None:
@@ -571,7 +571,7 @@ async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
 ) -> None:
     """The library forgets some calls when the broker closes the connection; such a one must not wait."""
     del publisher  # it has made the queue
-    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 3.0)
+    monkeypatch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", 5.0)
     forgotten = asyncio.Event()
 
     async def never(_: AbstractChannel) -> None:
@@ -587,10 +587,10 @@ async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
         assert proxy.cut()
         with pytest.raises(QueueUnavailable):
             await hanging
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 4.0
         await connection.open()
         present = connection.generation
-        await asyncio.sleep(3.5)  # past the time at which the old call would have been given up
+        await asyncio.sleep(5.5)  # past the time at which the old call would have been given up
         assert connection.is_up(present)
         await connection.close()
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     Simulate = Callable[[str], SimulatedPortal]
 
-STEP = 0.05
+STEP = 2.0
+"""Between turns that are booked and not waited for: longer than a busy machine holds a booking up."""
 
 
 @pytest.fixture
@@ -54,31 +55,31 @@ async def test_whoever_books_turns_are_a_step_apart(rates: tuple[RedisRate, Redi
     first = await due(one)
     booked = [await due(rate) for rate in (other, one, one, other, other)]
     for number, at in enumerate(booked, 1):
-        assert at - first == pytest.approx(number * STEP, abs=0.02)
+        assert at - first == pytest.approx(number * STEP, abs=STEP / 2)
 
 
 async def test_the_first_turn_and_one_after_a_while_are_due_at_once(
     rates: tuple[RedisRate, RedisRate],
 ) -> None:
     one, other = rates
-    assert -0.1 < await wait_for(one) < 0.01
-    await asyncio.sleep(0.2)
-    assert -0.1 < await wait_for(other) < 0.01
+    assert -STEP < await wait_for(one) < STEP / 2
+    await asyncio.sleep(STEP + 0.2)
+    assert -STEP < await wait_for(other) < STEP / 2
 
 
 async def test_a_pause_of_one_is_a_pause_of_all(rates: tuple[RedisRate, RedisRate]) -> None:
     one, other = rates
-    assert await wait_for(one, pause=3.0) == pytest.approx(3.0, abs=0.1)
-    assert await wait_for(other, pause=1.0) == pytest.approx(3.0 + STEP, abs=0.2)
+    assert await wait_for(one, pause=30.0) == pytest.approx(30.0, abs=STEP / 2)
+    assert await wait_for(other, pause=10.0) == pytest.approx(30.0 + STEP, abs=STEP / 2)
 
 
 async def test_rates_of_other_names_are_others(redis_url: str) -> None:
     first, second = (open_rate(parse_rate_address(redis_url, f"{uuid4().hex}:8443")) for _ in range(2))
     for rate in (first, second):
         await rate.open()
-        assert await wait_for(rate, 60.0) < 0.1
+        assert await wait_for(rate, 60.0) < 5.0
     for rate in (first, second):
-        assert await wait_for(rate, 60.0) > 59.0
+        assert await wait_for(rate, 60.0) > 50.0
         await rate.close()
 
 
@@ -94,7 +95,7 @@ async def test_the_book_is_forgotten_when_nobody_uses_it(
 async def test_a_clock_that_is_set_back_stops_nobody(rates: tuple[RedisRate, RedisRate], url: str) -> None:
     async with Redis.from_url(url.partition("?")[0]) as client:
         await client.set(f"bulklink.rate.{url.partition('=')[2]}", round((time.time() + 7_200) * 1e6))
-    assert await wait_for(rates[0]) < 0.1
+    assert await wait_for(rates[0]) < 60.0
 
 
 async def test_a_server_that_was_killed_is_unavailable_and_then_paces_again(
@@ -108,7 +109,7 @@ async def test_a_server_that_was_killed_is_unavailable_and_then_paces_again(
         await due(rate)
     await asyncio.to_thread(redis_server.start)
     first = await due(rate)
-    assert await due(rate) - first == pytest.approx(STEP, abs=0.02)
+    assert await due(rate) - first == pytest.approx(STEP, abs=STEP / 2)
     await rate.close()
 
 
