@@ -21,7 +21,7 @@ import aioresponses.core
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.forks import Forked, ForkServer, is_read_at_start, simulator
+from tests.forks import MEETING, Forked, ForkServer, is_read_at_start, simulator
 from tests.locks import common_folder, hold, locked
 
 pytest_plugins = ["tests.brokers"]
@@ -223,11 +223,17 @@ def simulate(
 
 
 class CommandLine:
-    """The command as a user has it: a process in a folder of its own, with a clean environment."""
+    """The command as a user has it: a process in a folder of its own, with a clean environment.
+
+    Its processes meet in a folder of their own, too: tests that link the same input at a portal of the same
+    name would be in each other's way. Only where it takes a fresh interpreter, they meet in the usual one.
+    """
 
     def __init__(self, folder: Path, server: ForkServer) -> None:
         self.folder = folder
         self._server = server
+        self._meeting = folder.with_name(f"{folder.name}.meeting")
+        self._meeting.mkdir(exist_ok=True)
 
     def start(self, *words: str, program: str = "worker", **variables: str) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BULKLINK_")}
@@ -240,6 +246,7 @@ class CommandLine:
         }
         if any(is_read_at_start(name) for name in variables):
             return subprocess.Popen([sys.executable, "-m", "worker", *words], text=True, **options)
+        options["env"][MEETING] = str(self._meeting)
         return Forked(self._server, program, *words, **options)
 
     def __call__(self, *words: str, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":

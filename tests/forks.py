@@ -18,6 +18,9 @@ from typing import Any, Self
 
 from tests.locks import locked
 
+MEETING = "TESTS_MEET_IN"
+"""Names the folder in which processes of a user meet, instead of the one of this machine; not passed on."""
+
 _AT_START = ("PYTHON", "LANG", "LC_", "LD_", "SSL_", "OPENSSL_")
 
 
