@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
-import aiormq.abc
 from aio_pika.abc import AbstractChannel
 from aiormq.abc import DeliveredMessage
 
@@ -19,6 +18,7 @@ from worker.queues.rabbitmq.connection import Connection
 from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_of, life_of
 from worker.queues.rabbitmq.names import GivenNames
 from worker.queues.rabbitmq.publisher import ConfirmedSender
+from worker.queues.rabbitmq.settled_tags import SettledTags
 from worker.queues.rabbitmq.topology import DELAY_STEPS, dead_letter_queue, delay_queue
 
 _MOST = 1_000
@@ -26,8 +26,10 @@ _MOST = 1_000
 _LEAST_WAIT = 0.2
 # Between two looks: as long as a message may be on its way from one queue to the next, and in neither.
 _IN_TRANSIT = 0.1
-
-_Settle = Callable[[aiormq.abc.AbstractChannel, int], Coroutine[Any, Any, None]]
+# A replicated queue works on so many acknowledgements at a time. The channel keeps what is beyond, sends it
+# on in its own time, tells nobody, and forgets it when it is closed: those messages would come again.
+_AT_ONCE = 30
+_TO_SEND_ON = 1.0
 
 
 class RabbitQueue:
@@ -45,6 +47,9 @@ class RabbitQueue:
         self._connection = Connection(address, "work", self._forget)
         self._sender = ConfirmedSender(address, "copies")
         self._held: dict[str, tuple[DeliveredMessage, str]] = {}
+        self._tags = SettledTags()
+        self._settling = asyncio.Lock()
+        self._sent_on_by = float("-inf")
         self._names = GivenNames()
         self._fetched: deque[Message] = deque()
         self._fetching: asyncio.Task[None] | None = None
@@ -84,11 +89,7 @@ class RabbitQueue:
 
     async def ack(self, handles: Sequence[str]) -> None:
         """These are done; they will never be handed out again."""
-
-        async def ack(channel: aiormq.abc.AbstractChannel, tag: int) -> None:
-            await channel.basic_ack(tag, wait=False)
-
-        await self._settle(handles, ack)
+        await self._settle(handles)
 
     async def release(self, handle: str, delay: float) -> None:
         """Give it back unfinished, to be handed out again after ``delay`` seconds, rounded up to a step."""
@@ -101,12 +102,8 @@ class RabbitQueue:
             await self._sender.put_into(queue, delayed_copy(message, identity))
             await self.ack([handle])
             return
-
-        async def nack(channel: aiormq.abc.AbstractChannel, tag: int) -> None:
-            await channel.basic_nack(tag, requeue=True, wait=False)
-
         self._names.given_back([self._held[handle]])
-        await self._settle([handle], nack)
+        await self._settle([handle], back=True)
 
     async def dead(self, handle: str, failure: Failure) -> None:
         """Move it to the dead letters, and then acknowledge it: a crash in between may leave it in both."""
@@ -133,6 +130,7 @@ class RabbitQueue:
 
     async def close(self) -> None:
         """Disconnect; what is still held is handed out again. Never raises, may be called twice."""
+        await asyncio.sleep(self._sent_on_by - asyncio.get_running_loop().time())
         await self._sender.connection.close()
         await self._connection.close()
         if self._fetching is not None:
@@ -197,20 +195,36 @@ class RabbitQueue:
         if not self._connection.is_up(generation):
             raise self._connection.fault
 
-    async def _settle(self, handles: Sequence[str], settle: _Settle) -> None:
+    async def _settle(self, handles: Sequence[str], *, back: bool = False) -> None:
         if not any(handle in self._held for handle in handles):
             return
 
-        async def each(channel: AbstractChannel) -> None:
+        async def settle(channel: AbstractChannel) -> None:
             broker = await channel.get_underlay_channel()
-            for handle in handles:
+            async with self._settling:  # what stands for others must not be written before them
                 # Looked up here: what is still held now was given by the very channel we write to.
-                if held := self._held.pop(handle, None):
-                    await settle(broker, int(held[0].delivery_tag or 0))
+                tags = {
+                    handle: int(self._held[handle][0].delivery_tag or 0)
+                    for handle in handles
+                    if handle in self._held
+                }
+                last, rest = self._tags.settle(tags.values())
+                if back:
+                    for tag in tags.values():
+                        await broker.basic_nack(tag, requeue=True, wait=False)
+                else:
+                    if last is not None:
+                        await broker.basic_ack(last, multiple=True, wait=False)
+                    for tag in rest:
+                        await broker.basic_ack(tag, wait=False)
+                    if len(rest) > _AT_ONCE:
+                        self._sent_on_by = asyncio.get_running_loop().time() + _TO_SEND_ON
+                for handle in tags:
+                    self._held.pop(handle, None)
             # Settling has no answer. This has, so what was written before it has arrived.
             await broker.flow(active=True)
 
-        await self._connection.call(each)
+        await self._connection.call(settle)
 
     async def _count_waiting(self) -> int:
         waiting = await self._connection.message_count(self.name)
@@ -221,5 +235,6 @@ class RabbitQueue:
     def _forget(self) -> None:
         self._names.given_back(self._held.values())
         self._held.clear()
+        self._tags = SettledTags()
         self._fetched.clear()
         self._enough.set()
