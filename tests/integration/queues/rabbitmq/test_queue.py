@@ -1,24 +1,27 @@
-"""What is RabbitMQ's own: queues of others, its alarms, its deaths, and what is left when it goes away."""
+"""What is RabbitMQ's own: queues of others, delays, and what is left when a worker goes away."""
 
 import asyncio
-import gc
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any, TypeVar
-from uuid import uuid4
+from contextlib import suppress
+from typing import Any
 
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from tests.brokers import RabbitMQServer, running
+from tests.integration.queues.rabbitmq.common import (
+    FAILURE,
+    address_at,
+    all_that_waits,
+    identities,
+    impatient,
+    published,
+    received,
+)
 from tests.proxy import Proxy
 from worker.errors import QueueError, QueueMissing, QueueUnavailable
 from worker.queues import (
-    Failure,
     Message,
     Publisher,
     Queue,
@@ -30,136 +33,6 @@ from worker.queues import (
 )
 from worker.queues.rabbitmq.connection import Connection
 from worker.queues.rabbitmq.topology import delay_queue
-
-_T = TypeVar("_T")
-
-_FAILURE = Failure("the portal says no", "rejected", 404, 3)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RabbitMQServer]:
-    """One of our own, for these tests kill it."""
-    with running(RabbitMQServer) as server:
-        yield server
-
-
-def address_on(server: RabbitMQServer, *, vhost: str = "", login: str = "guest:guest") -> QueueAddress:
-    return parse_address(f"amqp://{login}@127.0.0.1:{server.port}/{vhost}?queue=links.{uuid4().hex[:8]}")
-
-
-@pytest.fixture
-def address(server: RabbitMQServer) -> QueueAddress:
-    return address_on(server)
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only where the broker is killed must a new queue be on its disk before it is used."""
-    monkeypatch.setattr("worker.queues.rabbitmq.publisher._TO_DISK_SECONDS", 0.0)
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left() -> AsyncIterator[None]:
-    """No task outlives a test, and the loop hears no complaint."""
-    complaints: list[dict[str, Any]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: complaints.append(context))
-    before = asyncio.all_tasks()
-    yield
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
-    gc.collect()
-    await asyncio.sleep(0)
-    assert complaints == []
-
-
-@pytest.fixture
-async def publisher(address: QueueAddress) -> AsyncIterator[Publisher]:
-    publisher = open_publisher(address)
-    await publisher.open()
-    yield publisher
-    await publisher.close()
-
-
-@pytest.fixture
-async def queue(publisher: Publisher, address: QueueAddress) -> AsyncIterator[Queue]:
-    await publisher.open()  # a second time, which changes nothing
-    async with open_queue(address, lease=30.0) as queue:
-        yield queue
-
-
-@pytest.fixture
-async def channel(address: QueueAddress) -> AsyncIterator[AbstractChannel]:
-    """Somebody who knows nothing of us."""
-    connection = await aio_pika.connect(address.server)
-    yield await connection.channel()
-    await connection.close()
-
-
-async def until_it_works(call: Callable[[], Awaitable[_T]]) -> _T:
-    """As a worker does it: again, for as long as the broker is only unavailable."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await call()
-            except QueueUnavailable:
-                await asyncio.sleep(0.1)
-
-
-async def all_that_waits(queue: Queue, wait: float = 1.0) -> list[Message]:
-    found: list[Message] = []
-    while messages := await queue.receive(100, wait):
-        found += messages
-    return found
-
-
-def identities(messages: list[Message]) -> list[str]:
-    return [message.identity for message in messages]
-
-
-async def test_a_message_without_a_name_gets_one_that_its_delayed_copies_keep(
-    server: RabbitMQServer, queue: Queue
-) -> None:
-    for _ in range(2):
-        await publish_without_a_name(server, queue, "raw")
-
-    first, second = await _received(queue, 2)
-    await queue.release(first.handle, 0.1)
-    (again,) = await _received(queue, 1)
-
-    assert len({first.identity, second.identity, ""}) == 3
-    assert (again.identity, again.body, again.deliveries) == (first.identity, b"raw", 2)
-
-
-async def test_a_message_without_a_name_is_called_the_same_when_it_comes_back(
-    server: RabbitMQServer, queue: Queue
-) -> None:
-    """Else it would be a second message about a pair that is being sent, and be done with at once."""
-    for body in ("one", "two", "one"):
-        await publish_without_a_name(server, queue, body)
-    held = await _received(queue, 3)
-    await asyncio.to_thread(server.control, "close_all_connections", "for a test")
-
-    back = await until_it_works(lambda: _received(queue, 3))
-    assert [message.deliveries for message in back] == [2, 2, 2]
-    assert sorted((m.body, m.identity) for m in back) == sorted((m.body, m.identity) for m in held)
-
-    await queue.release(back[0].handle, 0.0)
-    (once_more,) = await _received(queue, 1)
-    assert once_more.identity == back[0].identity
-
-    # Another one is not taken for one of these, whatever it says.
-    await queue.ack([once_more.handle, *(message.handle for message in back[1:])])
-    await publish_without_a_name(server, queue, "one")
-    (other,) = await _received(queue, 1)
-    assert other.identity not in {message.identity for message in held}
-
-
-async def publish_without_a_name(server: RabbitMQServer, queue: Queue, body: str) -> None:
-    """The broker itself publishes: the library of this test would make up a name."""
-    exchange = 'rabbit_misc:r(<<"/">>, exchange, <<>>)'
-    publish = f'rabbit_basic:publish({exchange}, <<"{queue.name}">>, [], <<"{body}">>).'
-    await asyncio.to_thread(server.control, "eval", publish)
 
 
 async def test_a_copy_keeps_what_its_publisher_wrote_but_not_where_else_it_was_to_go(
@@ -175,10 +48,10 @@ async def test_a_copy_keeps_what_its_publisher_wrote_but_not_where_else_it_was_t
         expiration=60,
     )
     await channel.default_exchange.publish(foreign, queue.name)
-    (message,) = await _received(queue, 1)
+    (message,) = await received(queue, 1)
     await queue.release(message.handle, 0.1)
-    (message,) = await _received(queue, 1)
-    await queue.dead(message.handle, _FAILURE)
+    (message,) = await received(queue, 1)
+    await queue.dead(message.handle, FAILURE)
 
     dead = await (await channel.get_queue(address.dead_name)).get()
     assert (dead.message_id, dead.content_type, dead.expiration) == ("a", "application/json", None)
@@ -201,7 +74,7 @@ async def test_a_classic_queue_of_the_user_is_used_as_it_is(
         assert [message.deliveries for message in (a, b, c)] == [1, 1, 1]
         await queue.release(a.handle, 0.0)
         await queue.release(b.handle, 0.1)
-        await queue.dead(c.handle, _FAILURE)
+        await queue.dead(c.handle, FAILURE)
         back = [*await queue.receive(2, 5.0), *await queue.receive(2, 5.0)]
         assert [(message.identity, message.deliveries) for message in back] == [("a", 2), ("b", 2)]
         await queue.ack([message.handle for message in back])
@@ -243,22 +116,6 @@ async def test_to_ask_for_the_type_of_a_queue_takes_nothing_from_it(
         assert message.deliveries == 1
 
 
-async def test_a_user_who_may_only_publish_is_not_asked_for_more(
-    server: RabbitMQServer, address: QueueAddress
-) -> None:
-    publisher = open_publisher(address)
-    await publisher.open()
-    await publisher.close()
-    server.control("add_user", "writer", "secret")
-    server.control("set_permissions", "writer", "^$", ".*", "^$")
-    writer = open_publisher(
-        parse_address(f"{address.server.replace('guest:guest', 'writer:secret')}?queue={address.name}")
-    )
-    await writer.open()
-    await writer.publish([("a", b"1")])
-    await writer.close()
-
-
 async def test_a_worker_makes_the_dead_letters_of_a_queue_that_has_none(
     address: QueueAddress, channel: AbstractChannel
 ) -> None:
@@ -271,10 +128,10 @@ async def test_a_worker_makes_the_dead_letters_of_a_queue_that_has_none(
 
     async with open_queue(address, lease=30.0) as queue:
         (message,) = await queue.receive(1, 5.0)
-        await queue.dead(message.handle, _FAILURE)
+        await queue.dead(message.handle, FAILURE)
 
     (letter,) = await letters.letters(5)
-    assert (letter.identity, letter.body, letter.failure) == ("a", b"1", _FAILURE)
+    assert (letter.identity, letter.body, letter.failure) == ("a", b"1", FAILURE)
     assert abs(letter.dead_at - time.time()) < 5.0
     await letters.close()
 
@@ -388,7 +245,7 @@ async def test_no_worker_holds_what_it_did_not_ask_for(
 
 
 async def test_receiving_may_be_cancelled_at_any_moment(publisher: Publisher, queue: Queue) -> None:
-    (held,) = await _published(publisher, queue, ["held"])
+    (held,) = await published(publisher, queue, ["held"])
     await publisher.publish([(str(n), b"") for n in range(30)])
     found: list[Message] = []
     for step in range(30):
@@ -424,7 +281,7 @@ async def test_a_worker_that_no_longer_waits_takes_nothing(
 async def test_an_acknowledgement_that_is_cancelled_costs_no_other_message(
     publisher: Publisher, queue: Queue
 ) -> None:
-    messages = await _published(publisher, queue, ["a", "b"])
+    messages = await published(publisher, queue, ["a", "b"])
     for message in messages:
         task = asyncio.create_task(queue.ack([message.handle]))
         await asyncio.sleep(0)
@@ -445,36 +302,23 @@ async def test_a_queue_that_is_not_there_is_named(address: QueueAddress) -> None
     await queue.close()
 
 
-async def test_a_wrong_password_is_refused_and_not_shown(server: RabbitMQServer) -> None:
-    address = address_on(server, login="guest:hunter2")
+async def test_a_wrong_password_is_refused_and_not_shown(server_url: str) -> None:
+    address = address_at(server_url.replace("guest:guest", "guest:hunter2"))
     for end in (open_queue(address, lease=30.0), open_publisher(address), open_dead_letters(address)):
         with pytest.raises(QueueError, match="ACCESS_REFUSED") as error:
             await end.open()
         assert type(error.value) is QueueError
         assert "hunter2" not in str(error.value)
-        assert f"127.0.0.1:{server.port}" in str(error.value)
+        assert server_url.partition("@")[2].rstrip("/") in str(error.value)
         await end.close()
 
 
-async def test_a_missing_virtual_host_is_refused(server: RabbitMQServer) -> None:
-    address = address_on(server, vhost="nowhere")
+async def test_a_missing_virtual_host_is_refused(server_url: str) -> None:
+    address = address_at(f"{server_url}nowhere")
     publisher = open_publisher(address)
     with pytest.raises(QueueError, match=r"nowhere.*virtual host") as error:
         await publisher.open()
     assert type(error.value) is QueueError
-    await publisher.close()
-
-
-async def test_a_user_without_rights_is_refused(server: RabbitMQServer, address: QueueAddress) -> None:
-    await asyncio.to_thread(server.control, "add_user", "poor", "secret")
-    await asyncio.to_thread(server.control, "set_permissions", "poor", "^$", "^$", ".*")
-    publisher = open_publisher(
-        parse_address(f"amqp://poor:secret@127.0.0.1:{server.port}/?queue={address.name}")
-    )
-    with pytest.raises(QueueError, match="ACCESS_REFUSED") as error:
-        await publisher.open()
-    assert type(error.value) is QueueError
-    assert "secret" not in str(error.value)
     await publisher.close()
 
 
@@ -492,7 +336,7 @@ async def test_nothing_listens_there() -> None:
 async def test_a_queue_that_is_deleted_in_the_middle_is_an_error(
     publisher: Publisher, queue: Queue, channel: AbstractChannel
 ) -> None:
-    await _published(publisher, queue, ["a"])
+    await published(publisher, queue, ["a"])
     waiting = asyncio.create_task(queue.receive(1, 1.0))
     await asyncio.sleep(0.3)
     await channel.queue_delete(queue.name)
@@ -505,29 +349,6 @@ async def test_a_queue_that_is_deleted_in_the_middle_is_an_error(
         await queue.is_drained()
     with pytest.raises(QueueError, match=queue.name):
         await publisher.publish([("b", b"2")])
-
-
-async def test_a_connection_that_the_broker_ends_is_opened_again_and_old_handles_mean_nothing(
-    server: RabbitMQServer, publisher: Publisher, queue: Queue
-) -> None:
-    (before,) = await _published(publisher, queue, ["a"])
-    waiting = asyncio.create_task(queue.receive(1, 30.0))
-    await asyncio.sleep(0.3)
-    await asyncio.to_thread(server.control, "close_all_connections", "for a test")
-
-    with pytest.raises(QueueUnavailable):
-        await asyncio.wait_for(waiting, 5.0)
-    (after,) = await until_it_works(lambda: queue.receive(1, 5.0))
-    assert (after.identity, after.deliveries) == ("a", 2)
-    await queue.ack([before.handle])
-    await queue.release(before.handle, 0.0)
-    await queue.release(before.handle, 0.1)
-    await queue.dead(before.handle, _FAILURE)
-    assert not await queue.is_drained()
-    await queue.release(after.handle, 0.0)
-    (once_more,) = await queue.receive(5, 5.0)
-    assert once_more.deliveries == 3
-    await until_it_works(lambda: publisher.publish([("b", b"2")]))
 
 
 async def test_what_a_silent_connection_held_keeps_the_queue_from_being_drained(
@@ -558,24 +379,16 @@ async def test_what_a_silent_connection_held_keeps_the_queue_from_being_drained(
         assert await other.is_drained()
 
 
-@contextmanager
-def impatient(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
-    """Calls that must stay without an answer need not be waited for long; all others may take their time."""
-    with monkeypatch.context() as patch:
-        patch.setattr("worker.queues.rabbitmq.connection.CALL_SECONDS", seconds)
-        yield
-
-
 @pytest.mark.parametrize("held", [0, 1])
 async def test_of_many_that_are_acknowledged_just_before_it_closes_none_comes_again(
-    server: RabbitMQServer, held: int
+    server_url: str, held: int
 ) -> None:
     """A replicated queue works on 32 acknowledgements at a time, and may forget the rest with the channel.
 
     If it does is a matter of chance, about one time in ten.
     """
     for _ in range(3):
-        address = address_on(server)
+        address = address_at(server_url)
         publisher = open_publisher(address)
         await publisher.open()
         await publisher.publish([(f"m{number}", b"x") for number in range(1_000)])
@@ -629,39 +442,6 @@ async def take_within(queue: Queue, seconds: float) -> list[Message]:
                 return messages
 
 
-async def test_an_alarm_stops_publishing_but_not_acknowledging(
-    server: RabbitMQServer,
-    publisher: Publisher,
-    queue: Queue,
-    address: QueueAddress,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    messages = await _published(publisher, queue, ["a", "b"])
-    await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.000001")
-    try:
-        await asyncio.sleep(1.0)
-        with impatient(monkeypatch, 1.0):
-            with pytest.raises(QueueUnavailable):
-                await publisher.publish([("c", b"3")])
-            with pytest.raises(QueueUnavailable):
-                await queue.dead(messages[0].handle, _FAILURE)
-        await queue.ack([messages[1].handle])
-        assert await queue.receive(1, 0.3) == []
-    finally:
-        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
-    await until_it_works(lambda: queue.dead(messages[0].handle, _FAILURE))
-    await until_it_works(lambda: publisher.publish([("d", b"4")]))
-
-    # What timed out was read once the alarm was over, so it may be there, but what we held stayed ours.
-    found = identities(await all_that_waits(queue, 0.5))
-    assert "d" in found
-    assert set(found) <= {"c", "d"}
-    letters = open_dead_letters(address)
-    await letters.open()
-    assert {letter.identity for letter in await letters.letters(5)} == {"a"}
-    await letters.close()
-
-
 async def test_a_queue_that_is_full_refuses_messages_for_now(
     address: QueueAddress, channel: AbstractChannel
 ) -> None:
@@ -675,93 +455,3 @@ async def test_a_queue_that_is_full_refuses_messages_for_now(
     await (await channel.get_queue(address.name)).purge()
     await publisher.publish([("a", b"1")])
     await publisher.close()
-
-
-async def test_what_was_confirmed_outlives_a_broker_that_is_killed(
-    server: RabbitMQServer, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()
-    publisher, queue = open_publisher(address), open_queue(address, lease=30.0)
-    await publisher.open()
-    await queue.open()
-    confirmed, done, some_are_confirmed = set[str](), set[str](), asyncio.Event()
-    held = await _published(publisher, queue, ["held", "acked", "delayed", "dead"])
-    await queue.ack([held[1].handle])
-    await queue.release(held[2].handle, 5.0)
-    await queue.dead(held[3].handle, _FAILURE)
-
-    async def publish() -> None:
-        for n in range(40):
-            batch = [(f"{n}.{m}", b"") for m in range(25)]
-            await until_it_works(partial(publisher.publish, batch))
-            confirmed.update(identity for identity, _ in batch)
-            if n == 8:
-                some_are_confirmed.set()
-
-    publishing = asyncio.create_task(publish())
-    await some_are_confirmed.wait()
-    await asyncio.to_thread(server.kill)
-    with pytest.raises(QueueUnavailable):
-        await queue.receive(1, 1.0)
-    with pytest.raises(QueueUnavailable):
-        await queue.is_drained()
-    await queue.ack([held[0].handle])  # lost with the connection, so ignored
-    await asyncio.to_thread(server.start)
-
-    async with asyncio.timeout(60):
-        while not publishing.done() or not done >= {"held", "delayed", *confirmed}:
-            messages = await until_it_works(lambda: queue.receive(100, 1.0))
-            done.update(identities(messages))
-            await until_it_works(partial(queue.ack, [message.handle for message in messages]))
-    await publishing
-
-    assert len(confirmed) == 1_000
-    letters = open_dead_letters(address)
-    await letters.open()
-    assert [letter.identity for letter in await letters.letters(5)] == ["dead"]
-    await letters.close()
-    assert await queue.is_drained()
-    await queue.close()
-    await publisher.close()
-
-
-async def test_closing_leaves_nothing_behind_whatever_goes_on(
-    server: RabbitMQServer, publisher: Publisher, address: QueueAddress
-) -> None:
-    await publisher.publish([("a", b"1")])
-    queue = open_queue(address, lease=30.0)
-    await queue.open()
-    (message,) = await queue.receive(1, 5.0)
-    await queue.release(message.handle, 0.1)
-    waiting = asyncio.create_task(queue.receive(5, 30.0))
-    await asyncio.sleep(0.5)
-    await waiting
-    waiting = asyncio.create_task(queue.receive(5, 30.0))
-    await asyncio.sleep(0.1)
-    await queue.close()
-    await queue.close()
-    with pytest.raises(QueueUnavailable):
-        await asyncio.wait_for(waiting, 5.0)
-    with pytest.raises(QueueUnavailable):
-        await queue.receive(1, 0.1)
-
-    names = await asyncio.to_thread(server.control, "list_connections", "--silent", "client_properties")
-    assert "bulklink work" not in names
-    assert "bulklink copies" not in names
-    async with open_queue(address, lease=30.0) as other:
-        (message,) = await other.receive(5, 5.0)
-        assert message.deliveries == 3
-
-
-async def _received(queue: Queue, count: int) -> list[Message]:
-    found: list[Message] = []
-    async with asyncio.timeout(20):
-        while len(found) < count:
-            found += await queue.receive(count - len(found), 5.0)
-    return found
-
-
-async def _published(publisher: Publisher, queue: Queue, names: list[str]) -> list[Message]:
-    """Messages that are published, and received."""
-    await publisher.publish([(name, name.encode()) for name in names])
-    return await _received(queue, len(names))
