@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 import zlib
+from contextlib import closing, suppress
 from pathlib import Path
 
 from worker.errors import LedgerError, NeverBegan
@@ -161,10 +162,9 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
         if mode == "rwc":
             # SQLite would make it readable for all; its side files take this file's mode.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        # Used by one thread at a time: opened by the caller's, then handed to the ledger's own.
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
+        if mode == "ro":
+            _roll_back(path)
+        connection = _connection(path, mode)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise disk_full(path) from error
@@ -180,6 +180,26 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _connection(path: Path, mode: str) -> sqlite3.Connection:
+    # Used by one thread at a time: opened by the caller's, then handed to the ledger's own.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+
+
+def _roll_back(path: Path) -> None:
+    """Roll back what a process that was killed has left, if it has: before that nobody may read the file.
+
+    There is something of the kind for a moment at the beginning and at the end of a session, when the file
+    goes into WAL mode and out of it. Whoever opens it to write, and reads, rolls it back; a reader may not. A
+    process that is alive at that moment holds a lock, and is left alone.
+    """
+    with suppress(OSError, sqlite3.Error):  # why it cannot be done, the reader will be told
+        if path.with_name(f"{path.name}-journal").exists():
+            with closing(_connection(path, "rw")) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, mode: str) -> None:

@@ -12,6 +12,9 @@ _PRIMARY = 0xFF
 def trouble(path: Path, error: Exception) -> LedgerError:
     """What to say of an error, of SQLite as a rule."""
     text = one_line(str(error)[:200])  # it may quote what it found
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        killed = "whoever wrote it was killed, and it can only be put right where it may be written"
+        return LedgerError(f"{path}: {killed}; nothing is lost")
     match getattr(error, "sqlite_errorcode", 0) & _PRIMARY:
         case sqlite3.SQLITE_FULL:
             return disk_full(path)

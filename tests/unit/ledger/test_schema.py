@@ -119,6 +119,44 @@ def test_a_ledger_for_which_there_is_no_room_is_no_damage(
         connect(tmp_path / "ledger.db", mode="rwc")
 
 
+def _killed(source: Path, path: Path) -> None:
+    """What is left of a ledger whose writer was killed after it had begun to change the file itself."""
+    connect(source, mode="rwc").close()
+    with closing(sqlite3.connect(source, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+        rows = ((f"fact {n}", "x" * 1_000) for n in range(500))
+        db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+        for end in ("", "-journal"):
+            path.with_name(path.name + end).write_bytes(source.with_name(source.name + end).read_bytes())
+
+
+def test_what_a_killed_writer_left_is_rolled_back_before_anybody_reads(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    _killed(tmp_path / "source.db", path)
+    with (
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        db.execute("SELECT 1 FROM meta")
+
+    with closing(connect(path, mode="ro")) as db:
+        assert db.execute("SELECT name, value FROM meta").fetchall() == [("schema_version", SCHEMA_VERSION)]
+    assert not path.with_name("ledger.db-journal").exists()
+
+
+def test_where_it_cannot_be_rolled_back_it_is_said_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    _killed(tmp_path / "source.db", path)
+    monkeypatch.setattr("worker.ledger.schema._roll_back", lambda _: None)  # this user may write anything
+    with pytest.raises(LedgerError, match=r"was killed, .* where it may be written; nothing is lost$"):
+        connect(path, mode="ro")
+
+
 def test_create_takes_no_file_that_exists(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_text("mine")
