@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,11 @@ def die(ledger: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     journal = ledger.with_name("ledger.db-journal")
     assert journal.stat().st_size
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True).execute("SELECT 1 FROM rows")
+    with (
+        closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as db,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        db.execute("SELECT 1 FROM rows")
 
 
 @pytest.fixture
