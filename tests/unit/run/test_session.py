@@ -53,6 +53,13 @@ async def do(session: Session, stop: Stop, show: Callable[[RunTally], None] = la
             session.input.close()
 
 
+async def stop_in_the_middle(stop: Stop, portal: Portal) -> None:
+    """Ask it to stop once some links are made."""
+    while len(portal.books.links()) < PAIRS // 10:  # noqa: ASYNC110 - the portal tells nobody
+        await asyncio.sleep(0.005)
+    stop.ask("the caller", Exit.SIGINT)
+
+
 def off_the_main_thread(work: Callable[[], None]) -> None:
     """Where signals cannot be listened to: what tried to would fail."""
     failed: list[BaseException] = []
@@ -94,8 +101,7 @@ def test_a_session_that_is_asked_to_stop_finishes_what_is_on_its_way_and_another
             settings = told(portal, tmp_path, rate="50/s", concurrency=2, **ONE_BY_ONE)
             session = run.start(settings, str(pairs), lambda: settings)
             stop = Stop()
-            asyncio.get_running_loop().call_later(0.3, stop.ask, "the caller", Exit.SIGINT)
-            await do(session, stop)
+            await asyncio.gather(do(session, stop), stop_in_the_middle(stop, portal))
             assert how_it_ended(session) == (Exit.SIGINT, "stopped by the caller")
             assert 0 < session.tally.settled[Status.LINKED] == len(portal.books.links()) < PAIRS
 
@@ -113,8 +119,7 @@ def test_what_is_found_damaged_beside_the_work_ends_it(pairs: Path, tmp_path: Pa
             settings = told(portal, tmp_path, rate="20/s", concurrency=2, **ONE_BY_ONE)
             session = run.start(settings, str(pairs), lambda: settings)
             stop = Stop()
-            asyncio.get_running_loop().call_later(0.2, stop.ask, "the caller", Exit.SIGINT)
-            await do(session, stop)
+            await asyncio.gather(do(session, stop), stop_in_the_middle(stop, portal))
 
             ledger = session.directory.ledger
             with closing(sqlite3.connect(ledger)) as db:
