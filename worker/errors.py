@@ -130,6 +130,11 @@ class QueueError(WorkerError):
 
     exit_code = Exit.PORTAL
 
+    def with_more(self, text: str) -> "QueueError":
+        """The same, with what it means to whoever is told of it."""
+        kind = QueueUnavailable if isinstance(self, QueueUnavailable) else QueueError
+        return kind(f"{self}; {text}")
+
 
 class QueueMissing(QueueError):
     """The broker is there, and has no such queue yet."""

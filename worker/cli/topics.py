@@ -48,18 +48,12 @@ AFTERWARDS: Mapping[str, tuple[str, str]] = {
     "there_again": ("the link was removed, and is there again", "`verify.csv`"),
     "unread": ("nobody could look whether the link is there", "`verify.csv`"),
     "removed": ("the link was there, and is no more", _BOTH),
-    "kept": (
-        "the link was left as it is, and will be again; the reason says why",
-        _BOTH,
-    ),
+    "kept": ("the link was left as it is, and will be again; the reason says why", _BOTH),
     "gone": ("the link was not there any more", _BOTH),
     "there": ("the link is there; of one that was removed: somebody has made it again", _BOTH),
     "restored": ("the link that sync had removed was made again", _BOTH),
     "refused": ("the portal will not make the link again, whenever it is asked", _BOTH),
-    "failed": (
-        "the link could not be removed or made again: worth another try",
-        _BOTH,
-    ),
+    "failed": ("the link could not be removed or made again: worth another try", _BOTH),
 }
 """What verify, rollback and sync say of links of a run that has ended, and in which file."""
 

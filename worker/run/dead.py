@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from worker.errors import QueueError, QueueUnavailable
+from worker.errors import QueueError
 from worker.queues import DeadLetter, DeadLetters
 
 _AT_ONCE = 500
@@ -55,8 +55,7 @@ async def _requeue(letters: DeadLetters, limit: int | None, show: Callable[[int,
             if count < most:
                 break
     except QueueError as error:
-        kind = QueueUnavailable if isinstance(error, QueueUnavailable) else QueueError
-        raise kind(f"{error}; {done:,} put back, the same command goes on") from error
+        raise error.with_more(f"{done:,} put back so far") from error
     else:
         return done
     finally:

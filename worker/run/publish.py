@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
-from worker.errors import LedgerBlocked, QueueError, QueueUnavailable, TooFewRows, UsageError, WorkerError
+from worker.errors import LedgerBlocked, QueueError, TooFewRows, UsageError, WorkerError
 from worker.ledger import LedgerReader, run_lock
 from worker.queues import Publisher, open_publisher, parse_address
 from worker.run.directory import RunDirectory
@@ -97,8 +97,7 @@ class Publishing:
         try:
             await self._publication.run()
         except QueueError as error:
-            kind = QueueUnavailable if isinstance(error, QueueUnavailable) else QueueError
-            raise kind(f"{error}; {self._so_far()}") from error
+            raise error.with_more(self._so_far()) from error
         finally:
             await self._publisher.close()
 

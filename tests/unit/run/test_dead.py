@@ -64,7 +64,7 @@ def test_fewer_than_the_limit_are_no_failure() -> None:
 @pytest.mark.parametrize("error", [QueueUnavailable, QueueError])
 def test_an_error_says_how_many_were_put_back_before(error: type[QueueError]) -> None:
     letters = Letters(1_200, lasts=1_000, error=error)
-    with pytest.raises(error, match=re.escape("gone; 1,000 put back, the same command goes on")) as caught:
+    with pytest.raises(error, match=re.escape("gone; 1,000 put back so far")) as caught:
         put_back(letters)
     assert type(caught.value) is error
     assert not letters.is_open

@@ -9,10 +9,7 @@ from worker.queues.address import QueueAddress
 from worker.queues.base import DeadLetter
 from worker.queues.rabbitmq.messages import dead_letter_of, requeued_copy
 from worker.queues.rabbitmq.publisher import ConfirmedSender
-
-_AT_ONCE = 20
-"""Letters moved in one channel. For a quorum queue the acknowledgement of each is a command of its own; the
-broker holds back those beyond 32, and forgets them when the channel closes."""
+from worker.queues.rabbitmq.topology import SETTLED_AT_ONCE
 
 _SECONDS_EACH = 0.05
 
@@ -47,7 +44,7 @@ class RabbitDeadLetters:
         """Put the oldest back on the queue as new messages with their old identity; gives how many."""
         moved = 0
         while moved < most:
-            count = await self._move(min(_AT_ONCE, most - moved))
+            count = await self._move(min(SETTLED_AT_ONCE, most - moved))
             moved += count
             if not count:
                 break

@@ -19,16 +19,14 @@ from worker.queues.rabbitmq.messages import dead_copy, delayed_copy, deliveries_
 from worker.queues.rabbitmq.names import GivenNames
 from worker.queues.rabbitmq.publisher import ConfirmedSender
 from worker.queues.rabbitmq.settled_tags import SettledTags
-from worker.queues.rabbitmq.topology import DELAY_STEPS, dead_letter_queue, delay_queue
+from worker.queues.rabbitmq.topology import DELAY_STEPS, SETTLED_AT_ONCE, dead_letter_queue, delay_queue
 
 _MOST = 1_000
 # A queue that is asked, and at once asked to stop, may not have come to deliver what waits.
 _LEAST_WAIT = 0.2
 # Between two looks: as long as a message may be on its way from one queue to the next, and in neither.
 _IN_TRANSIT = 0.1
-# A replicated queue works on so many acknowledgements at a time. The channel keeps what is beyond, sends it
-# on in its own time, tells nobody, and forgets it when it is closed: those messages would come again.
-_AT_ONCE = 30
+# As long as a channel may need to send on what it has kept back, see SETTLED_AT_ONCE.
 _TO_SEND_ON = 1.0
 
 
@@ -217,7 +215,7 @@ class RabbitQueue:
                         await broker.basic_ack(last, multiple=True, wait=False)
                     for tag in rest:
                         await broker.basic_ack(tag, wait=False)
-                    if len(rest) > _AT_ONCE:
+                    if len(rest) > SETTLED_AT_ONCE:
                         self._sent_on_by = asyncio.get_running_loop().time() + _TO_SEND_ON
                 for handle in tags:
                     self._held.pop(handle, None)
@@ -235,6 +233,6 @@ class RabbitQueue:
     def _forget(self) -> None:
         self._names.given_back(self._held.values())
         self._held.clear()
-        self._tags = SettledTags()
+        self._tags, self._settling = SettledTags(), asyncio.Lock()  # who holds the old one may never end
         self._fetched.clear()
         self._enough.set()

@@ -11,6 +11,13 @@ _DELIVERY_LIMIT = 100
 # To look at a dead letter counts as a delivery, and from 4.0 on a queue has a limit if it names none.
 _NO_LIMIT = 2_147_483_647
 
+SETTLED_AT_ONCE = 20
+"""Deliveries settled in one go at most, if it matters that the broker has heard of all.
+
+A replicated queue works on 32 at a time. The channel keeps those beyond, sends them on in its own time, tells
+nobody, and forgets them when it is closed; those messages would come again.
+"""
+
 _HOUR = 3_600.0
 DELAY_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, _HOUR)
 """Seconds that messages wait in our delay queues; longer delays are whole hours.

@@ -18,6 +18,7 @@ from tests.integration.queues.rabbitmq.common import (
     impatient,
     published,
     received,
+    until_it_works,
 )
 from tests.proxy import Proxy
 from worker.errors import QueueError, QueueMissing, QueueUnavailable
@@ -400,6 +401,31 @@ async def test_of_many_that_are_acknowledged_just_before_it_closes_none_comes_ag
             await queue.ack([message.handle for message in taken[held:]])
         async with open_queue(address, lease=30.0) as queue:
             assert [one.identity for one in await all_that_waits(queue, 0.3)] == ["m0"][:held]
+
+
+async def test_an_acknowledgement_that_never_ends_holds_up_none_on_a_later_connection(
+    publisher: Publisher, address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publisher.publish([("a", b"1")])
+    stuck = asyncio.Event()
+
+    async def never(*_: Any, **__: Any) -> None:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    async with Proxy(address.server) as proxy, open_queue(parse_via(proxy, address), lease=30.0) as queue:
+        (held,) = await queue.receive(1, 10.0)
+        with monkeypatch.context() as patch:
+            patch.setattr("aiormq.channel.Channel.basic_ack", never)
+            acknowledging = asyncio.create_task(queue.ack([held.handle]))
+            await stuck.wait()
+            acknowledging.cancel()
+            await asyncio.gather(acknowledging, return_exceptions=True)
+        assert proxy.cut()
+        (again,) = await until_it_works(lambda: take_within(queue, 30.0))
+        async with asyncio.timeout(10):
+            await queue.ack([again.handle])
+        assert await queue.is_drained()
 
 
 async def test_a_call_ends_with_its_connection_and_harms_no_later_one(
